@@ -1,0 +1,13 @@
+//! Architectures without torch: spaces, genotypes, sampling, mutation, crossover, and the cost model.
+//!
+//! - [`space`]: a search space is a list of decisions with named options, plus a way to lower a choice to layers
+//! - [`plan`]: the layers of one network with their shapes; costs are counted on it and `nn` builds from it
+//! - [`cost`]: parameters and multiply-accumulates of a plan, block by block
+
+pub mod cost;
+pub mod plan;
+pub mod space;
+
+pub use cost::Cost;
+pub use plan::{Act, Block, Layer, Plan, Shape};
+pub use space::{Arch, ArchError, Decision, Space};

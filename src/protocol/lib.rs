@@ -1,0 +1,37 @@
+//! What the three processes say to one another, and the run folder that outlives them all.
+//!
+//! - [`run`]: ids, states and the summary that every list shows
+//! - [`event`]: what a worker reports, one JSON line each, in `events.jsonl`
+//! - [`view`]: figures as data; clients know kinds of view, never a method
+//! - [`control`]: what a worker is told, one JSON line each, in `control.jsonl`
+//! - [`spool`]: the run folder: its files, the torn-tail rule, atomic replacement
+//! - [`checkpoint`]: `state.json` and `tensors.safetensors`, written beside and renamed in
+//! - [`wire`]: frames between `kiln` and its engine
+//! - [`home`]: where things lie (`KILN_HOME`, socket, presets, assets)
+//!
+//! The format of the run folder is version [`SPOOL_VERSION`]; a file written by a newer version is refused.
+
+pub mod checkpoint;
+pub mod control;
+pub mod event;
+pub mod home;
+pub mod run;
+pub mod spool;
+pub mod view;
+pub mod wire;
+
+pub use control::{Command, Control};
+pub use event::{Body, Event, Level};
+pub use run::{Outcome, RunId, RunState, RunSummary};
+pub use view::View;
+
+/// Version of the run folder's format.
+pub const SPOOL_VERSION: u32 = 1;
+
+/// Version of the messages between client and engine. A client and an engine of different versions do not talk.
+pub const WIRE_VERSION: u32 = 1;
+
+/// Seconds since the Unix epoch, as all times in Kiln's files are written.
+pub fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}

@@ -1,0 +1,202 @@
+//! Kinds of view: figures as data. A method emits them, every client can draw them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::Table;
+
+/// A figure. A newer one of the same name replaces the older, but see [`View::merge`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum View {
+    Clusters(Clusters),
+    Candidates(Candidates),
+    Scatter(Scatter),
+    Matrix(Matrix),
+    Table(Table),
+}
+
+impl View {
+    /// Applies a newer state of the same view. Tables of candidates are updated row by row, by id; all others replaced.
+    pub fn merge(&mut self, newer: View) {
+        match (self, newer) {
+            (View::Candidates(old), View::Candidates(new)) => old.merge(new),
+            (old, new) => *old = new,
+        }
+    }
+
+    /// The kind as written in files: `clusters`, `candidates`, `scatter`, `matrix`, `table`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            View::Clusters(_) => "clusters",
+            View::Candidates(_) => "candidates",
+            View::Scatter(_) => "scatter",
+            View::Matrix(_) => "matrix",
+            View::Table(_) => "table",
+        }
+    }
+}
+
+/// 2-D projection of architectures' features, coloured by cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Clusters {
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    pub points: Vec<ClusterPoint>,
+    /// One a cluster, in the same coordinates; index = cluster.
+    pub centroids: Vec<[f64; 2]>,
+    /// One a cluster, for the legend.
+    pub names: Vec<String>,
+    /// Lloyd iteration and objective, or whatever the method wants said under the picture.
+    pub note: String,
+}
+
+/// One architecture in a cluster view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterPoint {
+    /// Candidate id, as in the run's table of candidates.
+    pub id: u32,
+    pub x: f64,
+    pub y: f64,
+    /// `None`: failed, or not assigned yet.
+    pub cluster: Option<u32>,
+    pub winner: bool,
+    /// What the cursor shows: the architecture and its figures.
+    pub label: String,
+}
+
+/// A sortable table with a drawing of each architecture.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Candidates {
+    pub columns: Vec<Column>,
+    pub rows: Vec<Candidate>,
+}
+
+/// A column of figures in a table of candidates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// Digits after the point.
+    pub decimals: u8,
+    /// Sorting starts with the best: `Some(true)` if higher is better.
+    #[serde(default)]
+    pub higher_is_better: Option<bool>,
+}
+
+/// One candidate architecture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub id: u32,
+    /// The architecture as its space writes it.
+    pub arch: String,
+    /// A drawing: one bar a layer, in network order.
+    pub glyph: Vec<GlyphBar>,
+    /// One a column; `None` where not known yet.
+    pub cells: Vec<Option<f64>>,
+    #[serde(default)]
+    pub cluster: Option<u32>,
+    #[serde(default)]
+    pub winner: bool,
+    /// `waiting`, `training`, `done`, `failed: why`.
+    pub status: String,
+}
+
+/// A layer in the drawing of an architecture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GlyphBar {
+    /// Relative height (such as width of the layer), 0 to 1; 0 draws a gap (skip).
+    pub height: f32,
+    /// What distinguishes the kind of layer; drawn as colour and, without colour, as letter.
+    pub class: char,
+}
+
+impl Candidates {
+    fn merge(&mut self, newer: Candidates) {
+        let by_id: std::collections::HashMap<u32, usize> =
+            self.rows.iter().enumerate().map(|(i, r)| (r.id, i)).collect();
+        self.columns = newer.columns;
+        for row in newer.rows {
+            match by_id.get(&row.id) {
+                Some(&i) => self.rows[i] = row,
+                None => self.rows.push(row),
+            }
+        }
+    }
+}
+
+/// Points in a plane, in groups, each group with an optional trend line.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scatter {
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    pub groups: Vec<ScatterGroup>,
+    /// Figures said under the picture, such as Kendall tau.
+    pub note: String,
+}
+
+/// One group of points.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScatterGroup {
+    pub name: String,
+    /// `[x, y]`.
+    pub points: Vec<[f64; 2]>,
+    /// One a point: what the cursor shows.
+    pub labels: Vec<String>,
+    /// Slope and intercept of a trend line.
+    #[serde(default)]
+    pub trend: Option<[f64; 2]>,
+}
+
+/// A heat map.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Matrix {
+    pub title: String,
+    pub row_labels: Vec<String>,
+    pub column_labels: Vec<String>,
+    /// Row by row; `None` draws an empty cell.
+    pub values: Vec<Vec<Option<f64>>>,
+    /// Rows before which a line is drawn (cluster borders).
+    #[serde(default)]
+    pub breaks: Vec<usize>,
+}
+
+/// JSON has no NaN or infinity: they are written as null and as the strings `inf` and `-inf`.
+pub(crate) mod floats_pairs {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f64),
+        Word(String),
+        Null,
+    }
+
+    fn write(v: f64) -> Number {
+        match v {
+            v if v.is_finite() => Number::Finite(v),
+            v if v.is_nan() => Number::Null,
+            v => Number::Word(if v > 0.0 { "inf" } else { "-inf" }.into()),
+        }
+    }
+
+    fn read(n: Number) -> f64 {
+        match n {
+            Number::Finite(v) => v,
+            Number::Null => f64::NAN,
+            Number::Word(w) if w == "inf" => f64::INFINITY,
+            Number::Word(w) if w == "-inf" => f64::NEG_INFINITY,
+            Number::Word(_) => f64::NAN,
+        }
+    }
+
+    pub fn serialize<S: Serializer>(points: &[[f64; 2]], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(points.iter().map(|p| [write(p[0]), write(p[1])]))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<[f64; 2]>, D::Error> {
+        let raw: Vec<[Number; 2]> = Vec::deserialize(d)?;
+        Ok(raw.into_iter().map(|[x, y]| [read(x), read(y)]).collect())
+    }
+}

@@ -1,0 +1,198 @@
+//! Frames between `kiln` and its engine: a 32-bit big-endian length, then that many bytes of JSON.
+//!
+//! The client sends [`ToEngine`] frames, the engine answers each with one [`FromEngine::Reply`] of the same `id`; after
+//! [`Request::Watch`] it also sends [`FromEngine::Push`] frames whenever it likes. The first request of a connection is
+//! [`Request::Hello`]; anything else, or another version, is answered with an error and the end of the connection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::Command;
+use crate::event::Event;
+use crate::run::{Outcome, RunId, RunSummary};
+use crate::view::View;
+
+/// A frame longer than this is refused.
+pub const MAX_FRAME: usize = 64 << 20;
+
+/// A frame to the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToEngine {
+    pub id: u64,
+    pub request: Request,
+}
+
+/// A frame from the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromEngine {
+    Reply { id: u64, reply: Result<Reply, String> },
+    Push(Push),
+}
+
+/// What a client may ask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Request {
+    /// First request. `wire` must equal [`crate::WIRE_VERSION`].
+    Hello { wire: u32, version: String },
+    /// All runs, newest first.
+    Runs,
+    /// One run: summary, series names, views, outcome.
+    Run { run: RunId },
+    /// Series of one run, decimated for a screen.
+    Series {
+        run: RunId,
+        names: Vec<String>,
+        /// Range of x; open where `None`.
+        #[serde(default)]
+        from: Option<f64>,
+        #[serde(default)]
+        to: Option<f64>,
+        /// Columns to decimate to: at most two points (minimum and maximum) a column. 0 gives every point.
+        columns: u32,
+    },
+    /// Log lines and lifecycle events of a run with `seq > after`, at most `limit`, the newest if `tail`.
+    Events { run: RunId, after: u64, limit: u32, tail: bool },
+    /// Queues a new run. `spec` is a complete, frozen preset in TOML; the client has validated it.
+    Launch { preset: String, spec: String, priority: i32 },
+    /// Passes a command on to a run. `Resume` of an ended run queues it again, from its last checkpoint.
+    Control { run: RunId, command: Command },
+    /// Removes an ended run: its folder and everything in the store.
+    Remove { run: RunId },
+    /// Moves a queued run.
+    Priority { run: RunId, priority: i32 },
+    /// From now on push what changes: summaries and system always, events of `run` if given (one at a time; `None` stops them).
+    Watch { run: Option<RunId> },
+    /// The engine's own state and the machine's.
+    Status,
+    /// Forgets the store and reads all run folders again.
+    Rebuild,
+    /// Ends the engine. Workers go on; the next engine adopts them.
+    Shutdown,
+}
+
+/// Answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Reply {
+    Hello { version: String, pid: u32 },
+    Runs { runs: Vec<RunSummary> },
+    Run { run: Box<RunDetail> },
+    Series { series: Vec<Series> },
+    Events { events: Vec<Event> },
+    Launched { run: RunId },
+    Status { status: Box<Status> },
+    Rebuilt { runs: u32 },
+    Done,
+}
+
+/// What is pushed to a client that watches. A slow client gets merged points and the newest summaries, never a queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "push", rename_all = "kebab-case")]
+pub enum Push {
+    /// Summaries that changed.
+    Runs { runs: Vec<RunSummary> },
+    /// Runs that were removed.
+    Removed { runs: Vec<RunId> },
+    /// Events of the watched run, in order. `Points` may be merged.
+    Events { run: RunId, events: Vec<Event> },
+    /// Machine figures, about once a second.
+    System { system: System },
+    /// The engine is going away.
+    Bye { reason: String },
+}
+
+/// Everything about one run but its series and log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunDetail {
+    pub summary: RunSummary,
+    /// The frozen preset, TOML.
+    pub spec: String,
+    pub series: Vec<SeriesInfo>,
+    /// By name, in order of first appearance.
+    pub views: Vec<(String, View)>,
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    /// Absolute path of the run folder on the engine's host.
+    pub folder: String,
+}
+
+/// What is known of a series without reading it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesInfo {
+    pub name: String,
+    pub points: u64,
+    pub first_x: f64,
+    pub last_x: f64,
+    /// Null where not finite.
+    pub last_y: Option<f64>,
+    /// Planned end of the x axis, where known.
+    #[serde(default)]
+    pub x_max: Option<f64>,
+}
+
+/// A series, decimated or whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    pub name: String,
+    #[serde(with = "crate::view::floats_pairs")]
+    pub points: Vec<[f64; 2]>,
+    /// Points there are in the range asked for.
+    pub total: u64,
+}
+
+/// The engine's own state and the machine's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub pid: u32,
+    pub version: String,
+    pub home: String,
+    pub socket: String,
+    pub started: f64,
+    pub worker: String,
+    pub clients: u32,
+    pub queued: u32,
+    pub running: u32,
+    pub store_bytes: u64,
+    pub devices: Vec<Slot>,
+    pub system: System,
+}
+
+/// A place where one job can run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Slot {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    pub name: String,
+    pub run: Option<RunId>,
+}
+
+/// Figures of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct System {
+    /// Share of all cores in use, 0 to 1.
+    pub cpu: f64,
+    pub cores: u32,
+    /// Bytes.
+    pub ram_used: u64,
+    pub ram_total: u64,
+    /// Bytes on the file system of `KILN_HOME`.
+    pub disk_free: u64,
+    pub disk_total: u64,
+    pub gpus: Vec<Gpu>,
+}
+
+/// Figures of one GPU, from NVML.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gpu {
+    pub index: u32,
+    pub name: String,
+    /// 0 to 1.
+    pub utilisation: f64,
+    pub memory_used: u64,
+    pub memory_total: u64,
+    /// Degrees Celsius.
+    pub temperature: u32,
+    /// Watts.
+    pub power: f64,
+}
