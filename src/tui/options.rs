@@ -1,0 +1,111 @@
+//! What the caller of the full-screen client decides: how to reach the engine, which presets there are, how it looks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kiln_protocol::RunId;
+use kiln_protocol::wire::{FromEngine, ToEngine};
+
+/// Everything [`crate::run`] needs to know.
+pub struct Options {
+    /// Opens a connection to the engine (starting an engine if that is wanted). Called on a thread of its own, at the
+    /// start and again, with growing pauses, whenever the connection is lost; may block. The error is a sentence.
+    pub connect: Connect,
+    /// What the launcher lists, in order.
+    pub presets: Vec<PresetInfo>,
+    /// Turns a preset into a frozen spec.
+    pub launcher: Arc<dyn Launcher>,
+    /// The first screen.
+    pub start: Start,
+    /// Name of a shipped theme (`dark`, `light`), of a file `NAME.toml` in `theme_dirs`, or a path to such a file. `None`
+    /// asks the environment: `KILN_THEME`, then `COLORFGBG`, else dark.
+    pub theme: Option<String>,
+    /// Folders in which themes are looked for by name, before the shipped ones.
+    pub theme_dirs: Vec<PathBuf>,
+    /// How many colours to use.
+    pub colour: Colour,
+    /// Draw with ASCII alone. `None` asks the environment: locale and `TERM`.
+    pub ascii: Option<bool>,
+    /// Take the mouse: wheel scrolls, click selects. Costs the terminal's own selection of text.
+    pub mouse: bool,
+}
+
+/// The function that opens a connection. See [`Options::connect`].
+pub type Connect = Arc<dyn Fn() -> Result<Connection, String> + Send + Sync>;
+
+/// An open connection to an engine that has been greeted with `Hello`.
+pub struct Connection {
+    /// Version of the engine.
+    pub version: String,
+    /// Process id of the engine, on its own host.
+    pub pid: u32,
+    pub sender: Box<dyn Submit>,
+    pub receiver: Box<dyn Receive>,
+}
+
+/// The half of a connection that takes requests.
+pub trait Submit: Send {
+    /// Sends one frame. The error is a sentence; the connection is then given up.
+    fn send(&mut self, frame: &ToEngine) -> Result<(), String>;
+}
+
+/// The half of a connection that yields replies and pushes.
+pub trait Receive: Send {
+    /// Waits for the next frame. The error is a sentence; the connection is then given up.
+    fn receive(&mut self) -> Result<FromEngine, String>;
+}
+
+/// One line of the launcher.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PresetInfo {
+    /// Name, such as `dc-nas-digits`; handed to [`Launcher::load`].
+    pub name: String,
+    /// One line: what it does.
+    pub title: String,
+    /// What to expect: data, time, machine. May have several paragraphs.
+    pub description: String,
+    /// Method name, such as `dc-nas`.
+    pub method: String,
+    /// Cost estimate in words, such as `about 90 s on 2 CPU cores · 1,632 epochs`. Empty if there is none.
+    pub estimate: String,
+    /// Why it cannot be started, if so (a mistake in the file, data not there): shown instead of the estimate.
+    pub problem: Option<String>,
+    /// The preset that the launcher opens on. The first one if none says so.
+    pub default: bool,
+}
+
+/// Loads and validates presets.
+pub trait Launcher: Send + Sync {
+    /// The complete, frozen preset in TOML, or its problems in words, one a line. Called on a thread of its own.
+    fn load(&self, preset: &str) -> Result<String, String>;
+}
+
+impl<F: Fn(&str) -> Result<String, String> + Send + Sync> Launcher for F {
+    fn load(&self, preset: &str) -> Result<String, String> {
+        self(preset)
+    }
+}
+
+/// The first screen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Start {
+    /// The run list; the launcher, on its default preset, if there are no runs.
+    #[default]
+    Auto,
+    /// The launcher, on this preset.
+    Launcher(String),
+    /// This run.
+    Run(RunId),
+}
+
+/// How many colours to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colour {
+    /// As many as the environment says the terminal has; none with `NO_COLOR`.
+    #[default]
+    Auto,
+    None,
+    Ansi16,
+    Ansi256,
+    True,
+}
