@@ -8,6 +8,8 @@ pub mod cost;
 pub mod plan;
 pub mod space;
 
+pub use kiln_spec as spec;
+
 pub use cost::Cost;
 pub use plan::{Act, Block, Layer, Plan, Shape};
 pub use space::{Arch, ArchError, Decision, Space};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::space::ArchError;
+
 /// Shape of one sample between layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
@@ -17,6 +19,23 @@ impl Shape {
         match self {
             Shape::Flat(n) => u64::from(n),
             Shape::Image(c, h, w) => u64::from(c) * u64::from(h) * u64::from(w),
+        }
+    }
+
+    /// Channels of an image, length of a vector.
+    pub fn channels(self) -> u32 {
+        match self {
+            Shape::Flat(n) => n,
+            Shape::Image(c, _, _) => c,
+        }
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Shape::Flat(n) => write!(f, "a vector of {n}"),
+            Shape::Image(c, h, w) => write!(f, "{c} channels of {h}x{w}"),
         }
     }
 }
@@ -70,6 +89,37 @@ pub enum Layer {
     },
 }
 
+impl Layer {
+    /// Shape after this layer.
+    ///
+    /// # Errors
+    /// When the layer does not fit its input; the sentence names both.
+    pub fn output(&self, input: Shape) -> Result<Shape, ArchError> {
+        let misfit = || ArchError(format!("{self:?} cannot take {input}"));
+        match (*self, input) {
+            (Layer::Conv { input: ci, out, kernel, stride, groups, .. }, Shape::Image(c, h, w)) => {
+                let fits = c == ci && stride > 0 && groups > 0 && ci % groups == 0 && out % groups == 0 && kernel > 0;
+                let side = |n: u32| (n + 2 * (kernel / 2)).checked_sub(kernel).map(|m| m / stride + 1);
+                match (fits, side(h), side(w)) {
+                    (true, Some(h), Some(w)) => Ok(Shape::Image(out, h, w)),
+                    _ => Err(misfit()),
+                }
+            }
+            (Layer::BatchNorm { channels } | Layer::SqueezeExcite { channels, .. }, Shape::Image(c, ..))
+                if c == channels =>
+            {
+                Ok(input)
+            }
+            (Layer::PlainLayerNorm, Shape::Flat(_)) | (Layer::Act(_), _) => Ok(input),
+            (Layer::MaxPool, Shape::Image(c, h, w)) if h >= 2 && w >= 2 => Ok(Shape::Image(c, h / 2, w / 2)),
+            (Layer::GlobalAvgPool, Shape::Image(c, ..)) => Ok(Shape::Flat(c)),
+            (Layer::Flatten, Shape::Image(..)) => Ok(Shape::Flat(u32::try_from(input.numel()).map_err(|_| misfit())?)),
+            (Layer::Linear { input: n, out, .. }, Shape::Flat(m)) if n == m => Ok(Shape::Flat(out)),
+            _ => Err(misfit()),
+        }
+    }
+}
+
 /// Layers that belong together: what a space decides on at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
@@ -91,8 +141,47 @@ pub struct Block {
 pub struct Plan {
     pub input: Shape,
     pub classes: u32,
-    /// Searched slots of the space, whether or not a block fills them (a skip leaves its slot empty).
+    /// Searched slots, whether or not a block fills them (a skip leaves its slot empty).
     pub slots: usize,
     /// In order. The last one ends in `classes` logits.
     pub blocks: Vec<Block>,
+}
+
+/// Puts a plan together block by block and checks every shape on the way.
+pub(crate) struct Builder {
+    plan: Plan,
+    shape: Shape,
+}
+
+impl Builder {
+    pub(crate) fn new(input: Shape, classes: u32, slots: usize) -> Builder {
+        Builder { plan: Plan { input, classes, slots, blocks: Vec::new() }, shape: input }
+    }
+
+    /// Shape after the blocks so far.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Appends a block. `shortcut` asks for one; it is drawn only where input and output agree.
+    pub(crate) fn block(
+        &mut self,
+        name: String,
+        slot: Option<usize>,
+        shortcut: bool,
+        layers: Vec<Layer>,
+    ) -> Result<(), ArchError> {
+        let input = self.shape;
+        let output = layers
+            .iter()
+            .try_fold(input, |shape, layer| layer.output(shape).map_err(|e| ArchError(format!("block {name}: {e}"))))?;
+        let shortcut = shortcut && input == output;
+        self.plan.blocks.push(Block { name, slot, layers, shortcut, after: None, input, output });
+        self.shape = output;
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Plan {
+        self.plan
+    }
 }
