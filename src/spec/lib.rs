@@ -1,16 +1,28 @@
 //! Presets and method settings: typed, documented, validated; one source for TOML, forms, schema and help.
 //!
 //! - [`settings`]: the structs; their doc comments are the help text, their schemars ranges the limits
-//! - [`preset`]: reading TOML files (`extends`, overrides), with errors that name line, key and remedy
+//! - [`preset`]: reading TOML files (`extends`, overrides) and freezing them
+//! - [`problem`]: mistakes as sentences that name file, line, key and remedy
 //! - [`schema`]: JSON Schema of one method's presets, and the flat field list that forms are made from
 //! - [`seed`]: keys for random streams
+//!
+//! Inside: `tree` is TOML with the place of every value, `check` walks it along the schema, `cross` compares settings
+//! with one another.
 
 #![forbid(unsafe_code)]
 
+mod check;
+mod cross;
 pub mod preset;
+pub mod problem;
 pub mod schema;
 pub mod seed;
 pub mod settings;
+mod tree;
 
-pub use preset::{Preset, Problem, Problems};
+#[cfg(test)]
+mod tests;
+
+pub use preset::{Preset, Surroundings};
+pub use problem::{Place, Problem, Problems};
 pub use settings::*;

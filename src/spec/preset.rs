@@ -1,25 +1,32 @@
-//! Reading presets. See the crate's tests for what each mistake is answered with.
+//! Reading presets: TOML files that may extend one another, with overrides on top.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use crate::settings::Spec;
+use crate::check::Checked;
+use crate::problem::{Place, Problem, Problems};
+use crate::settings::{DataSet, Spec};
+use crate::tree::{self, Source, Table, Value};
+use crate::{check, cross};
 
-/// One mistake in a preset, as a sentence with its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// File (or `--set` argument) that holds the mistake.
-    pub file: String,
-    /// Line, from 1, where known.
-    pub line: Option<usize>,
-    /// Dotted key, such as `dc-nas.population`.
-    pub key: String,
-    /// What is wrong, what was expected, the nearest valid name.
-    pub message: String,
+/// What a preset refers to beyond itself.
+pub trait Surroundings {
+    /// The text of a preset file.
+    ///
+    /// # Errors
+    /// Those of reading the file.
+    fn read(&self, file: &Path) -> io::Result<String> {
+        std::fs::read_to_string(file)
+    }
+
+    /// Where the copy of a data set lies that ships with Kiln.
+    ///
+    /// # Errors
+    /// A sentence: there is none, or where it was looked for.
+    fn shipped(&self, set: DataSet) -> Result<PathBuf, String>;
 }
-
-/// All mistakes of a preset; `Display` prints one a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
 
 /// A preset as read from disk.
 #[derive(Clone, Debug)]
@@ -28,14 +35,283 @@ pub struct Preset {
     pub name: String,
     /// The file it came from.
     pub file: PathBuf,
-    /// The settings, with defaults filled in and `extends`/overrides applied.
+    /// The settings: defaults filled in, `extends` and overrides applied, the data path absolute.
     pub spec: Spec,
+    places: BTreeMap<String, Place>,
 }
 
 impl Preset {
-    /// Reads `file`, applies `extends` and then `overrides` (`key=value`, dotted keys), and validates the whole.
-    pub fn load(file: &Path, overrides: &[String]) -> Result<Preset, Problems> {
-        let _ = (file, overrides);
-        Err(Problems(vec![]))
+    /// Reads `file`, applies `extends` and then `overrides` (`key=value`, dotted keys), and validates the whole,
+    /// including that the data is there.
+    ///
+    /// # Errors
+    /// All mistakes found, in the order of files and lines.
+    pub fn load(file: &Path, overrides: &[String], around: &dyn Surroundings) -> Result<Preset, Problems> {
+        let (preset, mut problems, data) = read(file, overrides, around);
+        problems.extend(data);
+        finish(preset, problems)
+    }
+
+    /// As [`Preset::load`], but answers also where only the data is missing: the second value is then what to say about it.
+    ///
+    /// # Errors
+    /// All mistakes found but missing data.
+    pub fn read(
+        file: &Path,
+        overrides: &[String],
+        around: &dyn Surroundings,
+    ) -> Result<(Preset, Option<Problem>), Problems> {
+        let (preset, mut problems, data) = read(file, overrides, around);
+        if preset.is_none() || !problems.is_empty() {
+            problems.extend(data.clone());
+        }
+        finish(preset, problems).map(|preset| (preset, data))
+    }
+
+    /// A mistake that somebody else found (such as a space that no architecture crate knows), at the place of `key` or,
+    /// if nobody wrote that key, of the table that it belongs to.
+    pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
+        let place = std::iter::successors(Some(key), |k| k.rsplit_once('.').map(|(table, _)| table))
+            .find_map(|k| self.places.get(k));
+        match place {
+            Some(place) => Problem::at(place, key, message),
+            None => Problem {
+                file: self.file.display().to_string(),
+                line: None,
+                key: key.to_owned(),
+                message: message.into(),
+            },
+        }
+    }
+
+    /// The preset as TOML with every default written out: what a run folder's `spec.toml` holds.
+    ///
+    /// # Errors
+    /// A sentence, if a value cannot be written as TOML.
+    pub fn frozen(&self) -> Result<String, Problem> {
+        self.spec.to_toml().map_err(|said| self.problem("", said))
+    }
+}
+
+impl Spec {
+    /// TOML with every default written out.
+    ///
+    /// # Errors
+    /// A sentence, if a value cannot be written as TOML.
+    pub fn to_toml(&self) -> Result<String, String> {
+        let mut whole = self.clone();
+        whole.fill_defaults();
+        toml::to_string_pretty(&whole).map_err(|e| format!("the settings cannot be written as TOML: {e}"))
+    }
+
+    /// Reads a frozen preset, such as a run folder's `spec.toml`; `name` stands for the file in messages. No `extends`, and
+    /// paths are taken as they are.
+    ///
+    /// # Errors
+    /// All mistakes found.
+    pub fn from_toml(name: &str, text: &str) -> Result<Spec, Problems> {
+        let place = Place { file: name.into(), line: None, folder: Arc::new(PathBuf::new()) };
+        let (table, mut problems) = Source { text, place: place.clone() }.parse();
+        let (spec, checked) = build(&table, &place, !problems.is_empty());
+        problems.extend(checked.problems);
+        match spec {
+            Some(spec) if problems.is_empty() => Ok(spec),
+            _ => Err(Problems(problems)),
+        }
+    }
+}
+
+fn finish(preset: Option<Preset>, problems: Vec<Problem>) -> Result<Preset, Problems> {
+    match preset {
+        Some(preset) if problems.is_empty() => Ok(preset),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// The preset if it can be built at all, its mistakes, and what is wrong with the data's path.
+fn read(
+    file: &Path,
+    overrides: &[String],
+    around: &dyn Surroundings,
+) -> (Option<Preset>, Vec<Problem>, Option<Problem>) {
+    let mut reader = Reader { around, chain: Vec::new(), problems: Vec::new() };
+    let mut table = reader.file(file, None).unwrap_or_default();
+    let mut problems = reader.problems;
+    // Of a file with broken lines, a key that seems to be missing may stand in one of them.
+    let torn = !problems.is_empty();
+    let unreadable = torn && table.is_empty();
+    let here = std::env::current_dir().unwrap_or_default();
+    for argument in overrides {
+        match tree::parse_override(argument, &here) {
+            Ok(over) => tree::merge(&mut table, over),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if unreadable {
+        return (None, problems, None);
+    }
+    let place = file_place(file);
+    let (spec, checked) = build(&table, &place, torn);
+    let broken: Vec<Option<usize>> = problems.iter().map(|p| p.line).collect();
+    problems.extend(checked.problems.into_iter().filter(|p| p.line.is_none() || !broken.contains(&p.line)));
+    problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    let Some(spec) = spec else { return (None, problems, None) };
+    let name = file.file_stem().map_or_else(|| "preset".into(), |s| s.to_string_lossy().into_owned());
+    let mut preset = Preset { name, file: file.to_path_buf(), spec, places: checked.places };
+    let data = resolve_data(&mut preset, around);
+    (Some(preset), problems, data)
+}
+
+fn build(table: &Table, place: &Place, torn: bool) -> (Option<Spec>, Checked) {
+    let mut checked = check::spec(table, place);
+    if torn {
+        checked.problems.retain(|p| !p.message.starts_with(check::MISSING));
+    }
+    if !checked.problems.is_empty() {
+        return (None, checked);
+    }
+    match serde_json::from_value::<Spec>(checked.value.clone()) {
+        Ok(mut spec) => {
+            spec.fill_defaults();
+            for (key, message) in cross::check(&spec) {
+                checked.problems.push(checked.at(key, place, message));
+            }
+            (Some(spec), checked)
+        }
+        Err(e) => {
+            // The schema is derived from the structs, so this says that they disagree: still a sentence, not a panic.
+            checked.problems.push(Problem::at(place, "", format!("the settings cannot be read: {e}")));
+            (None, checked)
+        }
+    }
+}
+
+fn file_place(file: &Path) -> Place {
+    let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    Place { file: file.display().to_string().into(), line: None, folder: Arc::new(folder) }
+}
+
+struct Reader<'a> {
+    around: &'a dyn Surroundings,
+    /// Files being read, outermost first.
+    chain: Vec<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    /// Reads one file and, below it, what it extends. `asked` is the place of the `extends` that led here.
+    fn file(&mut self, file: &Path, asked: Option<&Place>) -> Option<Table> {
+        let place = file_place(file);
+        let real = std::fs::canonicalize(file).unwrap_or_else(|_| tidy(file));
+        if self.chain.contains(&real) {
+            let names: Vec<String> = self
+                .chain
+                .iter()
+                .chain([&real])
+                .map(|f| f.file_name().unwrap_or_default().display().to_string())
+                .collect();
+            self.problems.push(Problem::at(
+                asked.unwrap_or(&place),
+                "extends",
+                format!("goes round in a circle: {}; take one of the links away", names.join(" -> ")),
+            ));
+            return None;
+        }
+        let text = match self.around.read(file) {
+            Ok(text) => text,
+            Err(e) => {
+                let why = match e.kind() {
+                    io::ErrorKind::NotFound => "there is no such file".into(),
+                    io::ErrorKind::InvalidData => "is not text in UTF-8".into(),
+                    io::ErrorKind::IsADirectory => "is a folder; expected a preset in TOML".into(),
+                    _ => format!("cannot be read: {e}"),
+                };
+                self.problems.push(match asked {
+                    Some(asked) => Problem::at(asked, "extends", format!("`{}`: {why}", file.display())),
+                    None => Problem::at(&place, "", why),
+                });
+                return None;
+            }
+        };
+        let (mut table, problems) = Source { text: &text, place: place.clone() }.parse();
+        self.problems.extend(problems);
+        let Some(extends) = table.remove("extends") else { return Some(table) };
+        let Value::Text(base) = &extends.value else {
+            self.problems.push(Problem::at(
+                &extends.place,
+                "extends",
+                format!("expected the name of a preset file as text, found {}", check::found(&extends.value)),
+            ));
+            return Some(table);
+        };
+        self.chain.push(real);
+        let below = self.file(&tidy(&place.folder.join(base)), Some(&extends.place));
+        self.chain.pop();
+        let mut merged = below.unwrap_or_default();
+        tree::merge(&mut merged, table);
+        Some(merged)
+    }
+}
+
+/// The path without `.` and with `..` folded where that is only a matter of text.
+fn tidy(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Makes the data's path absolute and looks whether something is there.
+fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Problem> {
+    let data = &preset.spec.data;
+    if data.path.is_empty() {
+        if matches!(data.set, DataSet::Cifar10 | DataSet::Folder) {
+            let what = describe(data.set);
+            return Some(preset.problem(
+                "data.path",
+                format!("is empty, but this data set does not ship with Kiln; expected {what}"),
+            ));
+        }
+        return match around.shipped(data.set) {
+            Ok(path) => {
+                preset.spec.data.path = path.display().to_string();
+                None
+            }
+            Err(said) => Some(
+                preset.problem("data.path", format!("is empty, and the copy that ships with Kiln is missing: {said}")),
+            ),
+        };
+    }
+    let folder = preset.places.get("data.path").map(|p| p.folder.clone()).unwrap_or_default();
+    let path = match (data.path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => folder.join(&data.path),
+    };
+    let path = tidy(&std::path::absolute(&path).unwrap_or(path));
+    let asked = data.set;
+    preset.spec.data.path = path.display().to_string();
+    let there = std::fs::metadata(&path);
+    let message = match there {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => format!("`{}` does not exist", path.display()),
+        Err(e) => format!("`{}` cannot be read: {e}", path.display()),
+        Ok(meta) if meta.is_file() && asked != DataSet::Digits => format!("`{}` is a file", path.display()),
+        Ok(_) => return None,
+    };
+    Some(preset.problem("data.path", format!("{message}; expected {}", describe(asked))))
+}
+
+fn describe(set: DataSet) -> &'static str {
+    match set {
+        DataSet::Digits => "the digits as CSV (digits.csv.gz) or a folder that holds it",
+        DataSet::Fashion => "a folder with the four IDX files of Fashion-MNIST (train-images-idx3-ubyte.gz and so on)",
+        DataSet::Cifar10 => "a folder with CIFAR-10 in its binary version (data_batch_1.bin and so on)",
+        DataSet::Folder => "a folder with one sub-folder of PNG or JPEG images a class",
     }
 }

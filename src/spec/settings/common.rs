@@ -98,7 +98,7 @@ pub struct OptimSettings {
     /// The optimiser.
     pub kind: OptimKind,
     /// Initial learning rate.
-    #[schemars(range(min = 1e-8, max = 100.0), extend("x-live" = true))]
+    #[schemars(range(min = 1e-8, max = 100.0), extend("x-live" = true, "x-aliases" = ["learning-rate", "learning_rate"]))]
     pub lr: f64,
     /// Momentum of SGD; beta1 of AdamW.
     #[schemars(range(min = 0.0, max = 0.9999))]
@@ -109,7 +109,7 @@ pub struct OptimSettings {
     #[schemars(range(min = 0.0, max = 0.99999))]
     pub beta2: f64,
     /// Weight decay.
-    #[schemars(range(min = 0.0, max = 10.0), extend("x-live" = true))]
+    #[schemars(range(min = 0.0, max = 10.0), extend("x-live" = true, "x-aliases" = ["wd", "l2"]))]
     pub weight_decay: f64,
     /// Schedule of the learning rate.
     pub schedule: Schedule,
@@ -117,7 +117,7 @@ pub struct OptimSettings {
     #[schemars(range(min = 0.0, max = 1000.0), extend("x-unit" = "epochs"))]
     pub warmup: f64,
     /// Images a step. The last, smaller batch of an epoch is dropped.
-    #[schemars(range(min = 1, max = 65536), extend("x-unit" = "images"))]
+    #[schemars(range(min = 1, max = 65536), extend("x-unit" = "images", "x-aliases" = ["batch-size", "batch_size"]))]
     pub batch: u32,
     /// Label smoothing of the cross-entropy.
     #[schemars(range(min = 0.0, max = 0.9))]
@@ -170,7 +170,10 @@ pub enum OnOom {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct RunSettings {
     /// `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes a GPU where there is one.
-    #[schemars(regex(pattern = r"^(auto|cpu|cuda(:[0-9]+)?)$"))]
+    #[schemars(
+        regex(pattern = r"^(auto|cpu|cuda(:[0-9]+)?)$"),
+        extend("x-expected" = "`auto`, `cpu`, `cuda` or `cuda:N`")
+    )]
     pub device: String,
     /// Arithmetic.
     pub precision: Precision,

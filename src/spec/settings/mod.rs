@@ -52,8 +52,9 @@ pub struct Spec {
     /// What to expect of it: data, time, machine.
     #[serde(default)]
     pub description: String,
-    /// Seed of every random stream of the run. Equal seeds on the CPU give equal bits.
+    /// Seed of every random stream of the run. Equal seeds on the CPU give equal bits. Below 2^53, so that every JSON reader keeps it exact.
     #[serde(default = "one")]
+    #[schemars(range(max = 9007199254740991_u64))]
     pub seed: u64,
     /// The data set and its split.
     pub data: DataSettings,

@@ -1,0 +1,212 @@
+//! Walks a preset along the JSON Schema of the settings structs, so that the structs are the only place that says what
+//! is allowed.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use crate::problem::{Place, Problem, nearest};
+use crate::schema;
+use crate::settings::MethodName;
+use crate::tree::{Node, Table, Value};
+
+/// How messages about absent keys begin.
+pub(crate) const MISSING: &str = "is missing";
+
+/// What the walk found.
+pub(crate) struct Checked {
+    /// The settings as JSON, without what was wrong.
+    pub value: Json,
+    pub problems: Vec<Problem>,
+    /// Where each key was written.
+    pub places: BTreeMap<String, Place>,
+}
+
+impl Checked {
+    /// A mistake at the place of `key`, else of its table, else of the file.
+    pub fn at(&self, key: &str, file: &Place, message: String) -> Problem {
+        let place = std::iter::successors(Some(key), |k| k.rsplit_once('.').map(|(table, _)| table))
+            .find_map(|k| self.places.get(k))
+            .unwrap_or(file);
+        Problem::at(place, key, message)
+    }
+}
+
+/// Checks a whole preset.
+pub(crate) fn spec(table: &Table, file: &Place) -> Checked {
+    let schema = schema::whole();
+    let method = match table.get("method") {
+        Some(Node { value: Value::Text(name), .. }) => MethodName::ALL.iter().find(|m| m.as_str() == name),
+        _ => None,
+    };
+    let mut walk = Walk { root: &schema, problems: Vec::new(), places: BTreeMap::new() };
+    let mut rest = table.clone();
+    for other in MethodName::ALL {
+        let Some(method) = method.filter(|m| *m != other) else { continue };
+        if let Some(node) = rest.remove(other.as_str()) {
+            walk.problems.push(Problem::at(
+                &node.place,
+                other.as_str(),
+                format!(
+                    "is the table of the method `{other}`, but this preset runs `{method}`; take the table away or set method = \"{other}\""
+                ),
+            ));
+        }
+    }
+    let value = walk.table(&schema, &rest, "", file);
+    Checked { value, problems: walk.problems, places: walk.places }
+}
+
+struct Walk<'a> {
+    root: &'a Json,
+    problems: Vec<Problem>,
+    places: BTreeMap<String, Place>,
+}
+
+impl<'a> Walk<'a> {
+    fn wrong(&mut self, place: &Place, key: &str, message: String) -> Json {
+        self.problems.push(Problem::at(place, key, message));
+        Json::Null
+    }
+
+    fn node(&mut self, schema: &'a Json, node: &Node, key: &str) -> Json {
+        let (extra, schema) = (schema, schema::resolve(self.root, schema));
+        self.places.insert(key.to_owned(), node.place.clone());
+        let options = schema::options(schema);
+        if !options.is_empty() {
+            return self.choice(&options, node, key);
+        }
+        match (schema::kind(schema), &node.value) {
+            ("object", Value::Table(table)) => self.table(schema, table, key, &node.place),
+            ("array", Value::List(items)) => {
+                let inner = schema.get("items").unwrap_or(&Json::Null);
+                items.iter().enumerate().map(|(i, item)| self.node(inner, item, &format!("{key}[{i}]"))).collect()
+            }
+            ("string", Value::Text(text)) => self.text(schema, extra, text, node, key),
+            ("string", _) if node.typed.is_some() => {
+                self.text(schema, extra, node.typed.as_deref().unwrap_or_default(), node, key)
+            }
+            ("boolean", Value::Bool(b)) => Json::from(*b),
+            ("integer", Value::Integer(i)) => match i64::try_from(*i) {
+                Ok(i) if schema::in_range(schema, i as f64) => Json::from(i),
+                _ => self.expected(schema, node, key),
+            },
+            ("number", Value::Integer(i)) if schema::in_range(schema, *i as f64) => Json::from(*i as f64),
+            ("number", Value::Float(x)) if x.is_finite() && schema::in_range(schema, *x) => Json::from(*x),
+            _ => self.expected(schema, node, key),
+        }
+    }
+
+    fn expected(&mut self, schema: &Json, node: &Node, key: &str) -> Json {
+        let mut message = format!("expected {}, found {}", schema::expectation(schema), found(&node.value));
+        if let Value::Text(text) = &node.value {
+            let bare = match schema::kind(schema) {
+                "integer" => text.parse::<i64>().is_ok(),
+                "number" => text.parse::<f64>().is_ok(),
+                "boolean" => matches!(text.as_str(), "true" | "false"),
+                _ => false,
+            };
+            if bare {
+                message += "; take the quotation marks away";
+            }
+        }
+        self.wrong(&node.place, key, message)
+    }
+
+    fn text(&mut self, schema: &Json, extra: &Json, text: &str, node: &Node, key: &str) -> Json {
+        let pattern = [schema, extra].into_iter().find_map(|s| s.get("pattern")).and_then(Json::as_str);
+        let fits = pattern.is_none_or(|p| regex_lite::Regex::new(p).is_ok_and(|r| r.is_match(text)));
+        if fits {
+            return Json::from(text);
+        }
+        self.wrong(&node.place, key, format!("expected {}, found `{text}`", schema::expectation(schema)))
+    }
+
+    fn choice(&mut self, options: &[schema::Choice], node: &Node, key: &str) -> Json {
+        let names = || options.iter().map(|o| o.value.as_str());
+        let list = schema::one_of(names());
+        let Value::Text(text) = &node.value else {
+            return self.wrong(&node.place, key, format!("expected {list}, found {}", found(&node.value)));
+        };
+        if names().any(|name| name == text) {
+            return Json::from(text.as_str());
+        }
+        let hint = nearest(text, names()).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+        self.wrong(&node.place, key, format!("expected {list}, found `{text}`{hint}"))
+    }
+
+    fn table(&mut self, schema: &'a Json, table: &Table, key: &str, place: &Place) -> Json {
+        let join = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+        let mut out = serde_json::Map::new();
+        let Some(properties) = schema.get("properties").and_then(Json::as_object) else {
+            // A table with keys of the user's choice.
+            let inner = schema.get("additionalProperties").unwrap_or(&Json::Null);
+            for (name, node) in table {
+                out.insert(name.clone(), self.node(inner, node, &join(name)));
+            }
+            return Json::Object(out);
+        };
+        for (name, node) in table {
+            match properties.get(name) {
+                Some(inner) => {
+                    let value = self.node(inner, node, &join(name));
+                    out.insert(name.clone(), value);
+                }
+                None => {
+                    let hint = self.instead(properties, name, key);
+                    self.wrong(&node.place, &join(name), format!("is not a setting{hint}"));
+                }
+            }
+        }
+        let required = schema.get("required").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+        for name in required.iter().filter_map(Json::as_str).filter(|name| !table.contains_key(*name)) {
+            let inner = properties.get(name).map(|s| schema::resolve(self.root, s)).unwrap_or(&Json::Null);
+            let message = match schema::kind(inner) {
+                "object" => format!("{MISSING}: a preset needs the table `[{}]`", join(name)),
+                _ => format!("{MISSING}: expected {}", schema::expectation(inner)),
+            };
+            self.wrong(place, &join(name), message);
+        }
+        Json::Object(out)
+    }
+
+    /// What an unknown name may have been meant as: a neighbour, or a setting of another table.
+    fn instead(&self, properties: &serde_json::Map<String, Json>, name: &str, table: &str) -> String {
+        let known = properties.iter().find(|(_, schema)| {
+            schema.get("x-aliases").and_then(Json::as_array).is_some_and(|a| a.iter().any(|alias| alias == name))
+        });
+        if let Some(near) =
+            known.map(|(k, _)| k.as_str()).or_else(|| nearest(name, properties.keys().map(String::as_str)))
+        {
+            return format!("; did you mean `{near}`?");
+        }
+        let elsewhere =
+            schema::tables(self.root).into_iter().filter(|(t, _)| t != table).find_map(|(t, properties)| {
+                let named = properties.iter().find(|(k, schema)| {
+                    k.as_str() == name
+                        || schema
+                            .get("x-aliases")
+                            .and_then(Json::as_array)
+                            .is_some_and(|a| a.iter().any(|alias| alias == name))
+                });
+                named.map(|(k, _)| if t.is_empty() { k.clone() } else { format!("{t}.{k}") })
+            });
+        match elsewhere {
+            Some(full) => format!("; did you mean `{full}`?"),
+            None => format!("; expected {}", schema::one_of(properties.keys().map(String::as_str))),
+        }
+    }
+}
+
+/// What stands in the file, in words.
+pub(crate) fn found(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("the text \"{text}\""),
+        Value::Integer(i) => i.to_string(),
+        Value::Float(x) => x.to_string(),
+        Value::Bool(b) => b.to_string(),
+        Value::Date(d) => format!("the date {d}"),
+        Value::List(_) => "a list".into(),
+        Value::Table(_) => "a table".into(),
+    }
+}
