@@ -1,1 +1,36 @@
-//! Scaffold.
+//! Networks, and their training.
+//!
+//! - [`network`]: a network built from a [`kiln_arch::Plan`], its passes, its named tensors
+//! - [`init`]: seeded initial weights
+//! - [`optim`]: SGD and AdamW whose state are named tensors
+//! - [`schedule`]: the learning rate at a step
+//! - [`loss`]: cross-entropy, evaluation of a split, recalibration of batch normalisation
+//! - [`trainer`]: one candidate in training: steps, epochs, saved states that continue bit for bit
+//! - [`pool`]: many candidates side by side, with the bits they would have had in turn
+//! - [`error`]: what can go wrong, as sentences
+//!
+//! Two rules run through the crate. Random numbers come from generators of our own, each keyed by what it is for
+//! ([`kiln_arch::spec::seed::derive`]), so no result depends on what else ran before it. And nothing in a training step
+//! waits for the device: losses are added up there and read a few times a second.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod init;
+pub mod loss;
+pub mod network;
+pub mod optim;
+pub mod pool;
+pub mod schedule;
+pub mod trainer;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::{Result, TrainError};
+pub use loss::{Eval, cross_entropy, evaluate, recalibrate_bn};
+pub use network::{Layout, Mode, Network};
+pub use optim::Optimizer;
+pub use pool::Pool;
+pub use schedule::LrSchedule;
+pub use trainer::{Divergence, End, Epoch, Ran, Reading, Saved, Trainer, TrainerConfig, TrainerState, Until, Validate};

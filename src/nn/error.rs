@@ -1,0 +1,76 @@
+//! What can go wrong in building and training networks.
+
+use kiln_data::DataError;
+use kiln_torch::TorchError;
+use tch::TchError;
+
+/// The crate's results.
+pub type Result<T> = std::result::Result<T, TrainError>;
+
+/// An error of building or training a network; its text is a sentence for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The device has no room for the step. The caller may go on with [`crate::Trainer::restart_with_batch`].
+    #[error("out of memory on the device with batches of {batch} images: {message}")]
+    OutOfMemory {
+        /// Images in the batch that did not fit; 0 where memory ran out outside a batch.
+        batch: i64,
+        /// The device's own words.
+        message: String,
+    },
+    /// The loss is no longer a number. The trainer stands at its last good state again.
+    #[error(
+        "the training loss became infinite or not a number in epoch {} (noticed at step {}); \
+         the network stands as it was at step {}. Try a lower learning rate, warm-up or gradient clipping", .0.epoch, .0.noticed, .0.good
+    )]
+    Diverged(crate::Divergence),
+    /// The plan cannot be built.
+    #[error("{0}")]
+    Plan(String),
+    /// Data and network do not fit together.
+    #[error("{0}")]
+    Data(String),
+    /// A saved state does not belong to this candidate.
+    #[error("{0}")]
+    Saved(String),
+    /// A candidate's thread panicked or could not be started.
+    #[error("{0}")]
+    Thread(String),
+    /// Anything else that libtorch reports.
+    #[error("libtorch: {0}")]
+    Torch(String),
+}
+
+impl TrainError {
+    /// Names the batch that did not fit.
+    pub(crate) fn with_batch(self, images: i64) -> TrainError {
+        match self {
+            TrainError::OutOfMemory { message, .. } => TrainError::OutOfMemory { batch: images, message },
+            other => other,
+        }
+    }
+}
+
+impl From<TchError> for TrainError {
+    fn from(error: TchError) -> Self {
+        TorchError::from(error).into()
+    }
+}
+
+impl From<TorchError> for TrainError {
+    fn from(error: TorchError) -> Self {
+        match error {
+            TorchError::OutOfMemory(message) => TrainError::OutOfMemory { batch: 0, message },
+            TorchError::Torch(message) | TorchError::Format(message) => TrainError::Torch(message),
+        }
+    }
+}
+
+impl From<DataError> for TrainError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Torch(inner) => inner.into(),
+            other => TrainError::Data(other.to_string()),
+        }
+    }
+}
