@@ -15,6 +15,7 @@ pub mod checkpoint;
 pub mod control;
 pub mod event;
 pub mod home;
+mod lines;
 pub mod run;
 pub mod spool;
 pub mod view;

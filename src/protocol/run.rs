@@ -13,6 +13,82 @@ impl std::fmt::Display for RunId {
     }
 }
 
+/// Digits of the random part: no `i`, `l`, `o`, `u`, which are misread or make words (Crockford's base 32).
+const BASE32: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Longest id, in bytes: leaves room for every suffix within a file name.
+const MAX_RUN_ID: usize = 100;
+
+impl RunId {
+    /// A new id: the preset's name, as far as a folder may be called so, and four random digits. Whoever creates the
+    /// folder must still do so with `create_new` semantics and draw again if it exists.
+    pub fn random(preset: &str) -> RunId {
+        use std::hash::{BuildHasher, Hasher};
+        // Randomly keyed by the operating system once a process and different for each value.
+        let mut bits = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        let mut digits = String::new();
+        for _ in 0..4 {
+            digits.push(char::from(BASE32[(bits & 31) as usize]));
+            bits >>= 5;
+        }
+        let mut name = String::new();
+        for c in preset.chars().flat_map(char::to_lowercase).take(MAX_RUN_ID - 20) {
+            match c {
+                'a'..='z' | '0'..='9' | '_' | '.' if !(name.is_empty() && c == '.') => name.push(c),
+                _ if name.is_empty() || name.ends_with('-') => {}
+                _ => name.push('-'),
+            }
+        }
+        let name = name.trim_end_matches('-');
+        RunId(format!("{}-{digits}", if name.is_empty() { "run" } else { name }))
+    }
+
+    /// Whether this may name a run folder: ASCII letters, digits, `-`, `_`, `.`, not starting with a dot, at most 100
+    /// bytes. Check what comes from outside with this before it becomes part of a path.
+    pub fn is_valid(id: &str) -> bool {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        !id.is_empty() && id.len() <= MAX_RUN_ID && !id.starts_with('.') && id.bytes().all(plain)
+    }
+}
+
+/// Why a few letters do not say which run is meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    #[error("no run is called `{0}`; `kiln ls` lists them")]
+    None(String),
+    #[error("`{given}` may mean {}; write more of it", .matches.join(", "))]
+    Many { given: String, matches: Vec<String> },
+    #[error("a run's name is missing; `kiln ls` lists them")]
+    Empty,
+}
+
+/// The one run that `given` means: its whole id, else the beginning of exactly one id, else the beginning of exactly
+/// one id's last part (`k3f7` for `dc-nas-digits-k3f7`).
+pub fn resolve<'a>(given: &str, ids: impl IntoIterator<Item = &'a RunId>) -> Result<&'a RunId, ResolveError> {
+    if given.is_empty() {
+        return Err(ResolveError::Empty);
+    }
+    let ids: Vec<&RunId> = ids.into_iter().collect();
+    if let Some(id) = ids.iter().find(|id| id.0 == given) {
+        return Ok(id);
+    }
+    let by_start = |id: &&&RunId| id.0.starts_with(given);
+    let by_last_part = |id: &&&RunId| id.0.rsplit('-').next().is_some_and(|last| last.starts_with(given));
+    let mut matches: Vec<&RunId> = ids.iter().filter(by_start).copied().collect();
+    if matches.is_empty() {
+        matches = ids.iter().filter(by_last_part).copied().collect();
+    }
+    match matches[..] {
+        [] => Err(ResolveError::None(given.to_owned())),
+        [one] => Ok(one),
+        _ => {
+            let mut matches: Vec<String> = matches.iter().map(|id| id.0.clone()).collect();
+            matches.sort();
+            Err(ResolveError::Many { given: given.to_owned(), matches })
+        }
+    }
+}
+
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -152,4 +228,45 @@ pub struct Outcome {
     pub figures: std::collections::BTreeMap<String, Option<f64>>,
     /// Tables for people, in order.
     pub tables: Vec<Table>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids() -> Vec<RunId> {
+        ["dc-nas-digits-k3f7", "dc-nas-digits-k9aa", "train-digits-k3x0", "train", "train-2"]
+            .map(|id| RunId(id.into()))
+            .to_vec()
+    }
+
+    #[test]
+    fn few_letters_mean_one_run_or_say_why_not() {
+        let ids = ids();
+        let name = |given: &str| resolve(given, &ids).map(|id| id.0.as_str());
+        assert_eq!(name("dc-nas-digits-k3f7"), Ok("dc-nas-digits-k3f7"));
+        assert_eq!(name("dc-nas-digits-k9"), Ok("dc-nas-digits-k9aa"));
+        assert_eq!(name("k3f"), Ok("dc-nas-digits-k3f7"), "the random part will do");
+        assert_eq!(name("train"), Ok("train"), "a whole id is never ambiguous");
+        assert_eq!(name("x"), Err(ResolveError::None("x".into())));
+        assert_eq!(name(""), Err(ResolveError::Empty));
+        let many = name("k3").unwrap_err().to_string();
+        assert_eq!(many, "`k3` may mean dc-nas-digits-k3f7, train-digits-k3x0; write more of it");
+        assert!(matches!(name("train-"), Err(ResolveError::Many { .. })));
+    }
+
+    #[test]
+    fn a_new_id_is_a_plain_folder_name() {
+        for preset in ["dc-nas-digits", "../../etc", "Größe 2", "", "...", "a--b", &"long".repeat(100)] {
+            let id = RunId::random(preset);
+            assert!(RunId::is_valid(&id.0), "{id}");
+            assert_eq!(id.0.rsplit('-').next().unwrap().len(), 4, "{id}");
+        }
+        assert!(RunId::random("dc-nas-digits").0.starts_with("dc-nas-digits-"));
+        let different: std::collections::BTreeSet<_> = (0..50).map(|_| RunId::random("x")).collect();
+        assert!(different.len() > 45);
+        for bad in ["", ".", "..", "a/b", "a b", ".hidden", &"x".repeat(101)] {
+            assert!(!RunId::is_valid(bad), "{bad}");
+        }
+    }
 }
