@@ -276,7 +276,7 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
             let what = describe(data.set);
             return Some(preset.problem(
                 "data.path",
-                format!("is empty, but this data set does not ship with Kiln; expected {what}"),
+                format!("is empty, but this data set does not ship with Kiln; expected {what}. To say where: --set data.path=PATH"),
             ));
         }
         return match around.shipped(data.set) {
@@ -304,7 +304,7 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
         Ok(meta) if meta.is_file() && asked != DataSet::Digits => format!("`{}` is a file", path.display()),
         Ok(_) => return None,
     };
-    Some(preset.problem("data.path", format!("{message}; expected {}", describe(asked))))
+    Some(preset.problem("data.path", format!("{message}; expected {}. To say where: --set data.path=PATH", describe(asked))))
 }
 
 fn describe(set: DataSet) -> &'static str {

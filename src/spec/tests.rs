@@ -216,12 +216,12 @@ fn every_mistake_is_one_sentence_with_place_and_remedy() {
         (
             "set = \"digits\"",
             "set = \"cifar10\"",
-            "p.toml:3: data.path: is empty, but this data set does not ship with Kiln; expected a folder with CIFAR-10 in its binary version (data_batch_1.bin and so on)",
+            "p.toml:3: data.path: is empty, but this data set does not ship with Kiln; expected a folder with CIFAR-10 in its binary version (data_batch_1.bin and so on). To say where: --set data.path=PATH",
         ),
         (
             "set = \"digits\"",
             "set = \"fashion\"\npath = \"/not/there\"",
-            "p.toml:5: data.path: `/not/there` does not exist; expected a folder with the four IDX files of Fashion-MNIST (train-images-idx3-ubyte.gz and so on)",
+            "p.toml:5: data.path: `/not/there` does not exist; expected a folder with the four IDX files of Fashion-MNIST (train-images-idx3-ubyte.gz and so on). To say where: --set data.path=PATH",
         ),
         (
             "title = \"A search\"",
