@@ -161,9 +161,9 @@ pub fn is_cudnn_benchmark() -> bool {
 /// speed for nets with large activations. Call it at the beginning of `main`, before any thread; false if glibc refuses.
 pub fn tune_allocator() -> bool {
     const MIB: i32 = 1 << 20;
-    ffi::mallopt(libc::M_MMAP_THRESHOLD, 1024 * MIB)
-        & ffi::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX)
-        & ffi::mallopt(libc::M_TOP_PAD, 64 * MIB)
+    // Older glibcs refuse a threshold above 32 MiB.
+    let threshold = ffi::mallopt(libc::M_MMAP_THRESHOLD, 1024 * MIB) || ffi::mallopt(libc::M_MMAP_THRESHOLD, 32 * MIB);
+    threshold & ffi::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX) & ffi::mallopt(libc::M_TOP_PAD, 64 * MIB)
 }
 
 /// Version of libtorch that this program was built with.
@@ -174,4 +174,61 @@ pub fn libtorch_version() -> &'static str {
 /// Where the libtorch_cpu.so that runs here was loaded from.
 pub fn libtorch_path() -> Option<std::path::PathBuf> {
     ffi::torch_library()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_has_no_card_statistics() {
+        assert_eq!(memory(Device::Cpu), None);
+        assert_eq!(memory(Device::Cuda(99)), None);
+        assert!(reset_peak_memory(Device::Cpu).is_err());
+        assert!(Stream::new(Device::Cpu).unwrap_err().to_string().contains("CPU"));
+    }
+
+    #[test]
+    fn without_a_card_there_is_no_cache_to_empty() {
+        if crate::init(&crate::CudaChoice::Off).status().devices() == 0 {
+            empty_cache().unwrap();
+        }
+    }
+
+    #[test]
+    fn switches_switch() {
+        for on in [true, false] {
+            deterministic(on).unwrap();
+            assert_eq!(is_deterministic(), on);
+            tf32(on).unwrap();
+            assert_eq!(is_tf32().unwrap(), (on, on));
+            cudnn_benchmark(on).unwrap();
+            assert_eq!(is_cudnn_benchmark(), on);
+        }
+        cudnn_benchmark(true).unwrap();
+        deterministic(true).unwrap();
+        assert!(!is_cudnn_benchmark());
+        deterministic(false).unwrap();
+    }
+
+    #[test]
+    fn threads_are_set_for_the_calling_thread() {
+        let counts = std::thread::spawn(|| {
+            set_threads(2);
+            let two = threads();
+            set_threads(0);
+            (two, threads())
+        });
+        assert_eq!(counts.join().unwrap(), (2, 1));
+    }
+
+    #[test]
+    fn glibc_takes_the_allocator_settings() {
+        assert!(tune_allocator());
+    }
+
+    #[test]
+    fn the_version_is_the_one_tch_is_made_for() {
+        assert_eq!(libtorch_version(), "2.11.0");
+    }
 }

@@ -87,3 +87,103 @@ impl Drop for Autocast {
         let _ = ffi::autocast_exchange(self.cuda, &self.previous);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+    use tch::Tensor;
+
+    const CPU: Device = Device::Cpu;
+
+    fn product() -> Tensor {
+        let a = Tensor::ones([4, 4], (Kind::Float, CPU)).set_requires_grad(true);
+        a.matmul(&a)
+    }
+
+    #[test]
+    fn recording_stops_for_the_guards_life() {
+        assert!(product().requires_grad());
+        {
+            let _outer = NoGrad::new();
+            assert!(!product().requires_grad());
+            drop(NoGrad::new());
+            assert!(!product().requires_grad(), "the inner guard must restore what it found");
+        }
+        assert!(product().requires_grad());
+    }
+
+    #[test]
+    fn recording_comes_back_on_unwinding() {
+        let unwound = catch_unwind(|| {
+            let _guard = NoGrad::new();
+            panic!("as in a failing step");
+        });
+        assert!(unwound.is_err() && product().requires_grad());
+    }
+
+    #[test]
+    fn autocast_computes_products_in_the_type_asked_for() {
+        assert_eq!(product().kind(), Kind::Float);
+        {
+            let _guard = Autocast::new(CPU, Kind::BFloat16).unwrap();
+            assert_eq!(product().kind(), Kind::BFloat16);
+            let input = Tensor::ones([1, 2, 5, 5], (Kind::Float, CPU));
+            let kernel = Tensor::ones([3, 2, 3, 3], (Kind::Float, CPU));
+            let out = input.conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+            assert_eq!(out.kind(), Kind::BFloat16);
+            // Losses stay in full precision.
+            let labels = Tensor::zeros([4], (Kind::Int64, CPU));
+            assert_eq!(product().cross_entropy_for_logits(&labels).kind(), Kind::Float);
+            {
+                let _full = Autocast::off(CPU).unwrap();
+                assert_eq!(product().kind(), Kind::Float);
+            }
+            assert_eq!(product().kind(), Kind::BFloat16);
+        }
+        assert_eq!(product().kind(), Kind::Float);
+    }
+
+    #[test]
+    fn autocast_rounds_as_bf16_does() {
+        let x = Tensor::from_slice(&[1.0f32 + 1.0 / 512.0]).view([1, 1]); // bf16 has 8 bits of mantissa: rounds to 1
+        let one = Tensor::ones([1, 1], (Kind::Float, CPU));
+        let _guard = Autocast::new(CPU, Kind::BFloat16).unwrap();
+        assert_eq!(x.matmul(&one).double_value(&[0, 0]), 1.0);
+    }
+
+    #[test]
+    fn autocast_ends_on_unwinding() {
+        let unwound = catch_unwind(|| {
+            let _guard = Autocast::new(CPU, Kind::BFloat16).unwrap();
+            panic!("as in a failing step");
+        });
+        assert!(unwound.is_err());
+        assert_eq!(product().kind(), Kind::Float);
+    }
+
+    #[test]
+    fn autocast_is_this_threads_own() {
+        let _guard = Autocast::new(CPU, Kind::BFloat16).unwrap();
+        let kind = std::thread::spawn(|| product().kind()).join().unwrap();
+        assert_eq!(kind, Kind::Float);
+    }
+
+    #[test]
+    fn gradients_of_an_autocast_step_are_of_the_weights_type() {
+        let weight = Tensor::ones([4, 4], (Kind::Float, CPU)).set_requires_grad(true);
+        let loss = {
+            let _guard = Autocast::new(CPU, Kind::BFloat16).unwrap();
+            weight.matmul(&weight).sum(Kind::Float)
+        };
+        loss.backward();
+        assert_eq!(weight.grad().kind(), Kind::Float);
+        assert_eq!(weight.grad().double_value(&[0, 0]), 8.0);
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        let error = Autocast::new(CPU, Kind::Float).unwrap_err().to_string();
+        assert!(error.contains("not to Float"), "{error}");
+    }
+}

@@ -5,8 +5,10 @@
 //! gradient in another memory format than its parameter is converted; state in another one is an error, since the fused
 //! kernels walk raw memory.
 //!
-//! Fused kernels make one pass over memory and on CUDA one launch for all tensors: use them there. On the CPU the foreach
-//! variants are up to a tenth faster for many tiny tensors. The two round differently in the last bit: choose once a run.
+//! Which kernel: on CUDA the fused ones, one pass over memory in one launch. On the CPU the foreach ones: they have the bits
+//! of torch's plain optimiser whatever the shapes and the number of threads, and are up to a tenth faster for many tiny
+//! tensors. The fused kernels of the CPU round once instead of twice in the elements left over after whole vector registers,
+//! so there their last bits depend on register width and threads. Choose once a run.
 
 use crate::error::TorchError;
 use crate::ffi::{self, Moments, RawAdamW, RawSgd};
@@ -146,3 +148,6 @@ pub fn foreach_adamw(
 pub fn clip_grad_norm(grads: &[Tensor], max_norm: f64) -> Result<Tensor, TorchError> {
     ffi::clip_grad_norm(grads, max_norm)
 }
+
+#[cfg(test)]
+mod tests;
