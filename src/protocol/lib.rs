@@ -1,25 +1,33 @@
 //! What the three processes say to one another, and the run folder that outlives them all.
 //!
 //! - [`run`]: ids, states and the summary that every list shows
+//! - [`reduce`]: how events change a run's summary
 //! - [`event`]: what a worker reports, one JSON line each, in `events.jsonl`
 //! - [`view`]: figures as data; clients know kinds of view, never a method
 //! - [`control`]: what a worker is told, one JSON line each, in `control.jsonl`
 //! - [`spool`]: the run folder: its files, the torn-tail rule, atomic replacement
 //! - [`checkpoint`]: `state.json` and `tensors.safetensors`, written beside and renamed in
-//! - [`wire`]: frames between `kiln` and its engine
+//! - [`wire`]: messages between `kiln` and its engine; [`frame`]: their bytes; [`client`]: the client's end
 //! - [`home`]: where things lie (`KILN_HOME`, socket, presets, assets)
 //!
 //! The format of the run folder is version [`SPOOL_VERSION`]; a file written by a newer version is refused.
 
 pub mod checkpoint;
+pub mod client;
 pub mod control;
 pub mod event;
+pub mod frame;
+#[cfg(test)]
+mod full_disk;
 pub mod home;
 mod lines;
+pub mod reduce;
 pub mod run;
 pub mod spool;
 pub mod view;
 pub mod wire;
+
+pub use kiln_spec as spec;
 
 pub use control::{Command, Control};
 pub use event::{Body, Event, Level};

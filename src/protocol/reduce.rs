@@ -1,0 +1,259 @@
+//! How events change a run's summary: one pure function, shared by the engine, the store and whoever follows a run.
+//!
+//! ```
+//! use kiln_protocol::reduce::{Pace, reduce};
+//! use kiln_protocol::run::Progress;
+//! use kiln_protocol::{Body, Event, RunId, RunState, RunSummary};
+//!
+//! let mut summary = RunSummary::queued(RunId("x-0001".into()), 100.0);
+//! let mut pace = Pace::default();
+//! let started = Body::Started {
+//!     attempt: 1, resumed_from: None, device: "cpu".into(), host: "h".into(), pid: 7, version: "0.1.0".into(),
+//!     x_max: Default::default(),
+//! };
+//! reduce(&mut summary, &mut pace, &Event { seq: 1, t: 101.0, body: started });
+//! let progress = Progress { done: 25.0, total: 100.0, ..Progress::default() };
+//! reduce(&mut summary, &mut pace, &Event { seq: 2, t: 111.0, body: Body::Progress(progress) });
+//! assert_eq!(summary.state, RunState::Running);
+//! assert_eq!(summary.eta, Some(30.0));
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Body, Event};
+use crate::run::{Progress, RunId, RunState, RunSummary};
+
+/// What the estimate of the time left needs to know beside the summary: how much this attempt has done in how much time
+/// at work. Kept beside the summary; one that is lost (`default`) makes the estimate start anew, nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Seconds at work in this attempt, pauses left out, up to `at`.
+    worked: f64,
+    /// Time of the newest event of this attempt; `None` before it starts, and while it is paused.
+    at: Option<f64>,
+    /// [`Progress::done`] when the attempt started; a resumed run starts with what its checkpoint had.
+    from: Option<f64>,
+}
+
+impl Pace {
+    fn advance(&mut self, t: f64) {
+        if let Some(at) = self.at {
+            self.worked += (t - at).max(0.0);
+            self.at = Some(t.max(at));
+        }
+    }
+
+    /// Seconds left, once something was done in this attempt.
+    fn eta(&self, progress: &Progress) -> Option<f64> {
+        let done = progress.done - self.from?;
+        let left = (progress.total - progress.done).max(0.0);
+        let eta = self.worked * left / done;
+        (self.at.is_some() && done > 0.0 && eta.is_finite()).then_some(eta)
+    }
+}
+
+impl RunSummary {
+    /// A run that waits for its first worker, created at `t`.
+    pub fn queued(id: RunId, t: f64) -> RunSummary {
+        RunSummary {
+            id,
+            preset: String::new(),
+            title: String::new(),
+            method: String::new(),
+            state: RunState::Queued,
+            reason: None,
+            priority: 0,
+            created: t,
+            started: None,
+            ended: None,
+            last_event: None,
+            last_seq: 0,
+            progress: Progress::default(),
+            eta: None,
+            best: None,
+            device: None,
+            host: None,
+            pid: None,
+            attempts: 0,
+            seed: 0,
+        }
+    }
+}
+
+/// Applies one event and returns whether it counted: an event whose number is not above [`RunSummary::last_seq`] was
+/// applied before and changes nothing, so a snapshot and the events after it may overlap.
+pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool {
+    if event.seq <= summary.last_seq {
+        return false;
+    }
+    summary.last_seq = event.seq;
+    summary.last_event = Some(event.t);
+    pace.advance(event.t);
+    match &event.body {
+        Body::Started { attempt, resumed_from, device, host, pid, .. } => {
+            *pace = Pace { worked: 0.0, at: Some(event.t), from: None };
+            go_on(summary);
+            summary.reason = match (resumed_from, attempt) {
+                (Some(step), _) => Some(format!("resumed from the checkpoint at step {step}")),
+                (None, 0 | 1) => None,
+                (None, n) => Some(format!("started again from the beginning, attempt {n}")),
+            };
+            summary.started.get_or_insert(event.t);
+            summary.ended = None;
+            summary.eta = None;
+            summary.attempts = summary.attempts.max(*attempt);
+            summary.device = Some(device.clone());
+            summary.host = Some(host.clone());
+            summary.pid = Some(*pid);
+            if resumed_from.is_none() {
+                summary.progress = Progress::default();
+                summary.best = None;
+            }
+        }
+        Body::Progress(progress) => {
+            // The first report of a resumed attempt says what the checkpoint had; that was not done in this attempt.
+            let resumed = summary.attempts > 1 && summary.progress.done > 0.0;
+            pace.from.get_or_insert(if resumed { progress.done } else { 0.0 });
+            summary.eta = pace.eta(progress);
+            summary.progress = progress.clone();
+        }
+        Body::Best(best) => summary.best = Some(best.clone()),
+        Body::Paused { reason } => {
+            summary.state = RunState::Paused;
+            summary.reason = Some(reason.clone());
+            summary.eta = None;
+            pace.at = None;
+        }
+        Body::Resumed { .. } => {
+            go_on(summary);
+            summary.reason = None;
+            pace.at = Some(event.t);
+        }
+        Body::Completed { .. } => end(summary, pace, event.t, RunState::Completed, None),
+        Body::Stopped { reason, .. } => end(summary, pace, event.t, RunState::Stopped, Some(reason.clone())),
+        Body::Failed { message } => end(summary, pace, event.t, RunState::Failed, Some(message.clone())),
+        Body::Points { .. }
+        | Body::View { .. }
+        | Body::Log { .. }
+        | Body::Checkpoint { .. }
+        | Body::KnobSet { .. }
+        | Body::Beat { .. } => {}
+    }
+    true
+}
+
+/// A run that was asked to stop stays [`RunState::Stopping`] until it has: it may have been starting when asked.
+fn go_on(summary: &mut RunSummary) {
+    if summary.state != RunState::Stopping {
+        summary.state = RunState::Running;
+    }
+}
+
+fn end(summary: &mut RunSummary, pace: &mut Pace, t: f64, state: RunState, reason: Option<String>) {
+    summary.state = state;
+    summary.reason = reason;
+    summary.ended = Some(t);
+    summary.eta = None;
+    summary.pid = None;
+    pace.at = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{Best, Outcome};
+
+    struct Run {
+        summary: RunSummary,
+        pace: Pace,
+    }
+
+    impl Run {
+        fn new() -> Run {
+            Run { summary: RunSummary::queued(RunId("x-0001".into()), 1.0), pace: Pace::default() }
+        }
+
+        fn on(&mut self, t: f64, body: Body) -> &RunSummary {
+            let event = Event { seq: self.summary.last_seq + 1, t, body };
+            assert!(reduce(&mut self.summary, &mut self.pace, &event));
+            let after = (self.summary.clone(), self.pace.clone());
+            assert!(!reduce(&mut self.summary, &mut self.pace, &event), "an event counts once");
+            assert_eq!((&self.summary, &self.pace), (&after.0, &after.1));
+            &self.summary
+        }
+    }
+
+    fn started(attempt: u32, resumed_from: Option<u64>) -> Body {
+        Body::Started {
+            attempt,
+            resumed_from,
+            device: "cpu".into(),
+            host: "h".into(),
+            pid: 7,
+            version: "0.1.0".into(),
+            x_max: Default::default(),
+        }
+    }
+
+    fn progress(done: f64) -> Body {
+        Body::Progress(Progress { done, total: 100.0, unit: "epochs".into(), note: String::new() })
+    }
+
+    #[test]
+    fn a_run_from_start_to_end() {
+        let mut run = Run::new();
+        let s = run.on(10.0, started(1, None));
+        assert_eq!(
+            (s.state, s.started, s.pid, s.attempts, &s.reason),
+            (RunState::Running, Some(10.0), Some(7), 1, &None)
+        );
+        assert_eq!(run.on(10.0, progress(0.0)).eta, None, "nothing is known yet");
+        assert_eq!(run.on(30.0, progress(20.0)).eta, Some(80.0));
+        let best = Best { name: "valid/accuracy".into(), value: 0.5, higher_is_better: true };
+        assert_eq!(run.on(31.0, Body::Best(best.clone())).best, Some(best));
+        let s = run.on(40.0, Body::Completed { outcome: Box::new(Outcome::default()) });
+        assert_eq!((s.state, s.ended, s.eta, s.pid), (RunState::Completed, Some(40.0), None, None));
+        let s = run.on(41.0, Body::Beat { rss: 1, device_memory: 0 });
+        assert_eq!((s.state, s.last_event, s.last_seq), (RunState::Completed, Some(41.0), 6));
+    }
+
+    #[test]
+    fn a_run_asked_to_stop_while_it_starts_does_not_look_as_if_it_ran_on() {
+        let mut run = Run::new();
+        run.summary.state = RunState::Stopping;
+        assert_eq!(run.on(1.0, started(1, None)).state, RunState::Stopping);
+        assert_eq!(run.on(2.0, Body::Stopped { step: 0, reason: "asked for".into() }).state, RunState::Stopped);
+    }
+
+    #[test]
+    fn pauses_do_not_spoil_the_estimate() {
+        let mut run = Run::new();
+        run.on(0.0, started(1, None));
+        run.on(10.0, progress(10.0));
+        let s = run.on(10.0, Body::Paused { reason: "the disk is full".into() });
+        assert_eq!((s.state, s.reason.as_deref(), s.eta), (RunState::Paused, Some("the disk is full"), None));
+        run.on(500.0, Body::Beat { rss: 1, device_memory: 0 });
+        assert_eq!(run.on(1000.0, Body::Resumed { reason: "room".into() }).state, RunState::Running);
+        let s = run.on(1010.0, progress(20.0));
+        assert_eq!((s.eta, &s.reason), (Some(80.0), &None));
+    }
+
+    #[test]
+    fn a_resumed_attempt_is_judged_by_what_it_does_itself() {
+        let mut run = Run::new();
+        run.on(0.0, started(1, None));
+        run.on(100.0, progress(50.0));
+        let s = run.on(110.0, Body::Stopped { step: 5, reason: "asked for".into() });
+        assert_eq!((s.state, s.reason.as_deref()), (RunState::Stopped, Some("asked for")));
+        let s = run.on(1000.0, started(2, Some(5)));
+        assert_eq!((s.ended, s.started, s.attempts, s.progress.done), (None, Some(0.0), 2, 50.0));
+        assert_eq!(s.reason.as_deref(), Some("resumed from the checkpoint at step 5"));
+        assert_eq!(run.on(1001.0, progress(40.0)).eta, None, "the checkpoint's own progress");
+        assert_eq!(run.on(1011.0, progress(51.0)).eta, Some(49.0));
+        let s = run.on(1012.0, Body::Failed { message: "no memory".into() });
+        assert_eq!((s.state, s.reason.as_deref()), (RunState::Failed, Some("no memory")));
+        let s = run.on(1013.0, started(3, None));
+        assert_eq!((s.progress.done, s.state), (0.0, RunState::Running));
+        assert_eq!(run.on(1023.0, progress(10.0)).eta, Some(90.0), "from the beginning: everything counts");
+    }
+}
