@@ -37,7 +37,7 @@ pub enum TrainError {
     #[error("{0}")]
     Thread(String),
     /// Anything else that libtorch reports.
-    #[error("libtorch: {0}")]
+    #[error("{0}")]
     Torch(String),
 }
 
@@ -61,7 +61,7 @@ impl From<TorchError> for TrainError {
     fn from(error: TorchError) -> Self {
         match error {
             TorchError::OutOfMemory(message) => TrainError::OutOfMemory { batch: 0, message },
-            TorchError::Torch(message) | TorchError::Format(message) => TrainError::Torch(message),
+            other => TrainError::Torch(other.to_string()),
         }
     }
 }

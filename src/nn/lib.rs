@@ -28,11 +28,11 @@ pub mod trainer;
 mod testing;
 
 pub use error::{Result, TrainError};
+/// libtorch as Kiln uses it, for the crates above that save tensors and start the process.
+pub use kiln_torch as torch;
 pub use loss::{Eval, cross_entropy, evaluate, recalibrate_bn};
 pub use network::{Layout, Mode, Network};
 pub use optim::Optimizer;
 pub use pool::Pool;
 pub use schedule::LrSchedule;
-/// libtorch as Kiln uses it, for the crates above that save tensors and start the process.
-pub use kiln_torch as torch;
 pub use trainer::{Divergence, End, Epoch, Ran, Reading, Saved, Trainer, TrainerConfig, TrainerState, Until, Validate};

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use kiln_arch::spec::{OptimKind, OptimSettings};
-use kiln_torch::optim_kernels::{self, AdamW, Sgd};
+use kiln_torch::optim_kernels::{self, AdamW, AdamWState, Sgd};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
@@ -113,7 +113,8 @@ impl Optimizer {
     pub fn step(&mut self, factor: f64) -> Result<()> {
         let grads = self.params.iter().map(|p| Ok(p.f_grad()?)).collect::<Result<Vec<_>>>()?;
         if self.clip > 0.0 {
-            kiln_torch::clip_grad_norm(&grads, self.clip)?;
+            // The norm stays unread: that would wait for the device.
+            let _norm = kiln_torch::clip_grad_norm(&grads, self.clip)?;
         }
         let lr = self.lr * factor;
         match self.kind {
@@ -125,19 +126,24 @@ impl Optimizer {
                     dampening: 0.0,
                     weight_decay: self.weight_decay,
                     nesterov: self.nesterov,
-                    first_step: false,
                 };
                 match self.kernel {
-                    Kernel::Fused => optim_kernels::fused_sgd(&how, &self.params, &grads, &self.first)?,
-                    Kernel::Foreach => optim_kernels::foreach_sgd(&how, &self.params, &grads, &self.first)?,
+                    Kernel::Fused => optim_kernels::fused_sgd(&how, &self.params, &grads, &self.first, false)?,
+                    Kernel::Foreach => optim_kernels::foreach_sgd(&how, &self.params, &grads, &self.first, false)?,
                 }
             }
             OptimKind::Adamw => {
-                let how = AdamW { lr, beta1: self.momentum, beta2: self.beta2, eps: ADAM_EPS, weight_decay: self.weight_decay };
-                let (first, second, counts) = (&self.first, &self.second, &self.counts);
+                let how = AdamW {
+                    lr,
+                    beta1: self.momentum,
+                    beta2: self.beta2,
+                    eps: ADAM_EPS,
+                    weight_decay: self.weight_decay,
+                };
+                let state = AdamWState { averages: &self.first, squares: &self.second, steps: &self.counts };
                 match self.kernel {
-                    Kernel::Fused => optim_kernels::fused_adamw(&how, &self.params, &grads, first, second, counts)?,
-                    Kernel::Foreach => optim_kernels::foreach_adamw(&how, &self.params, &grads, first, second, counts)?,
+                    Kernel::Fused => optim_kernels::fused_adamw(&how, &self.params, &grads, state)?,
+                    Kernel::Foreach => optim_kernels::foreach_adamw(&how, &self.params, &grads, state)?,
                 }
             }
         }
@@ -171,5 +177,119 @@ impl Optimizer {
         let by_name: HashMap<&str, &Tensor> = saved.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let own = self.named_tensors();
         overwrite(own.iter().map(|(name, t)| (name.as_str(), t.shallow_clone())).collect(), &by_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{linear, plan};
+    use kiln_arch::Shape;
+
+    const GRADS: [[f32; 2]; 3] = [[0.5, -1.0], [0.25, 2.0], [-1.5, 0.125]];
+
+    /// Weights of a one-output layer without bias, after three steps with the gradients above.
+    fn three_steps(settings: &OptimSettings, kernel: Kernel, factors: [f64; 3]) -> Vec<f64> {
+        let layer = kiln_arch::Layer::Linear { input: 2, out: 1, bias: false };
+        let network =
+            Network::build(&plan(Shape::Flat(2), 1, vec![("out", None, vec![layer], false)]), 1, Device::Cpu).unwrap();
+        let weight = &network.trainable()[0];
+        {
+            let _frozen = kiln_torch::NoGrad::new();
+            weight.shallow_clone().copy_(&Tensor::from_slice(&[1.0_f32, -2.0]).view([1, 2]));
+        }
+        let mut optimizer = Optimizer::new(settings, &network).unwrap();
+        optimizer.kernel = kernel;
+        for (grad, factor) in GRADS.iter().zip(factors) {
+            kiln_torch::set_grad(weight, Some(&Tensor::from_slice(grad).view([1, 2]))).unwrap();
+            optimizer.step(factor).unwrap();
+            assert!(!weight.grad().defined(), "gradients are dropped");
+        }
+        Vec::<f64>::try_from(weight.detach().view([-1]).to_kind(Kind::Double)).unwrap()
+    }
+
+    fn close(got: &[f64], want: &[f64]) {
+        assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() < 1e-5), "{got:?} is not {want:?}");
+    }
+
+    #[test]
+    fn sgd_by_hand() {
+        for kernel in [Kernel::Fused, Kernel::Foreach] {
+            for nesterov in [false, true] {
+                let settings =
+                    OptimSettings { lr: 0.1, momentum: 0.9, nesterov, weight_decay: 0.01, ..OptimSettings::default() };
+                let factors = [1.0, 0.5, 0.25];
+                let (mut w, mut v) = ([1.0, -2.0], [0.0, 0.0]);
+                for (grad, factor) in GRADS.iter().zip(factors) {
+                    for i in 0..2 {
+                        let g = f64::from(grad[i]) + 0.01 * w[i];
+                        v[i] = 0.9 * v[i] + g;
+                        w[i] -= 0.1 * factor * if nesterov { g + 0.9 * v[i] } else { v[i] };
+                    }
+                }
+                close(&three_steps(&settings, kernel, factors), &w);
+            }
+        }
+    }
+
+    #[test]
+    fn adamw_by_hand() {
+        let settings = OptimSettings {
+            kind: OptimKind::Adamw,
+            lr: 0.1,
+            momentum: 0.9,
+            beta2: 0.99,
+            weight_decay: 0.05,
+            ..OptimSettings::default()
+        };
+        for kernel in [Kernel::Fused, Kernel::Foreach] {
+            let (mut w, mut m, mut s) = ([1.0_f64, -2.0], [0.0, 0.0], [0.0, 0.0]);
+            for (step, grad) in GRADS.iter().enumerate() {
+                let t = step as i32 + 1;
+                for i in 0..2 {
+                    let g = f64::from(grad[i]);
+                    w[i] *= 1.0 - 0.1 * 0.05;
+                    m[i] = 0.9 * m[i] + 0.1 * g;
+                    s[i] = 0.99 * s[i] + 0.01 * g * g;
+                    w[i] -=
+                        0.1 * (m[i] / (1.0 - 0.9_f64.powi(t))) / ((s[i] / (1.0 - 0.99_f64.powi(t))).sqrt() + ADAM_EPS);
+                }
+            }
+            close(&three_steps(&settings, kernel, [1.0; 3]), &w);
+        }
+    }
+
+    #[test]
+    fn clipping_shortens_long_gradients_only() {
+        let settings = |grad_clip| OptimSettings { lr: 1.0, momentum: 0.0, grad_clip, ..OptimSettings::default() };
+        let (mut clipped, mut plain) = ([1.0, -2.0], [1.0, -2.0]);
+        for grad in GRADS {
+            let g = grad.map(f64::from);
+            let norm = (g[0] * g[0] + g[1] * g[1]).sqrt();
+            for i in 0..2 {
+                clipped[i] -= g[i] * (1.5 / norm).min(1.0);
+                plain[i] -= g[i];
+            }
+        }
+        close(&three_steps(&settings(1.5), Kernel::Foreach, [1.0; 3]), &clipped);
+        close(&three_steps(&settings(100.0), Kernel::Foreach, [1.0; 3]), &plain);
+        close(&three_steps(&settings(0.0), Kernel::Foreach, [1.0; 3]), &plain);
+    }
+
+    #[test]
+    fn state_is_named_after_parameters() {
+        let network =
+            Network::build(&plan(Shape::Flat(2), 1, vec![("out", None, vec![linear(2, 1)], false)]), 1, Device::Cpu)
+                .unwrap();
+        let names = |kind, momentum| -> Vec<String> {
+            let settings = OptimSettings { kind, momentum, ..OptimSettings::default() };
+            Optimizer::new(&settings, &network).unwrap().named_tensors().into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(OptimKind::Sgd, 0.9), ["out.0.weight.momentum", "out.0.bias.momentum"]);
+        assert!(names(OptimKind::Sgd, 0.0).is_empty());
+        assert_eq!(
+            names(OptimKind::Adamw, 0.9)[2..5],
+            ["out.0.weight.exp_avg_sq", "out.0.bias.exp_avg_sq", "out.0.weight.step"]
+        );
     }
 }

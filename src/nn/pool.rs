@@ -108,12 +108,15 @@ impl Pool {
                         kiln_torch::set_threads(threads.try_into().unwrap_or(i32::MAX));
                         let result = catch_unwind(AssertUnwindSafe(|| work(item, &Stop(stop))));
                         // The receiver outlives the scope; a failure to send cannot happen and would lose nothing else.
-                        drop(done.send((place, result.unwrap_or_else(|panic| Err(TrainError::Thread(words(&*panic)))))));
+                        drop(
+                            done.send((place, result.unwrap_or_else(|panic| Err(TrainError::Thread(words(&*panic)))))),
+                        );
                     };
                     match std::thread::Builder::new().name(format!("candidate-{place}")).spawn_scoped(scope, body) {
                         Ok(_) => running += 1,
                         Err(error) => {
-                            results[place] = Some(Err(TrainError::Thread(format!("no thread for a candidate: {error}"))));
+                            results[place] =
+                                Some(Err(TrainError::Thread(format!("no thread for a candidate: {error}"))));
                         }
                     }
                 }
@@ -141,4 +144,134 @@ impl Pool {
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("a candidate's thread panicked: {}", text.unwrap_or("no message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{cnn, config, mlp, never, same_bits, stripes};
+    use crate::trainer::TrainerConfig;
+    use kiln_arch::spec::{OptimSettings, Precision};
+    use std::sync::atomic::AtomicUsize;
+
+    fn four() -> Vec<Trainer> {
+        let data = stripes(100);
+        (0..4)
+            .map(|i| {
+                let base = config(OptimSettings { nesterov: true, ..OptimSettings::default() }, i, 3);
+                // Neighbours of different arithmetic: what one thread switches on must not reach the next.
+                let own = if i % 2 == 0 {
+                    base
+                } else {
+                    TrainerConfig { precision: Precision::Bf16, channels_last: true, ..base }
+                };
+                Trainer::new(&if i < 2 { cnn() } else { mlp() }, own, data.share(), None).unwrap()
+            })
+            .collect()
+    }
+
+    fn bits_agree(a: &[Trainer], b: &[Trainer]) {
+        for (i, (a, b)) in a.iter().zip(b).enumerate() {
+            assert_eq!(a.history(), b.history());
+            let (a, b) = (a.save().unwrap(), b.save().unwrap());
+            assert_eq!(a.state, b.state);
+            for ((name, a), (_, b)) in a.tensors.iter().zip(&b.tensors) {
+                assert!(same_bits(a, b), "{name} of candidate {i} differs");
+            }
+        }
+    }
+
+    fn in_turn() -> Vec<Trainer> {
+        let mut trainers = four();
+        for trainer in &mut trainers {
+            trainer.run(Until::Steps(u64::MAX), &never).unwrap();
+        }
+        trainers
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn side_by_side_equals_in_turn() {
+        let mut together = four();
+        let pool = Pool::for_cores(4, 1, Device::Cpu, 4);
+        let results = pool.run(&mut together, LONG, &mut || false);
+        assert!(results.iter().all(|r| r.as_ref().is_ok_and(|ran| *ran == Ran { steps: 18, end: End::Finished })));
+        bits_agree(&in_turn(), &together);
+    }
+
+    #[test]
+    fn side_by_side_resumes_to_the_same_bits() {
+        let pool = Pool::for_cores(4, 1, Device::Cpu, 4);
+        let mut first = four();
+        for (i, trainer) in first.iter_mut().enumerate() {
+            trainer.run(Until::Steps(3 + 4 * i as u64), &never).unwrap();
+        }
+        let mut second = four();
+        for (new, old) in second.iter_mut().zip(&first) {
+            new.load(&old.save().unwrap()).unwrap();
+        }
+        // Many short slices; each is a fresh thread a candidate.
+        let mut slices = 0;
+        while !second.iter().all(Trainer::finished) {
+            pool.run(&mut second, Duration::from_millis(5), &mut || false);
+            slices += 1;
+            assert!(slices < 10_000, "no progress");
+        }
+        bits_agree(&in_turn(), &second);
+    }
+
+    #[test]
+    fn a_stop_ends_everyone_soon() {
+        let mut trainers = four();
+        for trainer in &mut trainers {
+            trainer.set_epochs(1_000_000);
+        }
+        let asked = AtomicUsize::new(0);
+        let began = Instant::now();
+        let results = Pool::for_cores(2, 1, Device::Cpu, 2)
+            .run(&mut trainers, LONG, &mut || asked.fetch_add(1, Ordering::Relaxed) > 2);
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        let ends: Vec<End> = results.into_iter().map(|r| r.unwrap().end).collect();
+        assert_eq!(ends[..2], [End::Stopped, End::Stopped]);
+        assert_eq!(trainers[3].steps(), 0);
+    }
+
+    #[test]
+    fn one_failure_leaves_the_others_alone() {
+        let mut trainers = four();
+        trainers[2].set_lr(1e38);
+        let results = Pool::for_cores(0, 1, Device::Cpu, 2).run(&mut trainers, LONG, &mut || false);
+        assert!(matches!(results[2], Err(TrainError::Diverged(_))));
+        assert!([0, 1, 3].iter().all(|&i| results[i].as_ref().is_ok_and(|r| r.end == End::Finished)));
+        let work = |n: u32, _: &Stop| if n == 1 { panic!("number {n}") } else { Ok(n * 10) };
+        let results = Pool::for_cores(2, 1, Device::Cpu, 2).map(vec![0, 1, 2], &mut || false, work);
+        assert!(matches!(results[..], [Ok(0), Err(TrainError::Thread(_)), Ok(20)]));
+        assert!(results[1].as_ref().unwrap_err().to_string().contains("number 1"));
+    }
+
+    #[test]
+    fn never_more_at_once_than_said() {
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = |_: usize, _: &Stop| {
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        };
+        Pool::for_cores(3, 1, Device::Cpu, 8).map((0..12).collect(), &mut || false, work);
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn threads_times_candidates_fit_the_cores() {
+        let parallel = |parallel, threads, device, cores| Pool::for_cores(parallel, threads, device, cores).parallel();
+        assert_eq!(parallel(0, 1, Device::Cpu, 8), 8);
+        assert_eq!(parallel(0, 3, Device::Cpu, 8), 2);
+        assert_eq!(parallel(5, 2, Device::Cpu, 8), 4);
+        assert_eq!(parallel(2, 2, Device::Cpu, 8), 2);
+        assert_eq!(parallel(4, 4, Device::Cpu, 2), 1);
+        assert_eq!(parallel(0, 1, Device::Cuda(0), 2), GPU_PARALLEL);
+        assert_eq!(parallel(7, 1, Device::Cuda(0), 2), 7);
+    }
 }

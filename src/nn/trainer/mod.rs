@@ -22,7 +22,7 @@ pub use saved::{Saved, TrainerState};
 
 use crate::error::{Result, TrainError};
 use crate::loss::{self, Eval, cross_entropy};
-use crate::network::{Layout, Mode, Network};
+use crate::network::{Layout, Mode, Network, copied};
 use crate::optim::Optimizer;
 use crate::schedule::LrSchedule;
 
@@ -122,10 +122,10 @@ impl Trainer {
     /// Initial weights and order of images are those of the first attempt.
     pub fn restart_with_batch(&mut self, batch: u32) -> Result<()> {
         let device = self.network.device();
-        // The old tensors go first: there was no room for them and new ones.
+        // What the failed step and its epoch held goes first; weights are small beside it.
         self.good.tensors.clear();
         self.optimizer.zero_grad()?;
-        kiln_torch::empty_cache();
+        kiln_torch::empty_cache()?;
         let (network, optimizer) = build(&self.plan, &self.config, device)?;
         self.network = network;
         self.optimizer = optimizer;
@@ -203,7 +203,7 @@ impl Trainer {
         let loss = cross_entropy(&logits, &labels, self.config.optim.label_smoothing)?;
         loss.f_backward()?;
         self.optimizer.step(self.schedule().factor(self.step))?;
-        self.loss_sum.f_add_(&loss.f_detach()?)?;
+        self.loss_sum = self.loss_sum.f_add_(&loss.f_detach()?)?;
         self.step += 1;
         Ok(())
     }
@@ -215,7 +215,8 @@ impl Trainer {
             _ => {
                 let key = derive(self.config.seed, "shuffle", self.config.order, epoch);
                 // Drawn on the CPU, so that a GPU sees the same batches.
-                let places = Generator::new(key, Device::Cpu)?.randperm(self.images)?.f_to_device(self.network.device())?;
+                let places =
+                    Generator::new(key, Device::Cpu)?.randperm(self.images)?.f_to_device(self.network.device())?;
                 match &self.subset {
                     Some(subset) => subset.f_index_select(0, &places)?,
                     None => places,
@@ -227,7 +228,8 @@ impl Trainer {
 
     /// Are all steps of an epoch done that is not yet in the history?
     fn epoch_is_open(&self) -> bool {
-        self.step / self.steps_per_epoch() > self.history.len() as u64 && self.step.is_multiple_of(self.steps_per_epoch())
+        self.step / self.steps_per_epoch() > self.history.len() as u64
+            && self.step.is_multiple_of(self.steps_per_epoch())
     }
 
     /// Enters a finished epoch into the history. `false` if `tick` stopped its evaluation; it is then done anew.
@@ -283,7 +285,11 @@ impl Trainer {
 
     /// Goes back to the start of the epoch and gives the error that says so.
     fn roll_back(&mut self) -> Result<TrainError> {
-        let divergence = Divergence { epoch: self.step.saturating_sub(1) / self.steps_per_epoch() + 1, noticed: self.step, good: self.good.step };
+        let divergence = Divergence {
+            epoch: self.step.saturating_sub(1) / self.steps_per_epoch() + 1,
+            noticed: self.step,
+            good: self.good.step,
+        };
         let _frozen = NoGrad::new();
         for (mut own, kept) in self.living().into_iter().zip(&self.good.tensors) {
             own.f_copy_(kept)?;
@@ -306,7 +312,7 @@ impl Trainer {
                 kept.f_copy_(own)?;
             }
         } else {
-            self.good.tensors = living.iter().map(|t| Ok(t.f_copy()?)).collect::<Result<_>>()?;
+            self.good.tensors = living.iter().map(copied).collect::<Result<_>>()?;
         }
         self.good.step = self.step;
         Ok(())

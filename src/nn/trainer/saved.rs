@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 use super::{AugmentStream, Divergence, Epoch, Good, Trainer};
 use crate::error::{Result, TrainError};
 use crate::loss::Eval;
+use crate::network::copied;
 
 const VERSION: u32 = 1;
 
@@ -59,7 +60,7 @@ impl Trainer {
         let mut keep = |name: String, tensor: &Tensor| -> Result<()> {
             let plain = kiln_torch::contiguous(tensor)?;
             // `contiguous` hands a tensor that already is over as it is.
-            let copy = if plain.data_ptr() == tensor.data_ptr() { plain.f_copy()? } else { plain };
+            let copy = if plain.data_ptr() == tensor.data_ptr() { copied(&plain)? } else { plain };
             tensors.push((name, copy));
             Ok(())
         };
@@ -121,7 +122,10 @@ impl Trainer {
         }
         let by_name: HashMap<&str, &Tensor> = saved.tensors.iter().map(|(n, t)| (n.as_str(), t)).collect();
         let get = |name: &str| {
-            by_name.get(name).copied().ok_or_else(|| TrainError::Saved(format!("the saved training has no tensor `{name}`")))
+            by_name
+                .get(name)
+                .copied()
+                .ok_or_else(|| TrainError::Saved(format!("the saved training has no tensor `{name}`")))
         };
         let knobs: Vec<f64> = values(get("knobs")?)?;
         let &[lr, weight_decay, clip] = knobs.as_slice() else {
@@ -136,7 +140,9 @@ impl Trainer {
         let present = pairs("")?;
         let good = if state.good == state.step { pairs("")? } else { pairs("good.")? };
         let living = self.living();
-        for ((name, own), saved) in names.iter().zip(&living).zip(present.iter()).chain(names.iter().zip(&living).zip(&good)) {
+        for ((name, own), saved) in
+            names.iter().zip(&living).zip(present.iter()).chain(names.iter().zip(&living).zip(&good))
+        {
             if own.size() != saved.size() {
                 return Err(TrainError::Saved(format!(
                     "the saved tensor `{name}` has shape {:?}, this network's has {:?}",
@@ -153,7 +159,7 @@ impl Trainer {
             }
             None => None,
         };
-        let loss_sum = get("loss_sum")?.f_to_device(self.network.device())?.f_to_kind(Kind::Double)?.f_copy()?;
+        let loss_sum = copied(&get("loss_sum")?.f_to_device(self.network.device())?.f_to_kind(Kind::Double)?)?;
 
         let _frozen = NoGrad::new();
         for (mut own, saved) in living.into_iter().zip(present) {
@@ -180,7 +186,7 @@ impl Trainer {
     }
 
     /// Names of [`Trainer::living`], in its order.
-    fn living_names(&self) -> Vec<String> {
+    pub(super) fn living_names(&self) -> Vec<String> {
         let network = self.network.named_tensors().into_iter().map(|(name, _)| format!("network.{name}"));
         network.chain(self.optimizer.named_tensors().into_iter().map(|(name, _)| format!("optimizer.{name}"))).collect()
     }
