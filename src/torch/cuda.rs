@@ -46,7 +46,7 @@ pub enum CudaStatus {
     Failed(String),
     /// Opened.
     Loaded {
-        /// Names of the cards, by index: `devices[0]` is `cuda:0`. Empty if there is a driver but no card to be seen.
+        /// Names of the cards, by index: `devices[0]` is `cuda:0`. Empty if it opened but sees no card.
         devices: Vec<String>,
         /// Version of cuDNN, such as `9.10.2`.
         cudnn: Option<String>,
@@ -72,7 +72,10 @@ impl fmt::Display for CudaStatus {
             CudaStatus::Loaded { devices, cudnn } => {
                 let cudnn = cudnn.as_ref().map_or("no cuDNN".to_string(), |version| format!("cuDNN {version}"));
                 if devices.is_empty() {
-                    return write!(f, "loaded ({cudnn}), but no card is visible: is CUDA_VISIBLE_DEVICES empty?");
+                    return write!(
+                        f,
+                        "loaded ({cudnn}), but it sees no card: is the driver running, CUDA_VISIBLE_DEVICES set?"
+                    );
                 }
                 let cards = devices.iter().enumerate().map(|(i, name)| format!("cuda:{i} {name}"));
                 write!(f, "loaded ({cudnn}): {}", cards.collect::<Vec<_>>().join(", "))

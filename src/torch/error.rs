@@ -1,5 +1,7 @@
 //! What can go wrong in libtorch, as sentences without its C++ stack traces.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tch::TchError;
 
 /// A failure of libtorch, or of a request to it.
@@ -45,6 +47,28 @@ impl From<TchError> for TorchError {
     }
 }
 
+/// Runs `f` and makes an error of what libtorch reports through a panic: the methods of [`tch::Tensor`] without `f_` do.
+///
+/// For a whole forward or backward pass, where an `f_` and a `?` at every operation would hide the arithmetic. Other panics
+/// go on as they were. After an error, what `f` changes may be changed in part.
+///
+/// # Errors
+/// Whatever libtorch reports first.
+pub fn catch<R>(f: impl FnOnce() -> R) -> Result<R, TorchError> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| match from_panic(payload.as_ref()) {
+        Some(error) => error,
+        None => resume_unwind(payload),
+    })
+}
+
+/// The error within the message of tch's own `unwrap`, which carries it in `Debug` form.
+fn from_panic(payload: &(dyn Any + Send)) -> Option<TorchError> {
+    let text = payload.downcast_ref::<String>()?;
+    let debug = text.strip_prefix("called `Result::unwrap()` on an `Err` value: Torch(\"")?;
+    let text = debug.strip_suffix("\")").unwrap_or(debug);
+    Some(TorchError::from_text(&text.replace("\\n", "\n").replace("\\\"", "\"")))
+}
+
 /// Whether a message of libtorch, cuBLAS, cuDNN or the CUDA runtime says that memory ran out.
 ///
 /// For texts that come out of `tch` (an error, or the payload of a panic in a method without `f_`).
@@ -88,6 +112,24 @@ mod tests {
         // 2^50 floats: four pebibytes, which no overcommit grants.
         let error = TorchError::from(Tensor::f_empty([1 << 50], (Kind::Float, Device::Cpu)).unwrap_err());
         assert!(error.is_out_of_memory(), "{error}");
+    }
+
+    #[test]
+    fn what_tch_panics_with_becomes_an_error() {
+        assert_eq!(catch(|| 2 + 2).unwrap(), 4);
+        let zeros = || Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+        let error = catch(|| zeros().matmul(&zeros())).unwrap_err();
+        assert_eq!(error.to_string(), TorchError::from(zeros().f_matmul(&zeros()).unwrap_err()).to_string());
+        let error = catch(|| Tensor::empty([1 << 50], (Kind::Float, Device::Cpu))).unwrap_err();
+        assert!(error.is_out_of_memory(), "{error}");
+    }
+
+    #[test]
+    fn other_panics_go_on() {
+        let literal = catch_unwind(|| catch(|| panic!("a bug of ours"))).unwrap_err();
+        assert_eq!(*literal.downcast_ref::<&str>().unwrap(), "a bug of ours");
+        let formatted = catch_unwind(|| catch(|| Vec::<i32>::new()[std::hint::black_box(7)])).unwrap_err();
+        assert!(formatted.downcast_ref::<String>().unwrap().contains("index is 7"));
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! - [`error`]: failures as sentences; what is out of memory
 //! - `ffi`: the declarations of `shim.cpp` and every `unsafe` block
 //!
-//! Methods of [`tch::Tensor`] without `f_` panic when libtorch reports an error; everything here returns a [`TorchError`].
+//! Methods of [`tch::Tensor`] without `f_` panic when libtorch reports an error: [`catch`] makes a [`TorchError`] of it, which
+//! is what everything here returns.
 
 pub mod cuda;
 pub mod device;
@@ -26,7 +27,7 @@ pub use device::{
     is_deterministic, is_tf32, libtorch_path, libtorch_version, memory, reset_peak_memory, set_threads, tf32, threads,
     tune_allocator,
 };
-pub use error::{TorchError, is_out_of_memory};
+pub use error::{TorchError, catch, is_out_of_memory};
 pub use guard::{Autocast, NoGrad};
 pub use optim_kernels::clip_grad_norm;
 pub use random::Generator;
