@@ -15,10 +15,10 @@
 //!
 //! | name | arithmetic | layout | layers |
 //! | --- | --- | --- | --- |
-//! | `tiny-cnn` | f32 | contiguous | C(1,8,3,1) with bias, R, max-pool 2, C(8,16,3,1) with bias, R, max-pool 2, flatten, L(784,10) |
+//! | `tiny-cnn` | f32 | contiguous | C(1,8,3,2) with bias, R, C(8,16,3,2) with bias, R, flatten, L(784,10) |
 //! | `mlp` | f32 | – | flatten, L(784,64), R, L(64,64), R, L(64,10) |
 //! | `dense-cnn` | bf16 autocast | channels-last | C(1,32,3,1) B R, C(32,64,3,2) B R, C(64,64,3,1) B R, C(64,128,3,2) B R, C(128,128,3,1) B R, global mean, L(128,10) |
-//! | `mobile` | f32 | channels-last | C(1,16,3,1) B R, five inverted residuals, C(40,160,1,1) B R, global mean, L(160,10) |
+//! | `mobile` | f32 | channels-last | C(1,16,3,2) B R, five inverted residuals, C(40,160,1,1) B R, global mean, L(160,10) |
 //!
 //! An inverted residual `(i, o, k, s)` is C(i,4i,1,1) B R, D(4i,k,s) B R, C(4i,o,1,1) B, plus its input where shapes
 //! agree; `mobile` has (16,16,3,1), (16,24,3,2), (24,24,3,1), (24,40,5,2), (40,40,5,1).
@@ -157,15 +157,14 @@ impl Layers {
 fn network(name: &str) -> Result<(Plan, Precision, bool), Failure> {
     let relu = Layer::Act(Act::Relu);
     let conv = |input, out, kernel, stride, groups| Layer::Conv { input, out, kernel, stride, groups, bias: false };
-    let with_bias = |input, out| Layer::Conv { input, out, kernel: 3, stride: 1, groups: 1, bias: true };
+    let with_bias = |input, out| Layer::Conv { input, out, kernel: 3, stride: 2, groups: 1, bias: true };
     let norm = |channels| Layer::BatchNorm { channels };
     let linear = |input, out| Layer::Linear { input, out, bias: true };
     let input = if name == "mlp" { Shape::Flat(784) } else { Shape::Image(1, 28, 28) };
     let mut net = Layers { blocks: Vec::new(), shape: input };
     let (precision, channels_last) = match name {
         "tiny-cnn" => {
-            net.block(false, vec![with_bias(1, 8), relu, Layer::MaxPool])?;
-            net.block(false, vec![with_bias(8, 16), relu, Layer::MaxPool])?;
+            net.block(false, vec![with_bias(1, 8), relu, with_bias(8, 16), relu])?;
             net.block(false, vec![Layer::Flatten, linear(784, 10)])?;
             (Precision::F32, false)
         }
@@ -181,7 +180,7 @@ fn network(name: &str) -> Result<(Plan, Precision, bool), Failure> {
             (Precision::Bf16, true)
         }
         _ => {
-            net.block(false, vec![conv(1, 16, 3, 1, 1), norm(16), relu])?;
+            net.block(false, vec![conv(1, 16, 3, 2, 1), norm(16), relu])?;
             for (i, o, k, s) in [(16, 16, 3, 1), (16, 24, 3, 2), (24, 24, 3, 1), (24, 40, 5, 2), (40, 40, 5, 1)] {
                 let wide = 4 * i;
                 let mut layers = vec![conv(i, wide, 1, 1, 1), norm(wide), relu];

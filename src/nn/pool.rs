@@ -71,15 +71,20 @@ impl Pool {
     /// One candidate's failure is its own: the others go on.
     pub fn run(&self, trainers: &mut [Trainer], slice: Duration, tick: &mut dyn FnMut() -> bool) -> Vec<Result<Ran>> {
         let deadline = Instant::now().checked_add(slice);
-        self.map(trainers.iter_mut().collect(), tick, |trainer: &mut Trainer, stop| {
-            let late = || deadline.is_some_and(|at| Instant::now() >= at);
-            if late() || stop.asked() {
-                let end = if trainer.finished() { End::Finished } else { End::Reached };
+        let until = deadline.map_or(Until::Steps(u64::MAX), Until::Deadline);
+        // Those with nothing left to do get no thread; they answer at once.
+        let ended: Vec<bool> = trainers.iter().map(Trainer::ended).collect();
+        let (over, open): (Vec<_>, Vec<_>) = trainers.iter_mut().partition(|t| t.ended());
+        let mut over = over.into_iter().map(|trainer| trainer.run(until, &|| true)).collect::<Vec<_>>().into_iter();
+        let ran = self.map(open, tick, |trainer: &mut Trainer, stop| {
+            if stop.asked() || deadline.is_some_and(|at| Instant::now() >= at) {
+                let end = if stop.asked() { End::Stopped } else { End::Reached };
                 return Ok(Ran { steps: 0, end });
             }
-            let until = deadline.map_or(Until::Steps(u64::MAX), Until::Deadline);
             trainer.run(until, &|| stop.asked())
-        })
+        });
+        let mut ran = ran.into_iter();
+        ended.into_iter().filter_map(|ended| if ended { over.next() } else { ran.next() }).collect()
     }
 
     /// Does `work` for every item, each on a fresh thread with this pool's number of intra-op threads, and gives the
@@ -123,12 +128,9 @@ impl Pool {
                 if running == 0 {
                     continue;
                 }
-                match finished.recv_timeout(TICK) {
-                    Ok((place, result)) => {
-                        results[place] = Some(result);
-                        running -= 1;
-                    }
-                    Err(_) => {}
+                if let Ok((place, result)) = finished.recv_timeout(TICK) {
+                    results[place] = Some(result);
+                    running -= 1;
                 }
                 if !stop.load(Ordering::Relaxed) && tick() {
                     stop.store(true, Ordering::Relaxed);

@@ -2,9 +2,11 @@
 //!
 //! - this file: the trainer and its loop
 //! - [`config`]: what it is told, and what it tells
+//! - [`lane`]: its intra-op threads, and its own queue on a card
 //! - [`saved`]: its state as plain values and named tensors
 
 mod config;
+mod lane;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use tch::{Device, Kind, Tensor};
 pub use config::{Divergence, End, Epoch, Ran, Reading, TrainerConfig, Until, Validate};
 pub use saved::{Saved, TrainerState};
 
+use self::lane::{Lane, LaneGuard};
 use crate::error::{Result, TrainError};
 use crate::loss::{self, Eval, cross_entropy};
 use crate::network::{Layout, Mode, Network, copied};
@@ -35,6 +38,7 @@ const READ_EVERY: Duration = Duration::from_millis(250);
 /// often it was stopped, saved and loaded, nor on what trains beside it.
 pub struct Trainer {
     plan: Plan,
+    lane: Lane,
     config: TrainerConfig,
     data: DataSet,
     /// Numbers of the training images to use; all of them if `None`.
@@ -94,9 +98,12 @@ impl Trainer {
         if images == 0 {
             return Err(TrainError::Data("there are no training images".into()));
         }
+        let lane = Lane::new(device)?;
+        let _lane = lane.enter(config.threads)?;
         let (network, optimizer) = build(plan, &config, device)?;
         let mut trainer = Trainer {
             plan: plan.clone(),
+            lane,
             batch: i64::from(config.optim.batch.max(1)).min(images),
             config,
             data,
@@ -121,6 +128,7 @@ impl Trainer {
     /// Starts again from the first step with `batch` images a step, after the device ran out of memory.
     /// Initial weights and order of images are those of the first attempt.
     pub fn restart_with_batch(&mut self, batch: u32) -> Result<()> {
+        let _lane = self.enter()?;
         let device = self.network.device();
         // What the failed step and its epoch held goes first; weights are small beside it.
         self.good.tensors.clear();
@@ -152,7 +160,7 @@ impl Trainer {
         if let Some(divergence) = &self.diverged {
             return Err(TrainError::Diverged(divergence.clone()));
         }
-        kiln_torch::set_threads(self.config.threads.try_into().unwrap_or(i32::MAX));
+        let _lane = self.enter()?;
         let start = self.step;
         let mut look = Instant::now() + READ_EVERY;
         let end = loop {
@@ -181,6 +189,10 @@ impl Trainer {
             self.train_step().map_err(|e| e.with_batch(self.batch))?;
         };
         Ok(Ran { steps: self.step - start, end })
+    }
+
+    fn enter(&self) -> Result<LaneGuard> {
+        self.lane.enter(self.config.threads)
     }
 
     fn train_step(&mut self) -> Result<()> {
@@ -334,12 +346,21 @@ impl Trainer {
 
     /// Loss and accuracy on a split of any size. `None` if `tick` stopped it.
     pub fn evaluate(&self, split: &Split, tick: &dyn Fn() -> bool) -> Result<Option<Eval>> {
-        kiln_torch::set_threads(self.config.threads.try_into().unwrap_or(i32::MAX));
+        let _lane = self.enter()?;
         loss::evaluate(&self.network, &self.data, split, tick)
+    }
+
+    /// Logits, and the outputs of the searched slots, for the training images of these numbers, without augmentation:
+    /// see [`Network::forward_probe`].
+    pub fn probe(&self, index: &Tensor) -> Result<(Tensor, Vec<(usize, Tensor)>)> {
+        let _lane = self.enter()?;
+        let (images, _) = kiln_data::batch(&self.data, &self.data.train, index, None)?;
+        self.network.forward_probe(&images)
     }
 
     /// Recomputes the running statistics of batch normalisation from `batches` random batches of the training images.
     pub fn recalibrate(&mut self, batches: usize) -> Result<()> {
+        let _lane = self.enter()?;
         let key = derive(self.config.seed, "recalibrate", self.config.candidate, 0);
         let device = self.network.device();
         let places = Generator::new(key, Device::Cpu)?.randperm(self.images)?.f_to_device(device)?;
@@ -397,6 +418,11 @@ impl Trainer {
     /// Is the planned training done, its last evaluation included?
     pub fn finished(&self) -> bool {
         self.step >= self.total_steps() && !self.epoch_is_open()
+    }
+
+    /// Is there nothing left to do: is it finished, or did it diverge?
+    pub fn ended(&self) -> bool {
+        self.finished() || self.diverged.is_some()
     }
 
     /// Why and where the training came to nothing; the network then stands at the last good state.

@@ -55,6 +55,7 @@ const HISTORY: i64 = 4;
 impl Trainer {
     /// The whole state, copied: the trainer may go on while it is written.
     pub fn save(&self) -> Result<Saved> {
+        let _lane = self.enter()?;
         let _frozen = NoGrad::new();
         let mut tensors = Vec::new();
         let mut keep = |name: String, tensor: &Tensor| -> Result<()> {
@@ -106,6 +107,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Saved`] if the state is of another candidate, network, data or version.
     pub fn load(&mut self, saved: &Saved) -> Result<()> {
+        let _lane = self.enter()?;
         let state = &saved.state;
         if state.version != VERSION {
             return Err(TrainError::Saved(format!(
@@ -136,7 +138,7 @@ impl Trainer {
             None => Vec::new(),
         };
         let names = self.living_names();
-        let pairs = |prefix: &str| names.iter().map(|n| Ok(get(&format!("{prefix}{n}"))?)).collect::<Result<Vec<_>>>();
+        let pairs = |prefix: &str| names.iter().map(|n| get(&format!("{prefix}{n}"))).collect::<Result<Vec<_>>>();
         let present = pairs("")?;
         let good = if state.good == state.step { pairs("")? } else { pairs("good.")? };
         let living = self.living();
