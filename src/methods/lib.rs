@@ -1,1 +1,34 @@
-//! Scaffold.
+//! The methods that Kiln runs, as state machines that the worker drives step by step.
+//!
+//! - [`Method`]: what each of them is; [`create`] makes the one a spec names
+//! - [`cx`]: the context of a step: series, views, log, progress, knobs, safe points
+//! - [`checkpoint`]: a method's state as plain values and named tensors
+//! - [`data`]: the data set of a spec
+//! - [`fleet`]: many candidates trained side by side, with the policies for memory and divergence
+//! - [`train`]: plain training of one architecture, the baseline of all else
+//! - [`dc_nas`]: divide-and-conquer architecture search (arXiv:2005.14456)
+//! - [`export`]: finished networks as safetensors; [`text`]: numbers as people read them
+//! - [`runtime`]: libtorch as the worker starts it
+//! - [`error`]: why a step ends early
+
+#![forbid(unsafe_code)]
+
+pub mod checkpoint;
+pub mod cx;
+pub mod data;
+pub mod dc_nas;
+pub mod error;
+pub mod export;
+pub mod fleet;
+pub mod runtime;
+pub mod text;
+pub mod train;
+
+mod method;
+#[cfg(test)]
+mod testing;
+
+pub use checkpoint::{CheckpointReader, CheckpointWriter};
+pub use cx::StepCx;
+pub use error::{MethodError, Result};
+pub use method::{Flow, Method, create};

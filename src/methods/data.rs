@@ -1,0 +1,39 @@
+//! The data set of a spec.
+
+use std::path::Path;
+
+use kiln_data::{DataSet, Kind, Request};
+use kiln_protocol::spec::seed::derive;
+use kiln_protocol::spec::{DataSet as Named, Spec};
+use tch::Device;
+
+use crate::error::{MethodError, Result};
+
+/// Reads the spec's data set and moves it to the device.
+///
+/// # Errors
+/// A sentence that names the file and what is wrong with it.
+pub fn load(spec: &Spec, device: Device) -> Result<DataSet> {
+    let data = &spec.data;
+    if data.path.is_empty() {
+        return Err(MethodError::failed(
+            "the run's spec.toml names no data (`data.path` is empty): launch the preset again with `kiln run`",
+        ));
+    }
+    let kind = match data.set {
+        Named::Digits => Kind::Digits,
+        Named::Fashion => Kind::Idx,
+        Named::Cifar10 => Kind::Cifar10,
+        Named::Folder => Kind::Folder,
+    };
+    let request = Request {
+        kind,
+        path: Path::new(&data.path),
+        train: data.train as usize,
+        valid: data.valid as usize,
+        test: data.test as usize,
+        side: data.side as usize,
+        seed: derive(spec.seed, "split", 0, 0),
+    };
+    kiln_data::load(&request, device).map_err(MethodError::failed)
+}

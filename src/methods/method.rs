@@ -1,0 +1,55 @@
+//! The one interface between the worker and the methods.
+
+use std::collections::BTreeMap;
+
+use kiln_protocol::run::Outcome;
+use kiln_protocol::spec::{MethodName, Spec};
+
+use crate::checkpoint::{CheckpointReader, CheckpointWriter};
+use crate::cx::StepCx;
+use crate::error::Result;
+
+/// Whether a method has more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    More,
+    Done,
+}
+
+/// A resumable method. The worker owns the loop, so that pausing, stopping, checkpoints and live knobs work in the same
+/// way in all of them; a method only says where it may be interrupted.
+pub trait Method {
+    /// One bounded piece of work (a second or so at most). [`crate::MethodError::Interrupted`] means that the method
+    /// stopped at a safe point because it was asked to; everything done so far counts.
+    fn step(&mut self, cx: &mut StepCx) -> Result<Flow>;
+
+    /// Everything needed to continue bit-identically: plain values and named tensors. Called between steps.
+    fn save(&self, checkpoint: &mut CheckpointWriter) -> Result<()>;
+
+    /// Takes up what [`Method::save`] wrote. Called once, before the first step.
+    fn load(&mut self, checkpoint: &CheckpointReader, cx: &mut StepCx) -> Result<()>;
+
+    /// What the run found: the tables that `kiln show` prints, compared with the baselines. Called when done.
+    fn outcome(&self) -> Outcome;
+
+    /// Planned ends of the x axes by series name; `*` stands for all others.
+    fn axes(&self) -> BTreeMap<String, f64>;
+
+    /// Keys of the live knobs that the method heeds.
+    fn knobs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The figure by which checkpoints are compared, larger is better: the best one is kept besides the last two.
+    fn score(&self) -> Option<f64> {
+        None
+    }
+}
+
+/// Makes the method that the context's spec names, in its first state.
+pub fn create(spec: &Spec, cx: &mut StepCx) -> Result<Box<dyn Method>> {
+    match spec.method {
+        MethodName::Train => Ok(Box::new(crate::train::Train::new(spec, cx)?)),
+        MethodName::DcNas => Ok(Box::new(crate::dc_nas::DcNas::new(spec, cx)?)),
+    }
+}

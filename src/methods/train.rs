@@ -1,0 +1,426 @@
+//! Plain training of one architecture: the baseline of all else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kiln_arch::{Arch, Cost, Plan, Shape, Space};
+use kiln_data::DataSet;
+use kiln_nn::pool::Stop;
+use kiln_nn::{Epoch, Eval, Network, Pool, Reading, TrainError, Trainer, TrainerConfig};
+use kiln_protocol::Level;
+use kiln_protocol::run::{Best, Outcome, Progress, Table};
+use kiln_protocol::spec::seed::derive;
+use kiln_protocol::spec::{OnOom, Spec, TrainSettings};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use crate::checkpoint::{CheckpointReader, CheckpointWriter};
+use crate::cx::StepCx;
+use crate::error::{MethodError, Result};
+use crate::fleet::{Failure, Fleet, Note, Recipe, Task};
+use crate::method::{Flow, Method};
+use crate::text::{maybe, thousands};
+
+/// Work between two looks at the world: short enough for a live curve.
+const SLICE: Duration = Duration::from_millis(400);
+
+/// The method `train`.
+pub struct Train {
+    spec: Spec,
+    settings: TrainSettings,
+    arch: Arch,
+    plan: Plan,
+    data: DataSet,
+    fleet: Fleet,
+    state: State,
+    /// The trained network's tensors, once done.
+    network: Vec<(String, Tensor)>,
+}
+
+/// The plain part of the state.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct State {
+    epochs: Vec<Row>,
+    best: Option<f64>,
+    end: Option<End>,
+    written: bool,
+}
+
+/// What is kept of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Row {
+    epoch: u64,
+    /// `None` where it is no number.
+    loss: Option<f64>,
+    valid_loss: Option<f64>,
+    valid_accuracy: Option<f64>,
+}
+
+/// What was found at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct End {
+    failure: Option<String>,
+    valid: Option<Eval>,
+    /// `None` if the data set has no test images.
+    test: Option<Eval>,
+    seconds: f64,
+}
+
+/// What the candidate's thread hands back.
+struct Product {
+    failure: Option<String>,
+    valid: Option<Eval>,
+    test: Option<Eval>,
+    tensors: Vec<(String, Tensor)>,
+}
+
+struct Finish;
+
+impl Recipe for Finish {
+    type Product = Product;
+
+    fn finish(
+        &self,
+        _task: &Task,
+        trainer: Option<&Trainer>,
+        _note: &Note,
+        failure: Option<&Failure>,
+        stop: &Stop,
+    ) -> Result<Option<Product>, TrainError> {
+        let failure = failure.map(|f| f.sentence().to_owned());
+        let Some(trainer) = trainer else {
+            return Ok(Some(Product { failure, valid: None, test: None, tensors: Vec::new() }));
+        };
+        let tick = || stop.asked();
+        let Some(valid) = trainer.evaluate(&trainer.data().valid, &tick)? else { return Ok(None) };
+        // The only time that test images are looked at.
+        let test = match trainer.data().test.is_empty() {
+            true => None,
+            false => match trainer.evaluate(&trainer.data().test, &tick)? {
+                Some(eval) => Some(eval),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Product {
+            failure,
+            valid: finite(valid),
+            test: test.and_then(finite),
+            tensors: copies(trainer.network())?,
+        }))
+    }
+}
+
+/// Copies of a network's tensors: the trainer and its storage go.
+pub(crate) fn copies(network: &Network) -> Result<Vec<(String, Tensor)>, TrainError> {
+    network.named_tensors().into_iter().map(|(name, tensor)| Ok((name, tensor.f_detach_copy()?))).collect()
+}
+
+fn finite(eval: Eval) -> Option<Eval> {
+    (eval.loss.is_finite() && eval.accuracy.is_finite()).then_some(eval)
+}
+
+/// The shape of a data set's images.
+pub(crate) fn input_shape(data: &DataSet) -> Result<Shape> {
+    let side = |n: i64| u32::try_from(n).map_err(|_| MethodError::failed(format!("images with a side of {n} pixels")));
+    let [channels, height, width] = data.shape;
+    Ok(Shape::Image(side(channels)?, side(height)?, side(width)?))
+}
+
+/// The spec's space, narrowed as it says.
+pub(crate) fn space(spec: &Spec) -> Result<Space> {
+    Space::named(&spec.space.name).and_then(|space| space.only(&spec.space.only)).map_err(MethodError::failed)
+}
+
+impl Train {
+    pub fn new(spec: &Spec, cx: &mut StepCx) -> Result<Train> {
+        let settings = spec.train.clone().unwrap_or_default();
+        let space = space(spec)?;
+        let arch = match settings.arch.as_str() {
+            "reference" => space.reference(),
+            "random" => space.sample(&mut ChaCha8Rng::seed_from_u64(derive(spec.seed, "sample", 0, 0))),
+            text => space.parse(text).map_err(MethodError::failed)?,
+        };
+        let data = cx.data()?;
+        let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
+        let plan = space.plan(&arch, input_shape(&data)?, classes).map_err(MethodError::failed)?;
+        let mut fleet = Fleet::new(Pool::new(1, spec.run.threads, cx.device()));
+        let task = Task {
+            plan: plan.clone(),
+            config: TrainerConfig::of(spec, 0, settings.epochs),
+            subset: None,
+            epochs: settings.epochs,
+            halve: spec.run.on_oom == OnOom::Halve,
+        };
+        fleet.add(0, task, data.share());
+        let state = State::default();
+        Ok(Train { spec: spec.clone(), settings, arch, plan, data, fleet, state, network: Vec::new() })
+    }
+
+    fn turn_knobs(&mut self, cx: &StepCx) {
+        if let Some(epochs) = cx.knob("train.epochs").filter(|e| e.is_finite() && *e >= 1.0) {
+            self.settings.epochs = epochs.round().min(f64::from(u32::MAX)) as u32;
+        }
+        self.fleet.set_epochs(self.settings.epochs);
+        for trainer in self.fleet.trainers() {
+            if let Some(lr) = cx.knob("optim.lr") {
+                trainer.set_lr(lr);
+            }
+            if let Some(decay) = cx.knob("optim.weight-decay") {
+                trainer.set_weight_decay(decay);
+            }
+            if let Some(clip) = cx.knob("optim.grad-clip") {
+                trainer.set_grad_clip(clip);
+            }
+        }
+    }
+
+    fn report(&mut self, epochs: &[Epoch], readings: &[Reading], cx: &mut StepCx) {
+        for reading in readings {
+            cx.scalar("train/lr", reading.epochs, reading.lr);
+        }
+        for epoch in epochs {
+            let x = epoch.epoch as f64;
+            cx.set_x(x);
+            cx.scalar("train/loss", x, epoch.loss);
+            let row = Row {
+                epoch: epoch.epoch,
+                loss: Some(epoch.loss).filter(|v| v.is_finite()),
+                valid_loss: epoch.valid.map(|v| v.loss).filter(|v| v.is_finite()),
+                valid_accuracy: epoch.valid.map(|v| v.accuracy),
+            };
+            // A candidate that started again with a smaller batch tells its epochs again.
+            self.state.epochs.retain(|known| known.epoch < row.epoch);
+            self.state.epochs.push(row);
+            if let Some(eval) = epoch.valid {
+                cx.scalar("valid/loss", x, eval.loss);
+                cx.scalar("valid/accuracy", x, eval.accuracy);
+                if self.state.best.is_none_or(|best| eval.accuracy > best) {
+                    self.state.best = Some(eval.accuracy);
+                    cx.best(Best { name: "valid/accuracy".into(), value: eval.accuracy, higher_is_better: true });
+                }
+            }
+        }
+    }
+
+    fn write_artifacts(&mut self, cx: &mut StepCx) -> Result<()> {
+        if !self.network.is_empty() {
+            let path = cx.artifacts()?.join("network.safetensors");
+            crate::export::network(&path, &self.arch, &self.plan, &self.data, &self.network)?;
+            cx.log(Level::Info, format!("the trained network is in {}", path.display()));
+        }
+        self.state.written = true;
+        Ok(())
+    }
+
+    fn progress(&self, cx: &mut StepCx) {
+        let total = f64::from(self.settings.epochs);
+        let done = if self.state.end.is_some() { total } else { self.fleet.epochs_done() };
+        cx.progress(Progress { done, total, unit: "epochs".into(), note: format!("training {}", self.arch) });
+    }
+}
+
+impl Method for Train {
+    fn step(&mut self, cx: &mut StepCx) -> Result<Flow> {
+        if self.state.end.is_some() {
+            if !self.state.written {
+                self.write_artifacts(cx)?;
+            }
+            return Ok(Flow::Done);
+        }
+        self.turn_knobs(cx);
+        let sliced = self.fleet.slice(&Finish, SLICE, cx);
+        for news in sliced.news {
+            self.report(&news.epochs, &news.readings, cx);
+        }
+        for finished in sliced.finished {
+            self.report(&finished.news, &[], cx);
+            let product = finished.outcome.unwrap_or_else(|failure| Product {
+                failure: Some(failure.sentence().to_owned()),
+                valid: None,
+                test: None,
+                tensors: Vec::new(),
+            });
+            if product.valid.is_none() && product.tensors.is_empty() {
+                let why = product.failure.unwrap_or_else(|| "it could not be evaluated".into());
+                return Err(MethodError::failed(format!("the network {} could not be trained: {why}", self.arch)));
+            }
+            if let Some(why) = &product.failure {
+                cx.log(Level::Warn, format!("training ended early: {why}"));
+            }
+            let (failure, valid, test) = (product.failure, product.valid, product.test);
+            self.state.end = Some(End { failure, valid, test, seconds: finished.note.seconds });
+            self.network = product.tensors;
+        }
+        self.progress(cx);
+        Ok(Flow::More)
+    }
+
+    fn save(&self, checkpoint: &mut CheckpointWriter) -> Result<()> {
+        checkpoint.value("train", &self.state)?;
+        for (name, tensor) in &self.network {
+            checkpoint.tensor(format!("network.{name}"), tensor)?;
+        }
+        self.fleet.save(checkpoint)
+    }
+
+    fn load(&mut self, checkpoint: &CheckpointReader, _cx: &mut StepCx) -> Result<()> {
+        self.state = checkpoint.value("train")?;
+        self.network = checkpoint.tensors("network")?;
+        if self.state.end.is_none() {
+            self.fleet.load(checkpoint)?;
+        }
+        Ok(())
+    }
+
+    fn outcome(&self) -> Outcome {
+        let cost: Cost = self.plan.cost();
+        let end = self.state.end.as_ref();
+        let (valid, test) = (end.and_then(|e| e.valid), end.and_then(|e| e.test));
+        let epochs = self.state.epochs.last().map_or(0, |row| row.epoch);
+        let seconds = end.map_or(0.0, |e| e.seconds);
+        let peak = self.state.epochs.iter().filter_map(|row| Some((row.valid_accuracy?, row.epoch)));
+        let peak = peak.reduce(|best, row| if row.0 > best.0 { row } else { best });
+        let percent = |v: f64| format!("{:.2} %", v * 100.0);
+        let mut verdict = match (valid, test) {
+            (Some(valid), Some(test)) => format!(
+                "{} reached {} validation accuracy and {} test accuracy after {epochs} epochs.",
+                self.arch,
+                percent(valid.accuracy),
+                percent(test.accuracy)
+            ),
+            (Some(valid), None) => {
+                format!("{} reached {} validation accuracy after {epochs} epochs.", self.arch, percent(valid.accuracy))
+            }
+            (None, _) => format!("{} has no finite loss after {epochs} epochs.", self.arch),
+        };
+        if let Some(why) = end.and_then(|e| e.failure.as_ref()) {
+            verdict = format!("Training ended early: {why}. {verdict}");
+        }
+        let figures = [
+            ("valid_accuracy", valid.map(|e| e.accuracy)),
+            ("valid_loss", valid.map(|e| e.loss)),
+            ("test_accuracy", test.map(|e| e.accuracy)),
+            ("test_loss", test.map(|e| e.loss)),
+            ("best_valid_accuracy", peak.map(|p| p.0)),
+            ("best_epoch", peak.map(|p| p.1 as f64)),
+            ("train_loss", self.state.epochs.last().and_then(|row| row.loss)),
+            ("epochs", Some(epochs as f64)),
+            ("params", Some(cost.params as f64)),
+            ("macs", Some(cost.macs as f64)),
+            ("seconds", Some(seconds)),
+        ];
+
+        let row = |name: &str, value: String| vec![name.to_owned(), value];
+        let table = Table {
+            title: "Plain training".into(),
+            columns: vec!["figure".into(), "value".into()],
+            rows: vec![
+                row("architecture", self.arch.to_string()),
+                row("space", self.spec.space.name.clone()),
+                row("parameters", thousands(cost.params as f64)),
+                row("MACs", thousands(cost.macs as f64)),
+                row("epochs", epochs.to_string()),
+                row("validation accuracy", maybe(valid.map(|e| e.accuracy), 4)),
+                row("validation loss", maybe(valid.map(|e| e.loss), 4)),
+                row("best validation accuracy", peak.map_or("-".into(), |p| format!("{:.4} (epoch {})", p.0, p.1))),
+                row("test accuracy", maybe(test.map(|e| e.accuracy), 4)),
+                row("seconds", format!("{seconds:.1}")),
+            ],
+        };
+        Outcome {
+            verdict,
+            figures: figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            tables: vec![table],
+        }
+    }
+
+    fn axes(&self) -> BTreeMap<String, f64> {
+        BTreeMap::from([("*".to_owned(), f64::from(self.settings.epochs))])
+    }
+
+    fn knobs(&self) -> &'static [&'static str] {
+        &["optim.lr", "optim.weight-decay", "optim.grad-clip", "train.epochs"]
+    }
+
+    fn score(&self) -> Option<f64> {
+        self.state.epochs.last().and_then(|row| row.valid_accuracy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{World, timeless};
+    use kiln_protocol::{Body, Outcome};
+
+    const PRESET: &str = "method = \"train\"\nseed = 5\n[data]\ntrain = 200\nvalid = 100\ntest = 100\n[space]\n\
+        name = \"digits-mlp\"\n[optim]\nlr = 0.02\nmomentum = 0.9\nbatch = 32\nschedule = \"cosine\"\n[train]\nepochs = 40\n";
+
+    fn figure(outcome: &Outcome, name: &str) -> f64 {
+        outcome.figures[name].unwrap_or_else(|| panic!("{name} is not defined"))
+    }
+
+    #[test]
+    fn a_network_learns_and_tells_every_epoch_once() {
+        let world = World::new(PRESET);
+        let outcome = world.run();
+        assert!(figure(&outcome, "valid_accuracy") > 0.6, "{outcome:?}");
+        assert!(figure(&outcome, "test_accuracy") > 0.5);
+        for name in ["train/loss", "valid/loss", "valid/accuracy"] {
+            let xs: Vec<f64> = world.series(name).iter().map(|p| p[0]).collect();
+            assert_eq!(xs, (1..=40).map(f64::from).collect::<Vec<_>>(), "{name}");
+        }
+        let loss = world.series("train/loss");
+        assert!(loss[39][1] < 0.5 * loss[0][1]);
+        let events = world.events.lock().unwrap();
+        let best = events.iter().rev().find_map(|b| if let Body::Best(best) = b { Some(best.value) } else { None });
+        assert_eq!(best, outcome.figures["best_valid_accuracy"]);
+        let whole = world.artifact("network.safetensors");
+        let header = String::from_utf8_lossy(&whole[8..600]).into_owned();
+        assert!(header.contains("digits-mlp") && header.contains("genes"), "{header}");
+    }
+
+    #[test]
+    fn killed_at_random_moments_it_ends_with_the_same_bits() {
+        let whole = World::new(PRESET);
+        let expected = timeless(whole.run());
+        for seed in 0..3 {
+            let world = World::new(PRESET);
+            let (outcome, kills) = world.run_with_kills(seed);
+            assert!(kills > 0);
+            assert_eq!(timeless(outcome), expected);
+            assert_eq!(world.artifact("network.safetensors"), whole.artifact("network.safetensors"));
+        }
+    }
+
+    #[test]
+    fn knobs_turn_while_it_trains() {
+        let world = World::new(PRESET);
+        let mut cx = world.cx();
+        let mut method = crate::create(&world.spec, &mut cx).unwrap();
+        cx.set_knob("train.epochs", 3.0);
+        cx.set_knob("optim.lr", 0.001);
+        while method.step(&mut cx).unwrap() == crate::Flow::More {}
+        cx.flush();
+        assert_eq!(figure(&method.outcome(), "epochs"), 3.0);
+        assert!(method.knobs().contains(&"train.epochs"));
+    }
+
+    #[test]
+    fn a_diverged_training_completes_with_its_last_good_state_and_says_so() {
+        let mut world = World::new(PRESET);
+        world.spec.optim.lr = 1e38;
+        let outcome = world.run();
+        assert!(outcome.verdict.contains("ended early"), "{}", outcome.verdict);
+        assert!(figure(&outcome, "valid_accuracy").is_finite());
+    }
+
+    #[test]
+    fn an_unknown_architecture_is_refused_with_the_options() {
+        let world = World::new(&format!("{PRESET}arch = \"fast-9-64\"\n"));
+        let mut cx = world.cx();
+        let error = crate::create(&world.spec, &mut cx).err().unwrap().to_string();
+        assert!(error.contains('9') && error.contains("digits-mlp"), "{error}");
+    }
+}
