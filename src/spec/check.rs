@@ -39,7 +39,7 @@ pub(crate) fn spec(table: &Table, file: &Place) -> Checked {
         Some(Node { value: Value::Text(name), .. }) => MethodName::ALL.iter().find(|m| m.as_str() == name),
         _ => None,
     };
-    let mut walk = Walk { root: &schema, problems: Vec::new(), places: BTreeMap::new() };
+    let mut walk = Walk { root: schema, problems: Vec::new(), places: BTreeMap::new() };
     let mut rest = table.clone();
     for other in MethodName::ALL {
         let Some(method) = method.filter(|m| *m != other) else { continue };
@@ -53,7 +53,7 @@ pub(crate) fn spec(table: &Table, file: &Place) -> Checked {
             ));
         }
     }
-    let value = walk.table(&schema, &rest, "", file);
+    let value = walk.table(schema, &rest, "", file);
     Checked { value, problems: walk.problems, places: walk.places }
 }
 

@@ -304,7 +304,12 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
         Ok(meta) if meta.is_file() && asked != DataSet::Digits => format!("`{}` is a file", path.display()),
         Ok(_) => return None,
     };
-    Some(preset.problem("data.path", format!("{message}; expected {}. To say where: --set data.path=PATH", describe(asked))))
+    Some(
+        preset.problem(
+            "data.path",
+            format!("{message}; expected {}. To say where: --set data.path=PATH", describe(asked)),
+        ),
+    )
 }
 
 fn describe(set: DataSet) -> &'static str {

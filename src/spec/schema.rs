@@ -1,5 +1,7 @@
 //! JSON Schema of one method's presets, and the flat list of fields that forms and the reference are made from.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -7,7 +9,7 @@ use crate::settings::{MethodName, Spec};
 
 /// JSON Schema (draft 2020-12) of presets of one method, for editors.
 pub fn json_schema(method: MethodName) -> Json {
-    let mut schema = whole();
+    let mut schema = whole().clone();
     schema["title"] = json!(format!("Kiln preset for {method}"));
     if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
         for other in MethodName::ALL.iter().filter(|m| **m != method) {
@@ -82,13 +84,13 @@ pub struct Choice {
 pub fn fields(method: MethodName) -> Vec<Field> {
     let root = whole();
     let mut out = Vec::new();
-    for (table, properties) in tables(&root) {
+    for (table, properties) in tables(root) {
         if MethodName::ALL.iter().any(|m| *m != method && m.as_str() == table) {
             continue;
         }
-        let required = required(&root, &table);
+        let required = required(root, &table);
         for (name, raw) in properties {
-            let schema = resolve(&root, raw);
+            let schema = resolve(root, raw);
             if schema.get("properties").is_some() {
                 continue;
             }
@@ -126,8 +128,10 @@ fn field(key: String, raw: &Json, schema: &Json, required: bool) -> Field {
 }
 
 /// Schema of the whole `Spec`, tables of all methods included.
-pub(crate) fn whole() -> Json {
-    schemars::schema_for!(Spec).to_value()
+pub(crate) fn whole() -> &'static Json {
+    // Made once: a list of presets checks each of them against it.
+    static WHOLE: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(Spec).to_value());
+    &WHOLE
 }
 
 /// Follows `$ref`, and takes the other side of "or null".

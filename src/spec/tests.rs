@@ -381,3 +381,26 @@ fn fields_carry_what_a_form_needs() {
     let order: Vec<&str> = fields.iter().map(|f| f.key.as_str()).take(5).collect();
     assert_eq!(order, ["method", "title", "description", "seed", "data.set"]);
 }
+
+#[test]
+fn no_damage_to_a_preset_makes_reading_it_panic() {
+    for at in 0..GOOD.len() {
+        for damaged in [
+            GOOD[..at].to_owned(),
+            format!("{}{}", &GOOD[..at], &GOOD[at + 1..]),
+            format!("{}\"{}", &GOOD[..at], &GOOD[at..]),
+            format!("{}[{}", &GOOD[..at], &GOOD[at..]),
+            format!("{}={}", &GOOD[..at], &GOOD[at..]),
+            format!("{}ß{}", &GOOD[..at], &GOOD[at..]),
+        ] {
+            if let Err(problems) = load(&damaged, &[]) {
+                assert!(!problems.0.is_empty(), "refused without a word:\n{damaged}");
+                let lines = damaged.lines().count();
+                for problem in problems.0 {
+                    assert!(problem.line.is_none_or(|l| l >= 1 && l <= lines + 1), "{problem}\n{damaged}");
+                    assert!(!problem.message.is_empty() && !problem.to_string().contains('\n'), "{problem}");
+                }
+            }
+        }
+    }
+}
