@@ -1,2 +1,72 @@
-//! Scaffold.
-fn main() {}
+//! `kiln-worker`: one process for one run. It picks the device, drives the method step by step, writes checkpoints and
+//! obeys the run folder's control file.
+//!
+//! - [`attempt`]: from the folder's name to the exit code
+//! - [`drive`]: the loop
+//! - [`orders`]: control file and signals
+//! - [`outbox`]: events on their way to the run folder
+//! - [`keeper`]: checkpoints
+//! - [`vitals`], [`doctor`]: signs of life, and what the machine gives
+//!
+//! Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 stopped on request.
+
+mod attempt;
+mod doctor;
+mod drive;
+mod keeper;
+mod orders;
+mod outbox;
+mod vitals;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use kiln_methods::runtime::Runtime;
+
+use crate::drive::End;
+
+const USAGE: &str = "usage: kiln-worker RUN-FOLDER | --doctor | --version";
+
+fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    let [argument] = arguments.as_slice() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match argument.to_str() {
+        Some("--version" | "-V") => {
+            println!("kiln-worker {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Some("--help" | "-h") => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some("--doctor") => {
+            println!("{}", doctor::report(&Runtime::start()));
+            ExitCode::SUCCESS
+        }
+        Some(option) if option.starts_with('-') => {
+            eprintln!("kiln-worker has no option {option}; {USAGE}");
+            ExitCode::from(2)
+        }
+        _ => work(Path::new(argument)),
+    }
+}
+
+fn work(folder: &Path) -> ExitCode {
+    // Before any thread, and before anything else touches libtorch.
+    let runtime = Runtime::start();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    match attempt::run(folder, &runtime) {
+        Ok(End::Completed) => ExitCode::SUCCESS,
+        Ok(End::Stopped) => ExitCode::from(3),
+        Ok(End::Failed) => ExitCode::FAILURE,
+        Err(sentence) => {
+            eprintln!("kiln-worker: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! One attempt at a run, from the folder's name to the exit code.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use kiln_methods::runtime::{Place, Runtime};
+use kiln_methods::{Method, StepCx, create};
+use kiln_protocol::spec::Spec;
+use kiln_protocol::spool::{ControlTail, EventWriter, RunFolder, WorkerInfo, host_name};
+use kiln_protocol::{Body, Level};
+
+use crate::drive::{Drive, End, farewell};
+use crate::keeper::{Folder, Keeper};
+use crate::orders::{self, Orders, Signals};
+use crate::outbox::Outbox;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What is ready before the first step.
+struct Ready {
+    spec: Spec,
+    place: Place,
+    method: Box<dyn Method>,
+    cx: StepCx,
+    keeper: Keeper,
+    resumed_from: Option<u64>,
+    /// Sentences about damaged checkpoints.
+    skipped: Vec<String>,
+}
+
+/// Works on the run in `folder`.
+///
+/// # Errors
+/// A sentence, if the folder cannot be worked on at all, so that nothing could be written into it. Everything later
+/// becomes a `Failed` event and [`End::Failed`].
+pub fn run(folder: &Path, runtime: &Runtime) -> Result<End, String> {
+    let path = std::path::absolute(folder).map_err(|error| format!("the folder {}: {error}", folder.display()))?;
+    if !path.join("spec.toml").is_file() {
+        return Err(format!("{} is no run folder: it has no spec.toml", path.display()));
+    }
+    let folder = RunFolder::new(path);
+    let signals = Signals::install().map_err(|error| format!("signals cannot be watched: {error}"))?;
+    let before = WorkerInfo::read(&folder).map_err(|error| error.to_string())?;
+    // The lock on events.jsonl keeps a second worker out; where a file system has no locks, worker.json does.
+    let journal = EventWriter::open(&folder).map_err(|error| error.to_string())?;
+    if let Some(other) = before.as_ref().filter(|w| w.pid != std::process::id() && w.is_alive() == Some(true)) {
+        return Err(format!("{} is being worked on by the process {}", folder.path().display(), other.pid));
+    }
+    let attempt = before.map_or(1, |worker| worker.attempt + 1);
+    let (control, knobs) = ControlTail::start(&folder, ControlTail::from_env()).map_err(|error| error.to_string())?;
+    let outbox = Arc::new(Outbox::new(Box::new(journal)));
+    let orders = Arc::new(Orders::default());
+
+    let panics = Panics::install();
+    let prepared = catch_unwind(AssertUnwindSafe(|| prepare(&folder, runtime, &outbox, &orders)));
+    let ready = match prepared.unwrap_or_else(|payload| Err(panics.words(payload.as_ref()))) {
+        Ok(ready) => ready,
+        Err(message) => {
+            let device = std::env::var("KILN_DEVICE").unwrap_or_else(|_| "none".into());
+            // Who has to find out what failed looks for the process here.
+            if let Err(error) = WorkerInfo::of_this_process(&device, VERSION, attempt).write(&folder) {
+                tracing::error!("{error}");
+            }
+            outbox.send(started(attempt, None, device, BTreeMap::new()));
+            tracing::error!("{message}");
+            farewell(&outbox, Body::Failed { message });
+            return Ok(End::Failed);
+        }
+    };
+    WorkerInfo::of_this_process(&ready.place.name, VERSION, attempt)
+        .write(&folder)
+        .map_err(|error| error.to_string())?;
+    outbox.send(started(attempt, ready.resumed_from, ready.place.words.clone(), ready.method.axes()));
+    for message in &ready.skipped {
+        outbox.send(Body::Log { level: Level::Warn, message: message.clone() });
+    }
+    tracing::info!(method = %ready.spec.method, device = %ready.place.words, attempt, from = ready.resumed_from, "started");
+    for (key, value) in knobs {
+        orders.give(orders::Order::Set { key, value });
+    }
+    let watcher = {
+        let (orders, outbox, place) = (Arc::clone(&orders), Arc::clone(&outbox), ready.place.clone());
+        move || orders::watch(control, signals, &orders, &outbox, &place)
+    };
+    std::thread::Builder::new()
+        .name("watch".into())
+        .spawn(watcher)
+        .map_err(|error| format!("no thread to watch the control file: {error}"))?;
+
+    let mut drive = Drive::new(ready.method, ready.cx, ready.keeper, Arc::clone(&outbox), orders);
+    Ok(catch_unwind(AssertUnwindSafe(|| drive.run())).unwrap_or_else(|payload| {
+        let message = panics.words(payload.as_ref());
+        farewell(&outbox, Body::Failed { message });
+        End::Failed
+    }))
+}
+
+fn prepare(folder: &RunFolder, runtime: &Runtime, outbox: &Arc<Outbox>, orders: &Orders) -> Result<Ready, String> {
+    let file = folder.spec();
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let spec = Spec::from_toml(&file.display().to_string(), &text).map_err(|problems| problems.to_string())?;
+    let assigned = std::env::var("KILN_DEVICE").ok();
+    let place = runtime.place(&spec.run.device, assigned.as_deref()).map_err(|error| error.to_string())?;
+    runtime.configure(&spec, &place).map_err(|error| error.to_string())?;
+    let every = Duration::from_secs_f64(spec.run.checkpoint_every.max(0.1));
+    let mut keeper = Keeper::new(Box::new(Folder(folder.checkpoints())), every, spec.method.as_str());
+    let (found, skipped) = keeper.find(&folder.checkpoints())?;
+    let sink = Arc::clone(outbox);
+    let emit = Box::new(move |body| sink.send(body));
+    let mut cx = StepCx::new(spec.clone(), folder.path(), &place, orders.interrupt(), emit);
+    let mut method = create(&spec, &mut cx).map_err(|error| error.to_string())?;
+    let resumed_from = found.as_ref().map(|found| found.step);
+    if let Some(found) = found {
+        method.load(&found.reader, &mut cx).map_err(|error| error.to_string())?;
+    }
+    Ok(Ready { spec, place, method, cx, keeper, resumed_from, skipped })
+}
+
+fn started(attempt: u32, resumed_from: Option<u64>, device: String, x_max: BTreeMap<String, f64>) -> Body {
+    Body::Started {
+        attempt,
+        resumed_from,
+        device,
+        host: host_name(),
+        pid: std::process::id(),
+        version: VERSION.to_owned(),
+        x_max,
+    }
+}
+
+/// Remembers where the main thread panicked. Candidates' threads panic on their own account: the pool tells of them.
+struct Panics {
+    main: ThreadId,
+    place: Arc<Mutex<Option<String>>>,
+}
+
+impl Panics {
+    fn install() -> Panics {
+        let panics = Panics { main: std::thread::current().id(), place: Arc::default() };
+        let (main, place) = (panics.main, Arc::clone(&panics.place));
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if std::thread::current().id() == main {
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = info.location().map(ToString::to_string);
+            }
+            before(info);
+        }));
+        panics
+    }
+
+    fn words(&self, payload: &(dyn std::any::Any + Send)) -> String {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let place = place.unwrap_or_else(|| "an unknown place".into());
+        format!("the worker panicked at {place}: {text}. This is a mistake in Kiln; the last checkpoint stands")
+    }
+}
