@@ -410,6 +410,40 @@ mod tests {
         assert_eq!(set.to_device(Device::Cpu).unwrap().test.len(), 3);
     }
 
+    fn shipped(name: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets").join(name)
+    }
+
+    #[test]
+    fn shipped_digits() {
+        let path = shipped("digits");
+        let ask = Request { kind: Kind::Digits, path: &path, train: 576, valid: 1000, test: 221, side: 0, seed: 1 };
+        let set = load(&ask, Device::Cpu).unwrap();
+        assert_eq!((set.train.len(), set.valid.len(), set.test.len()), (576, 1000, 221));
+        let all = Tensor::cat(&[&set.train.labels, &set.valid.labels, &set.test.labels], 0);
+        let counts = Vec::<i64>::try_from(all.bincount(None::<&Tensor>, 10)).unwrap();
+        assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+    }
+
+    #[test]
+    fn shipped_fashion_mnist_is_balanced_and_named() {
+        let path = shipped("fashion-mnist");
+        let ask = Request { kind: Kind::Idx, path: &path, train: 0, valid: 0, test: 0, side: 0, seed: 1 };
+        let set = load(&ask, Device::Cpu).unwrap();
+        assert_eq!((set.shape, set.classes[0].as_str()), ([1, 28, 28], "T-shirt/top"));
+        for (split, each) in [(&set.train, 500), (&set.test, 100)] {
+            let counts = Vec::<i64>::try_from(split.labels.bincount(None::<&Tensor>, 10)).unwrap();
+            assert_eq!(counts, [each; 10]);
+        }
+        // A tenth of the whole set has nearly its moments.
+        assert!(
+            (set.mean[0] - 0.2860).abs() < 0.01 && (set.std[0] - 0.3530).abs() < 0.01,
+            "{:?} {:?}",
+            set.mean,
+            set.std
+        );
+    }
+
     #[test]
     fn real_digits() {
         let Some(path) = real("digits-8x8") else { return };

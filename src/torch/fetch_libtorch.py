@@ -561,8 +561,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(__file__).resolve().parents[2] / ".libtorch"
     parser.add_argument("--into", type=Path, default=default, metavar="FOLDER", help="default: .libtorch of this checkout")
+    parser.add_argument("--where", action="store_true", help="only print the folder that cargo will use")
     parser.add_argument("--set", choices=("auto", "cpu", "cuda"), default="auto", help="auto: CUDA where there is a driver")
     arguments = parser.parse_args()
+    if arguments.where:
+        of_python = importable() if "LIBTORCH_USE_PYTORCH" in os.environ else None
+        print(of_python or Path(os.environ.get("LIBTORCH") or arguments.into.absolute() / "torch").resolve())
+        return 0
     try:
         ready(arguments.into.absolute(), arguments.set)
     except Problem as problem:
