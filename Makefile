@@ -29,6 +29,7 @@ run: release ## Build Kiln and open the workbench (headless where there is no te
 	@exec $(TARGET)/release/kiln $(ARGS)
 
 test: libtorch ## Build everything and run all tests
+	$(PYTHON) -B -m unittest discover --quiet --start-directory src/torch
 	cargo build --workspace
 	cargo test --workspace $(ARGS)
 
