@@ -4,7 +4,7 @@
 //! neither the engine nor the other clients ever wait for a socket.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kiln_protocol::client::refusal;
@@ -55,22 +55,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whoever answers requests.
 pub trait Answer {
+    /// The client has been let in.
+    fn arrive(&self) -> impl Future<Output = ()> + Send;
+
     fn answer(&self, request: Request) -> impl Future<Output = Result<Reply, String>> + Send;
 }
 
-/// Serves one connection to its end. `hello` is called when the client has been let in and returns who answers it.
-pub async fn serve<A: Answer>(stream: UnixStream, client: Arc<Client>, hello: impl FnOnce() -> A) {
-    if let Err(e) = serve_inner(stream, &client, hello).await {
+/// Serves one connection to its end.
+pub async fn serve(stream: UnixStream, client: &Client, answer: impl Answer) {
+    if let Err(e) = serve_inner(stream, client, answer).await {
         // A client that went away in mid-sentence is nothing to worry about.
         tracing::debug!("a connection ended: {e}");
     }
 }
 
-async fn serve_inner<A: Answer>(
-    stream: UnixStream,
-    client: &Client,
-    hello: impl FnOnce() -> A,
-) -> Result<(), FrameError> {
+async fn serve_inner(stream: UnixStream, client: &Client, answer: impl Answer) -> Result<(), FrameError> {
     let mine = nix::unistd::geteuid().as_raw();
     let theirs = stream.peer_cred()?.uid();
     let (mut reader, mut writer) = stream.into_split();
@@ -92,7 +91,7 @@ async fn serve_inner<A: Answer>(
     if refused {
         return Ok(());
     }
-    let answer = hello();
+    answer.arrive().await;
     let (replies, mut to_write) = mpsc::channel::<FromEngine>(1);
     let read = async move {
         while let Some(ToEngine { id, request }) = read_request(&mut reader, &mut inbox).await? {
@@ -182,10 +181,13 @@ async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &FromEngine)
 mod tests {
     use super::*;
     use kiln_protocol::{Body, Event, Level, RunId, WIRE_VERSION};
+    use std::sync::Arc;
 
     struct Echo;
 
     impl Answer for Echo {
+        async fn arrive(&self) {}
+
         async fn answer(&self, request: Request) -> Result<Reply, String> {
             match request {
                 Request::Runs => Ok(Reply::Runs { runs: vec![] }),
@@ -215,7 +217,7 @@ mod tests {
     fn connect(client: &Arc<Client>) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let client = client.clone();
-        tokio::spawn(async move { serve(theirs, client, || Echo).await });
+        tokio::spawn(async move { serve(theirs, &client, Echo).await });
         ours
     }
 

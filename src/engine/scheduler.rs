@@ -272,7 +272,7 @@ impl Scheduler {
                 self.jobs.insert(run.clone(), job);
                 out.push(Effect::Changed { run });
             }
-            Input::Adopt { run, job, device } => self.adopt(run, job, device, &mut out),
+            Input::Adopt { run, job, device } => self.adopt(now, run, job, device, &mut out),
             Input::Control { run, command } => self.control(now, run, command, &mut out)?,
             Input::Priority { run, priority } => {
                 let job = self.find(&run)?;
@@ -332,8 +332,9 @@ impl Scheduler {
         self.jobs.get_mut(run).ok_or_else(|| format!("there is no run `{run}`; `kiln ls` lists them"))
     }
 
-    fn adopt(&mut self, run: RunId, mut job: Job, device: Option<Device>, out: &mut Vec<Effect>) {
+    fn adopt(&mut self, now: f64, run: RunId, mut job: Job, device: Option<Device>, out: &mut Vec<Effect>) {
         job.worker = true;
+        job.ended_at = job.state.is_ended().then_some(now);
         // The slot may be gone (another machine set-up) or taken twice; the worker goes on all the same.
         job.slot = device.and_then(|d| self.slots.iter().position(|s| s.device == d && s.run.is_none()));
         if let Some(slot) = job.slot {

@@ -1,0 +1,331 @@
+//! From the run folders into the store: the one thread that writes to sled. It follows the events of live runs and says
+//! what is new; how far a folder was read is stored in the same batch as what was read, so nothing is lost or doubled
+//! whatever dies when.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kiln_protocol::RunId;
+use kiln_protocol::home::Home;
+use kiln_protocol::run::RunSummary;
+use kiln_protocol::spool::{EventTail, SpoolError};
+use kiln_store::{Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::engine::{Msg, ReplyTo};
+use crate::launch::LaunchFile;
+use crate::recover;
+use crate::scheduler::Exit;
+use crate::worker;
+
+/// Between two looks at the live runs' events while something happens, and while nothing has for [`CALM`]. A look costs
+/// some ten microseconds a run; on network file systems, where inotify is blind, it works too.
+const BUSY_LOOK: Duration = Duration::from_millis(50);
+const CALM_LOOK: Duration = Duration::from_millis(150);
+const CALM: Duration = Duration::from_secs(3);
+
+/// What the name of a folder begins with whose run is being removed. No run's name does.
+pub const REMOVED: &str = ".removed-";
+
+/// What the thread is told.
+enum Order {
+    /// A new run.
+    Add(Box<RunSummary>),
+    /// What the engine knows of a run beside its events has changed.
+    Facts(RunId, LaunchFile),
+    Follow(RunId),
+    /// Reads what there is, once.
+    Read(RunId),
+    /// Reads to the end, then says so and follows no more.
+    Finish(RunId, Exit),
+    Remove(RunId, PathBuf, ReplyTo),
+    Rebuild(ReplyTo),
+    End,
+}
+
+/// The engine's end of the thread.
+pub struct Ingest {
+    orders: Sender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ingest {
+    /// Starts the thread. It first finds all runs that there are.
+    pub fn start(home: Home, store: Arc<Store>, news: mpsc::Sender<Msg>) -> std::io::Result<Ingest> {
+        let (orders, inbox) = channel();
+        let thread = std::thread::Builder::new().name("ingest".into()).spawn(move || {
+            let mut work = Work { home, store, news, tails: BTreeMap::new(), active: Instant::now() };
+            work.find_all();
+            work.run(&inbox);
+        })?;
+        Ok(Ingest { orders, thread: Some(thread) })
+    }
+
+    pub fn add(&self, summary: RunSummary) {
+        self.order(Order::Add(Box::new(summary)));
+    }
+
+    pub fn facts(&self, run: RunId, facts: LaunchFile) {
+        self.order(Order::Facts(run, facts));
+    }
+
+    pub fn follow(&self, run: RunId) {
+        self.order(Order::Follow(run));
+    }
+
+    pub fn read_once(&self, run: RunId) {
+        self.order(Order::Read(run));
+    }
+
+    pub fn finish(&self, run: RunId, exit: Exit) {
+        self.order(Order::Finish(run, exit));
+    }
+
+    pub fn remove(&self, run: RunId, trash: PathBuf, reply: ReplyTo) {
+        self.order(Order::Remove(run, trash, reply));
+    }
+
+    pub fn rebuild(&self, reply: ReplyTo) {
+        self.order(Order::Rebuild(reply));
+    }
+
+    fn order(&self, order: Order) {
+        // A thread that is gone is noticed by `is_alive`.
+        let _ = self.orders.send(order);
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|t| !t.is_finished())
+    }
+
+    /// Ends the thread after what it was told before.
+    pub fn end(mut self) {
+        self.order(Order::End);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Tail {
+    tail: EventTail,
+    /// The last problem that was logged, so that one that stays is said once.
+    problem: Option<String>,
+}
+
+struct Work {
+    home: Home,
+    store: Arc<Store>,
+    news: mpsc::Sender<Msg>,
+    tails: BTreeMap<RunId, Tail>,
+    /// When something was last read.
+    active: Instant,
+}
+
+impl Work {
+    fn run(&mut self, inbox: &Receiver<Order>) {
+        loop {
+            let wait = match (self.tails.is_empty(), self.active.elapsed() < CALM) {
+                (true, _) => Duration::MAX,
+                (false, true) => BUSY_LOOK,
+                (false, false) => CALM_LOOK,
+            };
+            let order = if wait == Duration::MAX {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(wait)
+            };
+            match order {
+                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(order) => self.obey(order),
+                Err(RecvTimeoutError::Timeout) => {
+                    let runs: Vec<RunId> = self.tails.keys().cloned().collect();
+                    runs.iter().for_each(|run| self.read(run));
+                }
+            }
+        }
+        if let Err(e) = self.store.flush() {
+            tracing::warn!("{e}");
+        }
+    }
+
+    fn say(&self, msg: Msg) {
+        // Fails only when the engine is ending; the next one reads on from the stored offset.
+        let _ = self.news.blocking_send(msg);
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Add(summary) => {
+                if let Err(e) = self.add(&summary) {
+                    tracing::warn!("run {}: {e}", summary.id);
+                }
+            }
+            Order::Facts(run, facts) => {
+                if let Err(e) = self.set_facts(&run, &facts) {
+                    tracing::warn!("run {run}: {e}");
+                }
+            }
+            Order::Follow(run) => {
+                self.active = Instant::now();
+                self.open(&run);
+            }
+            Order::Read(run) => {
+                let followed = self.tails.contains_key(&run);
+                self.open(&run);
+                self.read(&run);
+                if !followed {
+                    self.tails.remove(&run);
+                }
+            }
+            Order::Finish(run, exit) => {
+                self.open(&run);
+                self.read(&run);
+                self.tails.remove(&run);
+                self.say(Msg::Drained { run, exit });
+            }
+            Order::Remove(run, trash, reply) => {
+                self.tails.remove(&run);
+                let result = self.store.remove(&run).map_err(|e| e.to_string()).and_then(|()| {
+                    std::fs::remove_dir_all(&trash)
+                        .map_err(|e| format!("run {run} is gone, but not all of its folder {}: {e}", trash.display()))
+                });
+                self.say(Msg::Removed { run, result, reply });
+            }
+            Order::Rebuild(reply) => {
+                let result = self.rebuild();
+                self.say(Msg::Rebuilt { result, reply });
+            }
+            Order::End => {}
+        }
+    }
+
+    fn open(&mut self, run: &RunId) {
+        if !self.tails.contains_key(run) {
+            let offset = self.store.offset(run).unwrap_or_else(|e| {
+                tracing::warn!("run {run}: {e}");
+                0
+            });
+            let tail = EventTail::open(&self.home.run_folder(run), offset);
+            self.tails.insert(run.clone(), Tail { tail, problem: None });
+        }
+    }
+
+    /// Reads what is new in a run that is followed, into the store, and says so.
+    fn read(&mut self, run: &RunId) {
+        let Some(tail) = self.tails.get_mut(run) else { return };
+        loop {
+            let batch = match tail.tail.poll() {
+                Ok(batch) => batch,
+                Err(e) => return tail.complain(run, e.to_string()),
+            };
+            for problem in &batch.problems {
+                tracing::warn!("{}", problem.message);
+            }
+            if batch.items.is_empty() && batch.problems.is_empty() {
+                return;
+            }
+            self.active = Instant::now();
+            match self.store.ingest(run, &batch.items, batch.offset) {
+                Ok(ingested) => {
+                    tail.problem = None;
+                    for problem in &ingested.problems {
+                        tracing::warn!("run {run}: {problem}");
+                    }
+                    let summary = Box::new(ingested.summary);
+                    let news = Msg::Ingested { run: run.clone(), events: batch.items, summary };
+                    let _ = self.news.blocking_send(news);
+                }
+                Err(e) => {
+                    // Nothing was stored, so the same is read again next time (a full disk may have room then).
+                    let before = self.store.offset(run).unwrap_or(0);
+                    tail.tail = EventTail::open(&self.home.run_folder(run), before);
+                    return tail.complain(run, e.to_string());
+                }
+            }
+            if !batch.more {
+                return;
+            }
+        }
+    }
+
+    fn add(&self, summary: &RunSummary) -> Result<(), StoreError> {
+        let spec = std::fs::read_to_string(self.home.run_folder(&summary.id).spec()).unwrap_or_default();
+        self.store.insert(summary.clone(), &spec)
+    }
+
+    /// Finds all runs that there are, after catching up with their folders.
+    fn find_all(&mut self) {
+        self.sweep();
+        let runs = self.home.run_ids().unwrap_or_default();
+        // First whether their workers live, then what they wrote: see `recover::find`.
+        let lives: Vec<(RunId, _)> =
+            runs.into_iter().map(|run| (run.clone(), worker::look(&self.home.run_folder(&run)))).collect();
+        match self.store.catch_up(&self.home) {
+            Ok(done) => done.problems.iter().for_each(|problem| tracing::warn!("{problem}")),
+            Err(e) => tracing::warn!("the store is behind the run folders: {e}"),
+        }
+        for (run, life) in lives {
+            if let Err(e) = self.find(&run, life) {
+                tracing::warn!("run {run}: {e}");
+            }
+        }
+        self.say(Msg::FoundAll);
+    }
+
+    fn find(&self, run: &RunId, life: Result<worker::Life, SpoolError>) -> Result<(), StoreError> {
+        let folder = self.home.run_folder(run);
+        let summary = self.set_facts(run, &LaunchFile::read(&folder, run))?;
+        let mut starts = 0;
+        if !summary.state.is_ended() {
+            for event in self.store.events(run, 0, u32::MAX, false)? {
+                recover::count_starts(&mut starts, &event.body);
+            }
+        }
+        let found = Box::new(recover::find(&folder, life, &summary, starts));
+        self.say(Msg::Found { found, summary: Box::new(summary) });
+        Ok(())
+    }
+
+    /// Puts into the store what is written beside the events only.
+    fn set_facts(&self, run: &RunId, facts: &LaunchFile) -> Result<RunSummary, StoreError> {
+        let summary = self.store.summary(run)?;
+        if (&summary.preset, summary.priority, summary.created) == (&facts.preset, facts.priority, facts.created) {
+            return Ok(summary);
+        }
+        self.store
+            .update(run, |s| (s.preset, s.priority, s.created) = (facts.preset.clone(), facts.priority, facts.created))
+    }
+
+    /// Finishes removals that a dying engine left half done.
+    fn sweep(&self) {
+        let Ok(entries) = std::fs::read_dir(self.home.runs_dir()) else { return };
+        for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(REMOVED)) {
+            if let Err(e) = std::fs::remove_dir_all(entry.path()) {
+                tracing::warn!("cannot remove {}: {e}", entry.path().display());
+            }
+        }
+    }
+
+    fn rebuild(&mut self) -> Result<Vec<RunSummary>, String> {
+        let done = self.store.rebuild(&self.home).map_err(|e| e.to_string())?;
+        done.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+        // The tails stay where they were: what the store took in meanwhile the engine has not heard of yet, and the
+        // store passes over what it is given twice.
+        let summary = |s: RunSummary| self.set_facts(&s.id, &LaunchFile::read(&self.home.run_folder(&s.id), &s.id));
+        self.store.runs().and_then(|runs| runs.into_iter().map(summary).collect()).map_err(|e| e.to_string())
+    }
+}
+
+impl Tail {
+    fn complain(&mut self, run: &RunId, problem: String) {
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::warn!("run {run}: {problem}");
+            self.problem = Some(problem);
+        }
+    }
+}

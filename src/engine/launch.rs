@@ -1,0 +1,125 @@
+//! New runs: the folder, and what the engine alone knows of a run, so that a later engine knows it too.
+
+use std::path::{Path, PathBuf};
+
+use kiln_protocol::home::Home;
+use kiln_protocol::run::RunSummary;
+use kiln_protocol::spec::Spec;
+use kiln_protocol::spool::{RunFolder, SpoolError, replace};
+use kiln_protocol::{RunId, now};
+use serde::{Deserialize, Serialize};
+
+/// How often another id is drawn when a folder of that name exists. Four base-32 digits make a million names.
+const DRAWS: usize = 32;
+
+/// `launch.json` in the run folder: who asked for what, beside the settings. A folder without it (made by hand or by
+/// another program) is a run as well; what is missing is guessed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaunchFile {
+    /// Name of the preset.
+    pub preset: String,
+    pub priority: i32,
+    /// Seconds since the Unix epoch.
+    pub created: f64,
+}
+
+fn path(folder: &RunFolder) -> PathBuf {
+    folder.path().join("launch.json")
+}
+
+impl LaunchFile {
+    pub fn write(&self, folder: &RunFolder) -> Result<(), String> {
+        let path = path(folder);
+        let write = || replace(&path, &serde_json::to_vec(self)?);
+        write().map_err(|e| format!("cannot write {}: {e}", path.display()))
+    }
+
+    /// Reads it, or guesses: the preset from the id, the time from the settings' file.
+    pub fn read(folder: &RunFolder, run: &RunId) -> LaunchFile {
+        let written = std::fs::read(path(folder)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        written.unwrap_or_else(|| LaunchFile {
+            preset: run.0.rsplit_once('-').map_or(run.0.as_str(), |(name, _)| name).to_owned(),
+            priority: 0,
+            created: modified(&folder.spec()).unwrap_or(0.0),
+        })
+    }
+
+    /// The summary of a run that nothing has happened to yet.
+    pub fn summary(&self, run: &RunId, spec: Option<&Spec>) -> RunSummary {
+        let mut summary = RunSummary::queued(run.clone(), self.created);
+        (summary.preset, summary.priority) = (self.preset.clone(), self.priority);
+        if let Some(spec) = spec {
+            (summary.title, summary.method, summary.seed) = (spec.title.clone(), spec.method.to_string(), spec.seed);
+        }
+        summary
+    }
+}
+
+fn modified(path: &Path) -> Option<f64> {
+    let time = std::fs::metadata(path).ok()?.modified().ok()?;
+    Some(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64())
+}
+
+/// The frozen settings of a run folder.
+pub fn read_spec(folder: &RunFolder) -> Result<Spec, String> {
+    let path = folder.spec();
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    Spec::from_toml(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
+}
+
+/// Makes the folder of a new run.
+///
+/// # Errors
+/// A sentence; nothing is left behind.
+pub fn create(home: &Home, preset: &str, spec: &str, priority: i32) -> Result<(RunId, LaunchFile), String> {
+    for _ in 0..DRAWS {
+        let run = RunId::random(preset);
+        let folder = home.run_folder(&run);
+        match folder.create(spec) {
+            Ok(()) => {}
+            Err(SpoolError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            Err(e) => {
+                let _ = std::fs::remove_dir_all(folder.path());
+                return Err(format!("the run was not created: {e}"));
+            }
+        }
+        let file = LaunchFile { preset: preset.to_owned(), priority, created: now() };
+        if let Err(e) = file.write(&folder) {
+            let _ = std::fs::remove_dir_all(folder.path());
+            return Err(format!("the run was not created: {e}"));
+        }
+        return Ok((run, file));
+    }
+    Err(format!("no free name for a run of preset `{preset}` was found; remove some of the old ones with `kiln rm`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_folder_tells_what_was_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path()).unwrap();
+        let (run, file) = create(&home, "digits", "x = 1\n", 7).unwrap();
+        let folder = home.run_folder(&run);
+        assert_eq!(std::fs::read_to_string(folder.spec()).unwrap(), "x = 1\n");
+        assert_eq!(LaunchFile::read(&folder, &run), file);
+        assert_eq!(file.summary(&run, None).priority, 7);
+        std::fs::remove_file(path(&folder)).unwrap();
+        let guess = LaunchFile::read(&folder, &run);
+        assert_eq!((guess.preset.as_str(), guess.priority), ("digits", 0));
+        assert!((guess.created - file.created).abs() < 60.0);
+        assert!(read_spec(&folder).unwrap_err().contains("spec.toml"));
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_written_is_named_and_nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let home = Home::new(&file).unwrap();
+        let error = create(&home, "digits", "", 0).unwrap_err();
+        assert!(error.contains("not created") && error.contains("file"), "{error}");
+    }
+}
