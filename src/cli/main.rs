@@ -1,2 +1,83 @@
-//! Scaffold.
-fn main() {}
+//! `kiln`: the command line, and the door to the workbench.
+//!
+//! - [`args`]: what there is, and its help
+//! - [`workbench`]: `kiln` alone: the full-screen client
+//! - [`run`], [`follow`]: launching a preset, watching it to its end
+//! - [`list`], [`inspect`], [`plot`]: `ls`, `presets`, `show`, `plot`, `tail`
+//! - [`control`]: `pause`, `resume`, `stop`, `set`, `rm`
+//! - [`check`], [`estimate`], [`images`]: `check` and `schema`; sizes and times before any training
+//! - [`presets`]: finding and checking presets
+//! - [`engines`], [`engine`]: reaching the engine; `engine start|stop|status|rebuild`
+//! - [`doctor`]: everything Kiln needs, looked at
+//! - [`human`], [`terminal`], [`failure`]: figures, tables, sentences, exit codes
+//!
+//! Everything here blocks and asks the engine over its socket; no runtime is started, so that `kiln ls` is instant.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod check;
+mod control;
+mod doctor;
+mod engine;
+mod engines;
+mod estimate;
+mod failure;
+mod follow;
+mod human;
+mod images;
+mod inspect;
+mod list;
+mod plot;
+mod presets;
+mod run;
+mod terminal;
+mod workbench;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Cli, Command};
+use crate::engines::Engines;
+use crate::failure::{Failure, Outcome, say};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A second installation would be refused; reports are then only plainer.
+    let _ = color_eyre::install();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(cli: &Cli) -> Outcome {
+    let engines = Engines::new(cli.socket.clone());
+    match &cli.command {
+        None => workbench::open(&engines, &cli.look),
+        Some(Command::Run(args)) => run::run(&engines, args),
+        Some(Command::Ls(args)) => list::ls(&engines, args),
+        Some(Command::Presets(args)) => list::presets(args),
+        Some(Command::Show(args)) => list::show(&engines, args),
+        Some(Command::Plot(args)) => inspect::plot(&engines, args),
+        Some(Command::Tail(args)) => inspect::tail(&engines, args),
+        Some(Command::Pause(args)) => control::pause(&engines, args),
+        Some(Command::Resume(args)) => control::resume(&engines, args),
+        Some(Command::Stop(args)) => control::stop(&engines, args),
+        Some(Command::Set(args)) => control::set(&engines, args),
+        Some(Command::Rm(args)) => control::rm(&engines, args),
+        Some(Command::Check(args)) => check::check(args),
+        Some(Command::Doctor(args)) => doctor::doctor(&engines, args),
+        Some(Command::Engine(command)) => engine::command(&engines, command),
+        Some(Command::Schema(args)) => check::schema(args),
+        Some(Command::Completions { shell }) => completions(*shell),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut script);
+    let script = String::from_utf8(script).map_err(|e| Failure::Unexpected(e.into()))?;
+    say(script.trim_end())
+}

@@ -1,0 +1,367 @@
+//! The command line: what there is, and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// A terminal workbench for people who search, train and shrink neural networks.
+///
+/// Without a command, `kiln` opens the workbench on the whole screen. Runs are done by a background engine and go on when the
+/// workbench is left or the connection drops. Where standard output is no terminal, `kiln` runs the default preset.
+#[derive(Parser, Debug)]
+#[command(
+    name = "kiln",
+    version,
+    after_help = "Examples:
+  kiln                                   open the workbench
+  kiln run dc-nas-digits                 run a preset and watch it here
+  kiln run dc-nas-digits --set seed=2    the same with another seed
+  kiln ls                                list the runs
+  kiln --help                            more, with exit codes and environment",
+    after_long_help = "Examples:
+  kiln                                   open the workbench
+  kiln run dc-nas-digits                 run a preset and watch it here
+  kiln run my.toml --set optim.lr=0.01   a preset of your own, with one setting changed
+  kiln ls                                list the runs
+  kiln show                              what the newest run found
+  kiln tail -f                           follow its log
+  ssh -L kiln.sock:.local/share/kiln/engine.sock server   then: kiln --socket kiln.sock
+
+RUN stands for a run's id, a beginning of it that no other run shares, or `last` for the newest run.
+PRESET stands for a TOML file, or for a name found in ./presets, in Kiln's shared folder, or in the program itself.
+
+Exit codes:
+  0    done; a run that was waited for has completed
+  1    a run that was waited for has failed, or something unexpected happened
+  2    a mistake in the command line or in a preset, or no such run; nothing was started
+  3    a run that was waited for was stopped
+  4    the engine cannot be started or reached, or is of another version
+  130  interrupted while waiting; the run goes on
+  141  the reader of the output has gone away
+
+Environment:
+  KILN_HOME      folder of the runs (else kiln in XDG_DATA_HOME, else ~/.local/share/kiln)
+  KILN_SHARE     folder with presets, assets and themes
+  KILN_WORKER    the program that trains (else kiln-worker beside this program)
+  KILN_CUDA      auto, off, or the path of libtorch_cuda.so; taken over by an engine at its start
+  KILN_LOG       what the engine logs, such as debug (its log is engine.log in KILN_HOME)
+  KILN_THEME     theme of the workbench
+  NO_COLOR       no colours"
+)]
+pub struct Cli {
+    /// Talk to the engine at this socket (such as one forwarded by ssh) and never start one.
+    #[arg(long, global = true, value_name = "PATH", display_order = 100)]
+    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub look: Look,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// How the workbench opens.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Look {
+    /// Open the launcher on this preset.
+    #[arg(long, value_name = "PRESET")]
+    pub preset: Option<String>,
+    /// Theme of the workbench: `dark`, `light`, or a TOML file.
+    #[arg(long, value_name = "NAME")]
+    pub theme: Option<String>,
+    /// Draw with ASCII alone.
+    #[arg(long)]
+    pub ascii: bool,
+    /// Take the mouse: the wheel scrolls, a click selects.
+    #[arg(long)]
+    pub mouse: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Start a run and watch it.
+    ///
+    /// Shows a progress bar in a terminal and progress lines elsewhere, and ends with what the run found. Ctrl-C leaves the run
+    /// going; so does a lost connection.
+    #[command(after_help = "Examples:
+  kiln run dc-nas-digits
+  kiln run presets/train-digits.toml --set train.epochs=5 --set seed=3
+  kiln run dc-nas-fashion --set data.path=/data/fashion-mnist --detach")]
+    Run(Run),
+    /// List the runs, newest first.
+    #[command(
+        visible_alias = "list",
+        after_help = "Examples:
+  kiln ls
+  kiln ls --state running --state queued
+  kiln ls --json | jq -r '.[].id'"
+    )]
+    Ls(Ls),
+    /// List the presets.
+    #[command(after_help = "Examples:
+  kiln presets
+  kiln presets --json")]
+    Presets(Presets),
+    /// Show one run: state, figures, what it found.
+    #[command(after_help = "Examples:
+  kiln show
+  kiln show dc-nas-digits-k3f7 --json
+  kiln show last --spec > again.toml")]
+    Show(Show),
+    /// Plot series of a run as text.
+    #[command(after_help = "Examples:
+  kiln plot
+  kiln plot last train/loss valid/accuracy
+  kiln plot last train/loss --log --from 10
+  kiln plot last train/loss --json > loss.json")]
+    Plot(Plot),
+    /// Print the log of a run.
+    #[command(after_help = "Examples:
+  kiln tail
+  kiln tail -f
+  kiln tail last -n 1000 --json")]
+    Tail(Tail),
+    /// Pause runs at their next safe point; they stay in memory.
+    #[command(after_help = "Examples:
+  kiln pause last
+  kiln pause dc-nas-digits-k3f7 train-digits-9qx2")]
+    Pause(Runs),
+    /// Resume runs that are paused, were stopped, or failed (from their last checkpoint).
+    #[command(after_help = "Examples:
+  kiln resume last
+  kiln resume dc-nas-digits-k3f7")]
+    Resume(Runs),
+    /// Stop runs after a checkpoint; they can be resumed.
+    #[command(after_help = "Examples:
+  kiln stop last
+  kiln stop last --wait")]
+    Stop(Stop),
+    /// Change a setting of a run while it goes on.
+    ///
+    /// `kiln schema METHOD --fields` marks the settings that can be changed.
+    #[command(after_help = "Examples:
+  kiln set last optim.lr=0.01
+  kiln set last optim.lr=0.01 optim.weight-decay=0")]
+    Set(Set),
+    /// Remove ended runs with everything they wrote.
+    #[command(after_help = "Examples:
+  kiln rm dc-nas-digits-k3f7
+  kiln rm last")]
+    Rm(Runs),
+    /// Check a preset, and print its networks' sizes and an estimate of time and memory, without training.
+    #[command(after_help = "Examples:
+  kiln check dc-nas-digits
+  kiln check my.toml --set dc-nas.population=64
+  kiln check my.toml --spec")]
+    Check(Check),
+    /// Look at everything Kiln needs, and say what is missing.
+    #[command(after_help = "Examples:
+  kiln doctor
+  kiln doctor --json")]
+    Doctor(Json),
+    /// Start, stop and look at the background engine.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  kiln engine status
+  kiln engine stop     runs go on, and the next engine adopts them"
+    )]
+    Engine(Engine),
+    /// Print what a preset of a method may say: JSON Schema for editors, or a table.
+    #[command(after_help = "Examples:
+  kiln schema dc-nas > dc-nas.schema.json
+  kiln schema dc-nas --fields
+  kiln schema train --markdown")]
+    Schema(Schema),
+    /// Print completions for a shell.
+    #[command(after_help = "Examples:
+  kiln completions bash > ~/.local/share/bash-completion/completions/kiln
+  kiln completions zsh > ~/.zfunc/_kiln")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// A preset with changes.
+#[derive(Args, Debug)]
+pub struct Chosen {
+    /// A TOML file, or the name of a preset.
+    pub preset: String,
+    /// Change a setting: a dotted key and a TOML value; a bare word is text.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// Start the run, print its id, and leave.
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Runs of higher priority leave the queue first.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
+    /// Print the outcome as JSON at the end (with --detach: the id).
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Ls {
+    /// Only runs in this state; may be repeated.
+    #[arg(long, value_name = "STATE", value_parser = ["queued", "starting", "running", "paused", "stopping", "stopped", "completed", "failed"])]
+    pub state: Vec<String>,
+    /// At most this many.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub limit: Option<usize>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Presets {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Show {
+    /// The run.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Print the frozen preset, every default written out, instead.
+    #[arg(long, conflicts_with = "json")]
+    pub spec: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Plot {
+    /// The run.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Names of series, as `kiln show` lists them; without any, the one by which the run is judged.
+    pub series: Vec<String>,
+    /// Least x.
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
+    pub from: Option<f64>,
+    /// Greatest x.
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
+    pub to: Option<f64>,
+    /// Logarithmic y axis.
+    #[arg(long)]
+    pub log: bool,
+    /// Columns of the plot; the terminal's width if not given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(20..=1000), value_name = "N")]
+    pub width: Option<u16>,
+    /// Lines of the plot.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=200), value_name = "N")]
+    pub height: u16,
+    /// Print all points as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Tail {
+    /// The run.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Go on printing until the run has ended.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many of the newest lines.
+    #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
+    pub lines: u32,
+    /// Print events as JSON, one a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Runs {
+    /// The runs.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Stop {
+    #[command(flatten)]
+    pub runs: Runs,
+    /// Wait until the runs have ended.
+    #[arg(long, short)]
+    pub wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Set {
+    /// The run.
+    pub run: String,
+    /// What to change, such as `optim.lr=0.01`.
+    #[arg(required = true, value_name = "KEY=VALUE")]
+    pub values: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Check {
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// Print the preset as TOML with every default written out, instead.
+    #[arg(long, conflicts_with = "json")]
+    pub spec: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Json {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Engine {
+    /// Start an engine, if none is running.
+    #[command(after_help = "Example:\n  kiln engine start")]
+    Start {
+        /// Stay in this terminal instead of going to the background.
+        #[arg(long)]
+        foreground: bool,
+    },
+    /// End the engine. Runs go on; the next engine adopts them.
+    #[command(after_help = "Example:\n  kiln engine stop")]
+    Stop,
+    /// Say how the engine and its machine are.
+    #[command(after_help = "Example:\n  kiln engine status --json")]
+    Status(Json),
+    /// Forget the store and read all run folders again.
+    #[command(after_help = "Example:\n  kiln engine rebuild")]
+    Rebuild,
+}
+
+#[derive(Args, Debug)]
+pub struct Schema {
+    /// The method.
+    #[arg(value_parser = ["train", "dc-nas"])]
+    pub method: String,
+    /// A table of all settings, for reading.
+    #[arg(long)]
+    pub fields: bool,
+    /// The same table in Markdown.
+    #[arg(long, conflicts_with = "fields")]
+    pub markdown: bool,
+    /// The table as JSON.
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+}

@@ -1,0 +1,185 @@
+//! `check` and `schema`: what a preset says and may say, without an engine.
+
+use std::fmt::Write;
+
+use kiln_protocol::spec::schema::{self, Field, Kind};
+use kiln_protocol::spec::{MethodName, Preset};
+use serde::Serialize;
+
+use crate::estimate::{Estimate, Member, estimate};
+use crate::failure::{Failure, Outcome, say, say_json};
+use crate::{args, human, images, presets};
+
+/// The answer of `check --json`.
+#[derive(Serialize)]
+struct Checked<'a> {
+    preset: &'a str,
+    file: String,
+    method: String,
+    title: &'a str,
+    data: String,
+    estimate: &'a Estimate,
+    /// What keeps it from being started here, though the preset itself is right.
+    missing: Option<String>,
+}
+
+pub fn check(args: &args::Check) -> Outcome {
+    let (preset, missing) = presets::read(&args.chosen.preset, &args.chosen.set)?;
+    if args.spec {
+        say(preset.frozen().map_err(Failure::input)?.trim_end())?;
+    } else {
+        let estimate =
+            estimate(&preset).map_err(|e| Failure::Input(preset.problem("space", e.to_string()).to_string()))?;
+        if args.json {
+            say_json(&Checked {
+                preset: &preset.name,
+                file: preset.file.display().to_string(),
+                method: preset.spec.method.to_string(),
+                title: &preset.spec.title,
+                data: preset.spec.data.path.clone(),
+                estimate: &estimate,
+                missing: missing.as_ref().map(ToString::to_string),
+            })?;
+        } else {
+            say(report(&preset, &estimate, missing.is_none()))?;
+        }
+    }
+    match missing {
+        None => Ok(()),
+        Some(problem) => Err(Failure::Input(format!(
+            "{problem}\nkiln: the settings are right, but the run cannot start without its data"
+        ))),
+    }
+}
+
+fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
+    let spec = &preset.spec;
+    let mut out = String::new();
+    let _ = writeln!(out, "{}: {}", preset.name, if data_there { "fine" } else { "fine but for its data" });
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "  {name:<8} {value}");
+    };
+    line("file", preset.file.display().to_string());
+    if !spec.title.is_empty() {
+        line("title", spec.title.clone());
+    }
+    line("method", spec.method.to_string());
+    let known = if e.images_known { "" } else { ", if complete" };
+    let path = if spec.data.path.is_empty() { "not there" } else { &spec.data.path };
+    line("data", format!("{}, {} training images{known}: {path}", images::name(spec.data.set), human::count(e.images)));
+    line("space", format!("{}: {} architectures", e.space, size(e.space_size)));
+    let mut rows = Vec::new();
+    let mut row = |what: &str, m: &Member| {
+        rows.push(vec![what.into(), human::count(m.params), human::count(m.macs), m.arch.clone()]);
+    };
+    if let Some(chosen) = &e.chosen {
+        row("this preset", chosen);
+    }
+    row("reference", &e.reference);
+    row("cheapest", &e.cheapest);
+    row("dearest", &e.dearest);
+    let _ = writeln!(
+        out,
+        "\n{}\n",
+        human::indent(&human::columns(&["NETWORK", "PARAMETERS", "MACS", "ARCHITECTURE"], &rows))
+    );
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "  {name:<8} {value}");
+    };
+    line(
+        "work",
+        format!(
+            "{} epochs, {} images shown, {:.3e} operations",
+            human::count(e.epochs.round() as u64),
+            human::count(e.epoch_images as u64),
+            e.operations
+        ),
+    );
+    line("time", format!("{} on {}", human::roughly(e.seconds), e.device));
+    line("memory", format!("about {}", human::bytes(e.memory)));
+    let _ =
+        write!(out, "\n  Time and memory are estimates from sizes alone; they may be off by a factor of two and more.");
+    out
+}
+
+fn size(n: f64) -> String {
+    if n < 1e9 { human::count(n as u64) } else { format!("{n:.2e}") }
+}
+
+pub fn schema(args: &args::Schema) -> Outcome {
+    let method = MethodName::ALL.iter().find(|m| m.as_str() == args.method);
+    let Some(method) = method.copied() else {
+        return Err(Failure::Input(format!("there is no method `{}`", args.method)));
+    };
+    match (args.fields, args.markdown, args.json) {
+        (_, true, _) => say(markdown(&schema::fields(method))),
+        (_, _, true) => say_json(&schema::fields(method)),
+        (true, ..) => say(listing(&schema::fields(method))),
+        _ => say_json(&schema::json_schema(method)),
+    }
+}
+
+/// Range or options, in words.
+fn allowed(field: &Field) -> String {
+    let unit = field.unit.as_ref().map(|u| format!(" {u}")).unwrap_or_default();
+    let range = match (field.min, field.max) {
+        (Some(min), Some(max)) if max < f64::from(u32::MAX) => format!("{} to {}", plain(min), plain(max)),
+        (Some(min), _) => format!("{} or more", plain(min)),
+        _ => String::new(),
+    };
+    match field.kind {
+        Kind::Choice => field.options.iter().map(|o| o.value.as_str()).collect::<Vec<_>>().join(" | "),
+        Kind::Switch => "true | false".into(),
+        Kind::Integer | Kind::Number => range + &unit,
+        Kind::Text => "text".into(),
+        Kind::List => "list".into(),
+        Kind::Map => "table".into(),
+    }
+}
+
+fn plain(x: f64) -> String {
+    if x != 0.0 && x.abs() < 1e-4 { format!("{x:e}") } else { x.to_string() }
+}
+
+fn default(field: &Field) -> String {
+    match &field.default {
+        _ if field.required => "(required)".into(),
+        Some(value) if field.kind == Kind::Choice => value.as_str().unwrap_or_default().to_owned(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+fn listing(fields: &[Field]) -> String {
+    let mut out = String::new();
+    for field in fields {
+        let live = if field.live { "  [can be changed while a run goes on]" } else { "" };
+        let default = default(field);
+        let default = if default.is_empty() { String::new() } else { format!(" = {default}") };
+        let _ = writeln!(out, "{}{default}   {}{live}", field.key, allowed(field));
+        for line in human::wrap(&field.help, 92).lines() {
+            let _ = writeln!(out, "    {line}");
+        }
+        for option in field.options.iter().filter(|o| !o.help.is_empty()) {
+            let _ = writeln!(out, "      {}: {}", option.value, option.help);
+        }
+    }
+    out.trim_end().to_owned()
+}
+
+fn markdown(fields: &[Field]) -> String {
+    let mut out = String::from("| setting | default | may be | what it does |\n| --- | --- | --- | --- |\n");
+    let escape = |s: String| s.replace('|', "\\|");
+    for field in fields {
+        let live = if field.live { " Live." } else { "" };
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {}{live} |",
+            field.key,
+            escape(default(field)),
+            escape(allowed(field)),
+            escape(field.help.clone())
+        );
+    }
+    out.trim_end().to_owned()
+}

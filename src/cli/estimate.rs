@@ -1,0 +1,214 @@
+//! What a preset will cost, before anything is trained. An estimate, and said to be one: a network's layers cost a fixed
+//! time each per step, plus its multiply-accumulates at a flat rate.
+//!
+//! The constants are coarse and stand here in one place; they are of the right order for small networks, within a factor
+//! of about two on the machines that they were taken from, and further off elsewhere.
+
+use kiln_protocol::arch::{Arch, ArchError, Cost, Plan, Space};
+use kiln_protocol::spec::{DcNasSettings, MethodName, OptimKind, Precision, Preset, Spec};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde::Serialize;
+
+use crate::images::{self, Number};
+use crate::presets;
+
+/// Forward, and twice as much backward; two operations a multiply-accumulate.
+const OPS_PER_MAC: f64 = 6.0;
+
+/// What a kind of device does.
+struct Rates {
+    /// Seconds a layer costs in every step, however small it is: dispatch, forward, backward and optimiser.
+    layer: f64,
+    /// Seconds a step costs beyond its layers: batch, loss.
+    step: f64,
+    /// Floating-point operations a second, of one candidate on one core or on the GPU, counted as [`OPS_PER_MAC`].
+    ops: f64,
+    /// Seconds from the start of the worker to its first step.
+    start: f64,
+    /// Bytes of the process before any network.
+    base: u64,
+}
+
+/// One core of a server CPU, 32-bit floats, one intra-op thread.
+const CPU: Rates = Rates { layer: 22e-6, step: 60e-6, ops: 2.0e10, start: 0.5, base: 250_000_000 };
+
+/// A recent data-centre GPU. Small networks are bound by the start of kernels there, not by arithmetic.
+const GPU: Rates = Rates { layer: 60e-6, step: 150e-6, ops: 4.0e12, start: 4.0, base: 1_200_000_000 };
+
+/// Candidates that pay side by side on one GPU, each with a thread that starts kernels.
+const GPU_PARALLEL: f64 = 4.0;
+
+/// Networks drawn to find the mean cost of a space's members.
+const SAMPLE: usize = 48;
+
+/// Cost of one named network.
+#[derive(Clone, Debug, Serialize)]
+pub struct Member {
+    pub arch: String,
+    pub params: u64,
+    pub macs: u64,
+}
+
+/// What a preset will cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct Estimate {
+    pub space: String,
+    /// Number of architectures in it.
+    pub space_size: f64,
+    /// The preset's own architecture, where it names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Member>,
+    pub reference: Member,
+    pub cheapest: Member,
+    pub dearest: Member,
+    /// Training images of an epoch, and whether the files were looked at to know.
+    pub images: u64,
+    pub images_known: bool,
+    /// Epochs over all networks, in epochs of the whole training part.
+    pub epochs: f64,
+    /// Images shown to networks in training, epochs times images.
+    pub epoch_images: f64,
+    /// Floating-point operations of all training.
+    pub operations: f64,
+    pub device: String,
+    pub seconds: f64,
+    /// Bytes in the device's memory (or the machine's, for the CPU).
+    pub memory: u64,
+}
+
+/// What a run trains: epochs of some images, by networks drawn from the space (`None`: the preset's own one).
+struct Work {
+    networks: f64,
+    epochs: f64,
+    images: f64,
+}
+
+/// Estimates a preset that [`presets::read`] has accepted.
+///
+/// # Errors
+/// A sentence of the architecture crate; presets that were accepted have none.
+pub fn estimate(preset: &Preset) -> Result<Estimate, ArchError> {
+    let spec = &preset.spec;
+    let space = presets::space(preset).map_err(|(_, e)| e)?;
+    let input = images::kind(&spec.data);
+    let Number { train, seen } = images::number(&spec.data);
+    let plan = |arch: &Arch| space.plan(arch, input.shape, input.classes);
+    let member = |arch: &Arch| plan(arch).map(|p| named(arch, p.cost()));
+
+    let chosen = match spec.train.as_ref().filter(|_| spec.method == MethodName::Train).map(|t| t.arch.as_str()) {
+        None | Some("random") => None,
+        Some("reference") => Some(space.reference()),
+        Some(text) => Some(space.parse(text)?),
+    };
+    let plans: Vec<Plan> = match &chosen {
+        Some(arch) => vec![plan(arch)?],
+        None => sample(&space, spec).iter().map(plan).collect::<Result<_, _>>()?,
+    };
+    let work = work(spec, train as f64);
+    let gpu = on_gpu(spec);
+    let rates = if gpu { &GPU } else { &CPU };
+    let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+
+    let mean = |f: &dyn Fn(&Plan) -> f64| plans.iter().map(f).sum::<f64>() / plans.len().max(1) as f64;
+    let macs = mean(&|p| p.cost().macs as f64);
+    let layers = mean(&|p| p.blocks.iter().map(|b| b.layers.len() as f64 + f64::from(u8::from(b.shortcut))).sum());
+    let batch = f64::from(spec.optim.batch);
+    let networks: f64 = work.iter().map(|w| w.networks).sum();
+    let side_by_side = match (spec.run.parallel, gpu) {
+        (0, true) => GPU_PARALLEL,
+        (0, false) => (cores / f64::from(spec.run.threads)).max(1.0).floor(),
+        (n, _) => f64::from(n),
+    }
+    .min(networks.max(1.0));
+    // More threads than cores share them; a second thread of one network helps its arithmetic alone.
+    let lanes = if gpu { side_by_side } else { side_by_side.min(cores) };
+    let per_candidate = if gpu { 1.0 } else { f64::from(spec.run.threads).min((cores / lanes).max(1.0)) };
+    let speed = match (spec.run.precision, spec.run.channels_last) {
+        (Precision::Bf16, true) => 2.0,
+        (Precision::Bf16, false) => 1.3,
+        (Precision::F32, true) => 1.2,
+        (Precision::F32, false) => 1.0,
+    };
+    let per_step = rates.step + layers * rates.layer;
+    let per_image = OPS_PER_MAC * macs / (rates.ops * speed * per_candidate);
+
+    let epoch_images: f64 = work.iter().map(|w| w.networks * w.epochs * w.images).sum();
+    let steps: f64 = work.iter().map(|w| w.networks * w.epochs * (w.images / batch).floor().max(1.0)).sum();
+    let seconds = rates.start + (steps * per_step + epoch_images * per_image) / lanes;
+
+    let state = match spec.optim.kind {
+        OptimKind::Sgd => 3.0,
+        OptimKind::Adamw => 4.0,
+    };
+    let largest = |f: &dyn Fn(&Plan) -> f64| plans.iter().map(f).fold(0.0, f64::max);
+    let each = largest(&|p| 4.0 * state * p.cost().params as f64 + 2.0 * 4.0 * batch * p.activations() as f64);
+    let pixels = input.shape.numel() as f64 * train as f64 * 1.3;
+    Ok(Estimate {
+        space: space.name.clone(),
+        space_size: space.size(),
+        chosen: chosen.as_ref().map(member).transpose()?,
+        reference: member(&space.reference())?,
+        cheapest: member(&space.extreme(input.shape, input.classes, false)?)?,
+        dearest: member(&space.extreme(input.shape, input.classes, true)?)?,
+        images: train,
+        images_known: seen,
+        epochs: if train == 0 { 0.0 } else { epoch_images / train as f64 },
+        epoch_images,
+        operations: epoch_images * OPS_PER_MAC * macs,
+        device: if gpu { "one GPU".into() } else { cpu_name(cores) },
+        seconds,
+        memory: rates.base + (each * side_by_side + pixels) as u64,
+    })
+}
+
+impl Estimate {
+    /// `about 40 s on 2 CPU cores · 4,080 epochs`.
+    pub fn in_words(&self) -> String {
+        let epochs = crate::human::count(self.epochs.round() as u64);
+        format!("{} on {} · {epochs} epochs", crate::human::roughly(self.seconds), self.device)
+    }
+}
+
+fn named(arch: &Arch, Cost { params, macs }: Cost) -> Member {
+    Member { arch: arch.to_string(), params, macs }
+}
+
+fn cpu_name(cores: f64) -> String {
+    if cores == 1.0 { "1 CPU core".into() } else { format!("{cores} CPU cores") }
+}
+
+fn sample(space: &Space, spec: &Spec) -> Vec<Arch> {
+    let mut rng = ChaCha8Rng::seed_from_u64(spec.seed);
+    let n = spec.dc_nas.as_ref().map_or(SAMPLE, |d| d.population as usize);
+    space.population(n.min(SAMPLE), &mut rng)
+}
+
+fn work(spec: &Spec, train: f64) -> Vec<Work> {
+    match (spec.method, &spec.train, &spec.dc_nas) {
+        (MethodName::Train, Some(own), _) => {
+            vec![Work { networks: 1.0, epochs: f64::from(own.epochs), images: train }]
+        }
+        (MethodName::DcNas, _, Some(own)) => dc_nas(own, train),
+        _ => Vec::new(),
+    }
+}
+
+/// The short training of all, then either all in full, or the winners and as many globally best.
+fn dc_nas(own: &DcNasSettings, train: f64) -> Vec<Work> {
+    let n = f64::from(own.population);
+    let clusters = if own.clusters > 0 { own.clusters } else { own.clusters_min.midpoint(own.clusters_max) };
+    let winners = f64::from(clusters) * f64::from(own.winners);
+    let short = Work { networks: n, epochs: f64::from(own.early_epochs), images: train * own.proxy };
+    let in_full = if own.truth { n } else { (2.0 * winners).min(n) };
+    vec![short, Work { networks: in_full, epochs: f64::from(own.full_epochs), images: train }]
+}
+
+/// Whether the run will take a GPU: asked for, or left to Kiln on a machine whose driver lists one.
+fn on_gpu(spec: &Spec) -> bool {
+    match spec.run.device.as_str() {
+        "cpu" => false,
+        "auto" => std::fs::read_dir("/proc/driver/nvidia/gpus").is_ok_and(|mut gpus| gpus.next().is_some()),
+        _ => true,
+    }
+}

@@ -1,0 +1,92 @@
+//! What can be told of a data set without reading its images: shape, classes, and how many there are.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use kiln_protocol::arch::Shape;
+use kiln_protocol::spec::{DataSet, DataSettings};
+
+use crate::presets::Input;
+
+/// Images for training, after those held out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    pub train: u64,
+    /// Whether the files were looked at; else it is what the set is published with.
+    pub seen: bool,
+}
+
+/// Shape and classes. Of a folder, the number of sub-folders; ten where there is none to count.
+pub fn kind(data: &DataSettings) -> Input {
+    match data.set {
+        DataSet::Digits => Input { shape: Shape::Image(1, 8, 8), classes: 10 },
+        DataSet::Fashion => Input { shape: Shape::Image(1, 28, 28), classes: 10 },
+        DataSet::Cifar10 => Input { shape: Shape::Image(3, 32, 32), classes: 10 },
+        DataSet::Folder => {
+            let entries = fs::read_dir(&data.path).into_iter().flatten().flatten();
+            let classes = entries.filter(|e| e.path().is_dir()).count();
+            let classes = u32::try_from(classes).unwrap_or(u32::MAX);
+            Input { shape: Shape::Image(3, data.side, data.side), classes: if classes == 0 { 10 } else { classes } }
+        }
+    }
+}
+
+/// The set as presets write it.
+pub fn name(set: DataSet) -> &'static str {
+    match set {
+        DataSet::Digits => "digits",
+        DataSet::Fashion => "fashion",
+        DataSet::Cifar10 => "cifar10",
+        DataSet::Folder => "folder",
+    }
+}
+
+/// How many images a run trains on.
+pub fn number(data: &DataSettings) -> Number {
+    let path = Path::new(&data.path);
+    let held = u64::from(data.valid);
+    let (all, seen) = match data.set {
+        DataSet::Digits => (1797, true),
+        DataSet::Fashion => match idx_images(path) {
+            Some(n) => (n, true),
+            None => (60_000, false),
+        },
+        DataSet::Cifar10 => match cifar_images(path) {
+            0 => (50_000, false),
+            n => (n, true),
+        },
+        DataSet::Folder => (files_below(path), path.is_dir()),
+    };
+    // Digits and folders have no test part of their own.
+    let held = if matches!(data.set, DataSet::Digits | DataSet::Folder) { held + u64::from(data.test) } else { held };
+    let left = all.saturating_sub(held);
+    let train = if data.train > 0 { u64::from(data.train).min(left.max(1)) } else { left };
+    Number { train, seen }
+}
+
+/// Images of an IDX file, from its size: 16 bytes of head, then 784 an image. A gzip file ends in the size it unpacks to.
+fn idx_images(folder: &Path) -> Option<u64> {
+    let size = match fs::metadata(folder.join("train-images-idx3-ubyte")) {
+        Ok(meta) => meta.len(),
+        Err(_) => {
+            let mut file = File::open(folder.join("train-images-idx3-ubyte.gz")).ok()?;
+            file.seek(SeekFrom::End(-4)).ok()?;
+            let mut size = [0; 4];
+            file.read_exact(&mut size).ok()?;
+            u64::from(u32::from_le_bytes(size))
+        }
+    };
+    Some(size.checked_sub(16)? / 784)
+}
+
+/// Records of 3,073 bytes in the training batches that are there.
+fn cifar_images(folder: &Path) -> u64 {
+    let batches = (1..=5).filter_map(|i| fs::metadata(folder.join(format!("data_batch_{i}.bin"))).ok());
+    batches.map(|meta| meta.len() / 3073).sum()
+}
+
+fn files_below(folder: &Path) -> u64 {
+    let entries = |p: &Path| fs::read_dir(p).into_iter().flatten().flatten();
+    entries(folder).map(|class| entries(&class.path()).count() as u64).sum()
+}

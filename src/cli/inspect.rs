@@ -1,0 +1,81 @@
+//! `plot` and `tail`.
+
+use kiln_protocol::{Event, RunState};
+
+use crate::engines::{self, Engines};
+use crate::failure::{Failure, Outcome, say, say_json};
+use crate::follow::{self, Seen};
+use crate::plot::{Frame, plot as draw};
+use crate::{args, run, terminal};
+
+pub fn plot(engines: &Engines, args: &args::Plot) -> Outcome {
+    let mut client = engines.open()?;
+    let id = engines::find(&mut client, &args.run)?;
+    let detail = engines::detail(&mut client, &id)?;
+    let names = match (args.series.as_slice(), run::telling(&detail)) {
+        ([], Some(info)) => vec![info.name.clone()],
+        ([], None) => return Err(Failure::Input(format!("{id} has no series yet"))),
+        (names, _) => names.to_vec(),
+    };
+    for name in &names {
+        if !detail.series.iter().any(|s| s.name == *name) {
+            let known = detail.series.iter().map(|s| s.name.as_str());
+            let near = kiln_protocol::spec::problem::nearest(name, known);
+            let hint =
+                near.map_or_else(|| "`kiln show` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
+            return Err(Failure::Input(format!("{id} has no series `{name}`; {hint}")));
+        }
+    }
+    let columns = args.width.unwrap_or_else(|| terminal::width().min(160) as u16);
+    let wanted = if args.json { 0 } else { u32::from(columns) };
+    let series = run::series(&mut client, &id, names, (args.from, args.to), wanted)?;
+    if args.json {
+        return say_json(&series);
+    }
+    let drawings = series.iter().map(|s| {
+        let planned = detail.series.iter().find(|i| i.name == s.name).and_then(|i| i.x_max);
+        let x_max = planned.filter(|_| args.to.is_none());
+        draw(&s.name, &s.points, Frame { columns, lines: args.height, log: args.log, x_max })
+    });
+    say(drawings.collect::<Vec<_>>().join("\n\n"))
+}
+
+pub fn tail(engines: &Engines, args: &args::Tail) -> Outcome {
+    let mut client = engines.open()?;
+    let id = engines::find(&mut client, &args.run)?;
+    let created = engines::detail(&mut client, &id)?.summary.created;
+    let events = engines::events(&mut client, &id, 0, args.lines, true)?;
+    drop(client);
+    for event in &events {
+        print(event, created, args.json)?;
+    }
+    if !args.follow {
+        return Ok(());
+    }
+    let interrupted = follow::on_interrupt()?;
+    let after = events.last().map_or(0, |e| e.seq);
+    let ended = follow::follow(engines, &id, after, &interrupted, &mut |seen| match seen {
+        Seen::Event(event) => print(event, created, args.json),
+        Seen::Lost(said) => {
+            crate::failure::note(format!("{said}; trying again"));
+            Ok(())
+        }
+        Seen::Summary(_) => Ok(()),
+    })?;
+    match ended.state {
+        RunState::Completed => Ok(()),
+        RunState::Stopped => Err(Failure::RunStopped),
+        _ => Err(Failure::RunFailed),
+    }
+}
+
+/// Seconds since the run was created, and the sentence; or the whole event in JSON.
+fn print(event: &Event, created: f64, as_json: bool) -> Outcome {
+    if as_json {
+        return say(serde_json::to_string(event)?);
+    }
+    match follow::sentence(&event.body) {
+        Some((level, text)) => say(format!("{:>9.1} s  {}{text}", event.t - created, follow::mark(level))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,206 @@
+//! `ls`, `presets` and `show`.
+
+use std::fmt::Write;
+
+use kiln_protocol::run::{Best, RunSummary};
+use kiln_protocol::wire::RunDetail;
+use kiln_protocol::{RunState, now};
+use serde::Serialize;
+
+use crate::engines::{self, Engines};
+use crate::estimate::{self, Estimate};
+use crate::failure::{Failure, Outcome, say, say_json};
+use crate::{args, human, presets, terminal};
+
+pub fn ls(engines: &Engines, args: &args::Ls) -> Outcome {
+    let mut runs = engines::runs(&mut engines.open()?)?;
+    runs.retain(|r| args.state.is_empty() || args.state.iter().any(|s| s == r.state.as_str()));
+    runs.truncate(args.limit.unwrap_or(usize::MAX));
+    if args.json {
+        return say_json(&runs);
+    }
+    if runs.is_empty() {
+        return say(if args.state.is_empty() {
+            "No runs yet. Start one: kiln run dc-nas-digits"
+        } else {
+            "No run is in that state."
+        });
+    }
+    let (now, colour) = (now(), terminal::colours());
+    let rows: Vec<Vec<String>> = runs.iter().map(|r| row(r, now, colour)).collect();
+    say(human::columns(&["RUN", "STATE", "DONE", "BEST", "LEFT", "TOOK", "SEEN", "DEVICE"], &rows))
+}
+
+fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
+    let or_dash = |x: Option<String>| x.unwrap_or_else(|| "-".into());
+    let live = run.state.is_live() || run.state == RunState::Queued;
+    let took = run.started.map(|from| human::duration(run.ended.unwrap_or(now) - from));
+    let seen =
+        run.last_event.filter(|_| run.state.is_live()).map(|t| format!("{} ago", human::duration((now - t).max(0.0))));
+    vec![
+        run.id.to_string(),
+        human::state(run.state, colour),
+        format!("{:.0}%", 100.0 * run.progress.fraction()),
+        or_dash(run.best.as_ref().map(|b| human::figure(b.value))),
+        or_dash(run.eta.filter(|_| live).map(human::duration)),
+        or_dash(took),
+        or_dash(seen),
+        or_dash(run.device.clone()),
+    ]
+}
+
+/// A preset in a list.
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    file: String,
+    title: String,
+    description: String,
+    method: String,
+    estimate: Option<Estimate>,
+    /// Why it cannot be started as it is.
+    problem: Option<String>,
+}
+
+pub fn presets(args: &args::Presets) -> Outcome {
+    let listed: Vec<Listed> =
+        presets::all().into_iter().map(|(name, file)| listed(name, file.display().to_string())).collect();
+    if args.json {
+        return say_json(&listed);
+    }
+    let width = terminal::width().min(100) - 4;
+    let mut out = String::new();
+    for preset in &listed {
+        let _ = writeln!(out, "{}", preset.name);
+        let _ = writeln!(out, "    {}", preset.title);
+        if let Some(estimate) = &preset.estimate {
+            let _ = writeln!(out, "    {} (an estimate)", estimate.in_words());
+        }
+        for line in
+            preset.problem.iter().flat_map(|p| human::wrap(p, width).lines().map(str::to_owned).collect::<Vec<_>>())
+        {
+            let _ = writeln!(out, "    {line}");
+        }
+    }
+    say(out.trim_end())
+}
+
+fn listed(name: String, file: String) -> Listed {
+    let blank = |problem| Listed {
+        name: name.clone(),
+        file: file.clone(),
+        title: String::new(),
+        description: String::new(),
+        method: String::new(),
+        estimate: None,
+        problem,
+    };
+    match presets::read(&name, &[]) {
+        Ok((preset, missing)) => Listed {
+            title: preset.spec.title.clone(),
+            description: preset.spec.description.clone(),
+            method: preset.spec.method.to_string(),
+            estimate: estimate::estimate(&preset).ok(),
+            ..blank(missing.map(|p| p.to_string()))
+        },
+        Err(Failure::Input(said)) => blank(Some(said)),
+        Err(_) => blank(Some("cannot be read".into())),
+    }
+}
+
+pub fn show(engines: &Engines, args: &args::Show) -> Outcome {
+    let mut client = engines.open()?;
+    let run = engines::find(&mut client, &args.run)?;
+    let detail = engines::detail(&mut client, &run)?;
+    if args.json {
+        return say_json(&detail);
+    }
+    if args.spec {
+        return say(detail.spec.trim_end());
+    }
+    say(whole(&detail))
+}
+
+fn whole(detail: &RunDetail) -> String {
+    let run = &detail.summary;
+    let now = now();
+    let mut out = String::new();
+    let _ = writeln!(out, "{}  {}", run.id, human::state(run.state, terminal::colours()));
+    if !run.title.is_empty() {
+        let _ = writeln!(out, "  {}", run.title);
+    }
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "  {name:<9} {value}");
+    };
+    if let Some(reason) = &run.reason {
+        line("reason", reason.clone());
+    }
+    line("preset", format!("{} ({}), seed {}", run.preset, run.method, run.seed));
+    if run.progress.total > 0.0 {
+        let p = &run.progress;
+        let note = if p.note.is_empty() { String::new() } else { format!(", {}", p.note) };
+        line(
+            "progress",
+            format!(
+                "{:.0}% ({} of {} {}){note}",
+                100.0 * p.fraction(),
+                human::figure(p.done),
+                human::figure(p.total),
+                p.unit
+            ),
+        );
+    }
+    if let Some(best) = &run.best {
+        line("best", best_in_words(best));
+    }
+    line("created", format!("{} ago", human::duration(now - run.created)));
+    if let Some(from) = run.started {
+        let left = run.eta.filter(|_| run.state.is_live()).map(|s| format!(", about {} left", human::duration(s)));
+        line("took", human::duration(run.ended.unwrap_or(now) - from) + &left.unwrap_or_default());
+    }
+    if let Some(device) = &run.device {
+        line("device", format!("{device}{}", run.host.as_ref().map(|h| format!(" on {h}")).unwrap_or_default()));
+    }
+    if run.attempts > 1 {
+        line("attempts", format!("{} (resumed {} times)", run.attempts, run.attempts - 1));
+    }
+    line("folder", detail.folder.clone());
+    if !detail.views.is_empty() {
+        line(
+            "views",
+            detail.views.iter().map(|(name, view)| format!("{name} ({})", view.kind())).collect::<Vec<_>>().join(", "),
+        );
+    }
+    if !detail.series.is_empty() {
+        let rows: Vec<Vec<String>> = detail
+            .series
+            .iter()
+            .take(SERIES)
+            .map(|s| {
+                let last = s.last_y.map_or_else(|| "-".into(), human::figure);
+                vec![s.name.clone(), s.points.to_string(), last, human::figure(s.last_x)]
+            })
+            .collect();
+        let _ = writeln!(out, "\n{}", human::columns(&["SERIES", "POINTS", "LAST", "AT"], &rows));
+        if detail.series.len() > SERIES {
+            let _ = writeln!(out, "and {} more (kiln show --json)", detail.series.len() - SERIES);
+        }
+    }
+    if let Some(outcome) = &detail.outcome {
+        let _ = write!(out, "\n{}", self::outcome(outcome));
+    }
+    out.trim_end().to_owned()
+}
+
+/// Series listed before the rest is only counted: a search has several for each candidate.
+const SERIES: usize = 24;
+
+pub fn best_in_words(best: &Best) -> String {
+    format!("{} {}", best.name, human::figure(best.value))
+}
+
+/// What a run found: the verdict and its tables.
+pub fn outcome(outcome: &kiln_protocol::Outcome) -> String {
+    let verdict = human::wrap(&outcome.verdict, terminal::width().min(100));
+    std::iter::once(verdict).chain(outcome.tables.iter().map(human::table)).collect::<Vec<_>>().join("\n\n")
+}

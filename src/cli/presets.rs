@@ -1,0 +1,173 @@
+//! Finding presets by name or path, and checking them as far as spec and arch can.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use kiln_protocol::arch::{ArchError, Shape, Space};
+use kiln_protocol::home;
+use kiln_protocol::spec::problem::nearest;
+use kiln_protocol::spec::{DataSet, MethodName, Preset, Problem, Problems, Surroundings};
+
+use crate::failure::{Failure, Outcome};
+use crate::images;
+
+/// The preset that runs where nobody says which.
+pub const DEFAULT: &str = "dc-nas-digits";
+
+/// The presets of the source tree, for a program that lies somewhere without its shared folder.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("dc-nas-digits.toml", include_str!("../../presets/dc-nas-digits.toml")),
+    ("dc-nas-fashion.toml", include_str!("../../presets/dc-nas-fashion.toml")),
+    ("dc-nas-cifar10.toml", include_str!("../../presets/dc-nas-cifar10.toml")),
+    ("train-digits.toml", include_str!("../../presets/train-digits.toml")),
+    ("train-fashion.toml", include_str!("../../presets/train-fashion.toml")),
+    ("train-cifar10.toml", include_str!("../../presets/train-cifar10.toml")),
+];
+
+/// Folder that stands for the program itself in the paths of built-in presets.
+const BUILT_IN_FOLDER: &str = "(built in)";
+
+/// The disk, the shared folder, and what is built in.
+pub struct Here;
+
+impl Surroundings for Here {
+    fn read(&self, file: &Path) -> io::Result<String> {
+        match file.strip_prefix(BUILT_IN_FOLDER) {
+            Ok(name) => BUILT_IN
+                .iter()
+                .find(|(n, _)| Path::new(n) == name)
+                .map(|(_, text)| (*text).to_owned())
+                .ok_or_else(|| io::ErrorKind::NotFound.into()),
+            Err(_) => std::fs::read_to_string(file),
+        }
+    }
+
+    fn shipped(&self, set: DataSet) -> Result<PathBuf, String> {
+        let assets = home::assets_dir().map_err(|e| e.to_string())?;
+        let path = assets.join(match set {
+            DataSet::Digits => "digits.csv.gz",
+            DataSet::Fashion => "fashion-mnist",
+            DataSet::Cifar10 | DataSet::Folder => return Err("it does not ship with Kiln".into()),
+        });
+        if path.exists() { Ok(path) } else { Err(format!("there is no {}", path.display())) }
+    }
+}
+
+/// Where presets are found by name, nearest first.
+fn folders() -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from("presets")];
+    folders.extend(home::presets_dir());
+    folders.push(BUILT_IN_FOLDER.into());
+    folders
+}
+
+/// The presets that can be named without a path: `(name, file)`, in the order of the built-in list, others after it by
+/// name. Of equal names, the nearest file counts.
+pub fn all() -> Vec<(String, PathBuf)> {
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    for folder in folders() {
+        let mut files: Vec<PathBuf> = if folder == Path::new(BUILT_IN_FOLDER) {
+            BUILT_IN.iter().map(|(name, _)| folder.join(name)).collect()
+        } else {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "toml")).collect()
+        };
+        files.sort();
+        for file in files {
+            let Some(name) = file.file_stem().map(|s| s.to_string_lossy().into_owned()) else { continue };
+            if !found.iter().any(|(n, _)| *n == name) {
+                found.push((name, file));
+            }
+        }
+    }
+    let place = |name: &str| {
+        let shipped = BUILT_IN.iter().position(|(n, _)| n.strip_suffix(".toml") == Some(name));
+        shipped.unwrap_or(BUILT_IN.len())
+    };
+    found.sort_by(|(a, _), (b, _)| (place(a), a).cmp(&(place(b), b)));
+    found
+}
+
+/// The file that `asked` means: a path if it looks like one or exists, else a name.
+pub fn find(asked: &str) -> Outcome<PathBuf> {
+    let path = Path::new(asked);
+    if asked.ends_with(".toml") || asked.contains('/') || path.is_file() {
+        return Ok(path.to_path_buf());
+    }
+    let all = all();
+    if let Some((_, file)) = all.iter().find(|(name, _)| name == asked) {
+        return Ok(file.clone());
+    }
+    let names = || all.iter().map(|(name, _)| name.as_str());
+    let hint = match nearest(asked, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}; or name a TOML file", names().collect::<Vec<_>>().join(", ")),
+    };
+    Err(Failure::Input(format!("there is no preset `{asked}`; {hint}")))
+}
+
+/// Reads and checks the preset that `asked` means. With the preset comes what is wrong with its data, if anything is.
+pub fn read(asked: &str, overrides: &[String]) -> Outcome<(Preset, Option<Problem>)> {
+    let file = find(asked)?;
+    let (preset, missing) = Preset::read(&file, overrides, &Here).map_err(refuse)?;
+    let mut problems = misfits(&preset);
+    if problems.is_empty() {
+        return Ok((preset, missing));
+    }
+    problems.extend(missing);
+    Err(refuse(Problems(problems)))
+}
+
+/// As [`read`], for a run: the data must be there.
+pub fn load(asked: &str, overrides: &[String]) -> Outcome<Preset> {
+    match read(asked, overrides)? {
+        (preset, None) => Ok(preset),
+        (_, Some(missing)) => Err(refuse(Problems(vec![missing]))),
+    }
+}
+
+fn refuse(problems: Problems) -> Failure {
+    let end = match problems.0.len() {
+        1 => "nothing was started".to_owned(),
+        n => format!("{n} mistakes; nothing was started"),
+    };
+    Failure::Input(format!("{problems}\nkiln: {end}"))
+}
+
+/// The preset's space, narrowed as it says.
+///
+/// # Errors
+/// The sentence, with the key that it is about.
+pub fn space(preset: &Preset) -> Result<Space, (&'static str, ArchError)> {
+    let settings = &preset.spec.space;
+    let space = Space::named(&settings.name).map_err(|e| ("space.name", e))?;
+    space.only(&settings.only).map_err(|e| ("space.only", e))
+}
+
+/// What only the architecture crate can tell: unknown spaces, options and architectures, images that do not fit.
+fn misfits(preset: &Preset) -> Vec<Problem> {
+    let wrong = |(key, e): (&'static str, ArchError)| vec![preset.problem(key, e.to_string())];
+    let space = match space(preset) {
+        Ok(space) => space,
+        Err(e) => return wrong(e),
+    };
+    let input = images::kind(&preset.spec.data);
+    let fits = |arch| space.plan(&arch, input.shape, input.classes);
+    if let Err(e) = fits(space.reference()) {
+        return wrong(("space.name", e));
+    }
+    let Some(train) = preset.spec.train.as_ref().filter(|_| preset.spec.method == MethodName::Train) else {
+        return Vec::new();
+    };
+    match train.arch.as_str() {
+        "reference" | "random" => Vec::new(),
+        text => space.parse(text).and_then(fits).map_or_else(|e| wrong(("train.arch", e)), |_| Vec::new()),
+    }
+}
+
+/// Images as networks see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input {
+    pub shape: Shape,
+    pub classes: u32,
+}

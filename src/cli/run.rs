@@ -1,0 +1,231 @@
+//! `run`: launches a preset, shows how it goes, and ends with what it found.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kiln_protocol::client::Client;
+use kiln_protocol::run::RunSummary;
+use kiln_protocol::wire::{Reply, Request, RunDetail, Series, SeriesInfo};
+use kiln_protocol::{Event, Level, RunId, RunState};
+use serde_json::json;
+
+use crate::engines::{self, Engines};
+use crate::failure::{Failure, Outcome, note, say, say_json};
+use crate::follow::{self, Seen};
+use crate::plot::{self, Frame};
+use crate::{args, human, list, presets, terminal};
+
+/// Without a terminal, a line at least this often while something moves ...
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// ... and whenever that share more is done.
+const LINE_STEP: f64 = 0.1;
+
+pub fn run(engines: &Engines, args: &args::Run) -> Outcome {
+    let preset = presets::load(&args.chosen.preset, &args.chosen.set)?;
+    let spec = preset.frozen().map_err(Failure::input)?;
+    let mut client = engines.open()?;
+    let request = Request::Launch { preset: preset.name.clone(), spec, priority: args.priority };
+    let run = match client.request(&request)? {
+        Reply::Launched { run } => run,
+        other => return engines::unexpected(&other),
+    };
+    drop(client);
+    if args.detach {
+        return if args.json { say_json(&json!({ "run": run })) } else { say(&run) };
+    }
+    if !args.json {
+        say(format!("{run}: {}", if preset.spec.title.is_empty() { &preset.name } else { &preset.spec.title }))?;
+    }
+    watch(engines, &run, args.json)
+}
+
+/// Watches a run to its end and says how it ended.
+fn watch(engines: &Engines, run: &RunId, as_json: bool) -> Outcome {
+    let interrupted = follow::on_interrupt()?;
+    let mut display = Display::new(as_json);
+    let ended = follow::follow(engines, run, 0, &interrupted, &mut |seen| display.show(seen));
+    display.end();
+    match ended {
+        Ok(summary) => finish(engines, &summary, as_json),
+        Err(Failure::Interrupted) => {
+            note(format!("{run} goes on in the background; watch it with `kiln`, or with `kiln tail -f {run}`"));
+            note(format!("to stop it: kiln stop {run}"));
+            Err(Failure::Interrupted)
+        }
+        Err(Failure::Engine(said)) => {
+            Err(Failure::Engine(format!("{said}\n{run} goes on without the engine; `kiln ls` starts another")))
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn finish(engines: &Engines, summary: &RunSummary, as_json: bool) -> Outcome {
+    let mut client = engines.open()?;
+    let detail = engines::detail(&mut client, &summary.id)?;
+    let run = &detail.summary;
+    if as_json {
+        say_json(&json!({ "run": run.id, "state": run.state, "reason": run.reason, "outcome": detail.outcome }))?;
+    } else {
+        if let Some(outcome) = &detail.outcome {
+            say(format!("\n{}", list::outcome(outcome)))?;
+        }
+        if let Some(picture) = picture(&mut client, &detail)? {
+            say(format!("\n{picture}"))?;
+        }
+        let took = run.started.zip(run.ended).map(|(from, to)| format!(" after {}", human::duration(to - from)));
+        let why = run.reason.as_ref().filter(|_| run.state != RunState::Completed).map(|r| format!(": {r}"));
+        say(format!("\n{} {}{}{}", run.id, run.state, took.unwrap_or_default(), why.unwrap_or_default()))?;
+    }
+    match run.state {
+        RunState::Completed => Ok(()),
+        RunState::Stopped => Err(Failure::RunStopped),
+        _ => Err(Failure::RunFailed),
+    }
+}
+
+/// The curve that tells most about the run.
+fn picture(client: &mut Client, detail: &RunDetail) -> Outcome<Option<String>> {
+    let Some(info) = telling(detail) else { return Ok(None) };
+    let columns = terminal::width().min(100) as u16;
+    let series = series(client, &detail.summary.id, vec![info.name.clone()], (None, None), u32::from(columns))?;
+    let frame = Frame { columns, lines: 12, log: false, x_max: info.x_max };
+    Ok(series.first().map(|s| plot::plot(&s.name, &s.points, frame)))
+}
+
+/// The series by which the run is judged, else one of those that every training has, else the first.
+pub fn telling(detail: &RunDetail) -> Option<&SeriesInfo> {
+    let best = detail.summary.best.as_ref().map(|b| b.name.as_str());
+    let names = best.into_iter().chain(["valid/accuracy", "train/loss"]);
+    let drawable = |s: &&SeriesInfo| s.points > 1;
+    names
+        .filter_map(|name| detail.series.iter().filter(drawable).find(|s| s.name == name))
+        .next()
+        .or_else(|| detail.series.iter().find(drawable))
+        .or_else(|| detail.series.first())
+}
+
+/// Series of a run, at most two points a column; all points for 0 columns.
+pub fn series(
+    client: &mut Client,
+    run: &RunId,
+    names: Vec<String>,
+    (from, to): (Option<f64>, Option<f64>),
+    columns: u32,
+) -> Outcome<Vec<Series>> {
+    match client.request(&Request::Series { run: run.clone(), names, from, to, columns })? {
+        Reply::Series { series } => Ok(series),
+        other => engines::unexpected(&other),
+    }
+}
+
+/// What is shown while a run goes on.
+enum Display {
+    /// A bar at the bottom of the terminal, the log above it.
+    Bar(ProgressBar),
+    Lines(Lines),
+    Silent,
+}
+
+/// Plain lines for files, pipes and continuous integration.
+struct Lines {
+    said: Option<Instant>,
+    fraction: f64,
+    state: Option<RunState>,
+}
+
+impl Display {
+    fn new(as_json: bool) -> Display {
+        if as_json {
+            return Display::Silent;
+        }
+        if !terminal::is_terminal() {
+            return Display::Lines(Lines { said: None, fraction: 0.0, state: None });
+        }
+        let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stdout_with_hz(10));
+        let colour = if terminal::colours() { ".cyan/dim" } else { "" };
+        // A template that does not parse would only cost the looks.
+        if let Ok(style) = ProgressStyle::with_template(&format!("{{bar:24{colour}}} {{percent:>3}}%  {{wide_msg}}")) {
+            bar.set_style(style.progress_chars("━╸ "));
+        }
+        Display::Bar(bar)
+    }
+
+    fn show(&mut self, seen: Seen<'_>) -> Outcome {
+        match (self, seen) {
+            (Display::Bar(bar), Seen::Summary(run)) => {
+                bar.set_position((1000.0 * run.progress.fraction()) as u64);
+                bar.set_message(status(run));
+                Ok(())
+            }
+            (Display::Lines(lines), Seen::Summary(run)) => lines.summary(run),
+            (Display::Bar(bar), Seen::Event(event)) => {
+                if let Some(line) = log_line(event) {
+                    bar.println(line);
+                }
+                Ok(())
+            }
+            (Display::Lines(_), Seen::Event(event)) => log_line(event).map_or(Ok(()), say),
+            (Display::Bar(bar), Seen::Lost(said)) => {
+                bar.set_message(format!("{said}; trying again"));
+                Ok(())
+            }
+            (Display::Lines(_), Seen::Lost(said)) => {
+                note(format!("{said}; trying again"));
+                Ok(())
+            }
+            (Display::Silent, _) => Ok(()),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Display::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Lines {
+    fn summary(&mut self, run: &RunSummary) -> Outcome {
+        let fraction = run.progress.fraction();
+        let due = match self.said {
+            None => true,
+            Some(said) => {
+                self.state != Some(run.state)
+                    || fraction >= self.fraction + LINE_STEP
+                    || (fraction > self.fraction && said.elapsed() >= LINE_EVERY)
+            }
+        };
+        // The end has lines of its own.
+        if !due || run.state.is_ended() {
+            return Ok(());
+        }
+        (self.said, self.fraction, self.state) = (Some(Instant::now()), fraction, Some(run.state));
+        say(format!("{:>3.0}%  {}", 100.0 * fraction, status(run)))
+    }
+}
+
+/// What a run is doing, in one line: `short training 12/40 · valid/accuracy 0.91 · 34 s left`.
+fn status(run: &RunSummary) -> String {
+    let doing = match run.state {
+        RunState::Running if !run.progress.note.is_empty() => run.progress.note.clone(),
+        RunState::Paused => format!("paused: {}", run.reason.as_deref().unwrap_or("asked for")),
+        RunState::Queued => match &run.reason {
+            Some(reason) => format!("queued: {reason}"),
+            None => "queued".into(),
+        },
+        state => state.to_string(),
+    };
+    let best = run.best.as_ref().map(list::best_in_words);
+    let left = run.eta.filter(|_| run.state == RunState::Running).map(|s| format!("{} left", human::duration(s)));
+    std::iter::once(doing).chain(best).chain(left).collect::<Vec<_>>().join(" · ")
+}
+
+/// Events worth a line while one waits. New bests are in the progress line anyway.
+fn log_line(event: &Event) -> Option<String> {
+    use kiln_protocol::Body;
+    if matches!(event.body, Body::Best(_) | Body::Completed { .. }) {
+        return None;
+    }
+    let (level, text) = follow::sentence(&event.body)?;
+    (level >= Level::Info).then(|| format!("      {}{text}", follow::mark(level)))
+}
