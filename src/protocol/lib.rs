@@ -27,6 +27,7 @@ pub mod spool;
 pub mod view;
 pub mod wire;
 
+pub use kiln_arch as arch;
 pub use kiln_spec as spec;
 
 pub use control::{Command, Control};
