@@ -33,6 +33,6 @@ pub use kiln_torch as torch;
 pub use loss::{Eval, cross_entropy, evaluate, recalibrate_bn};
 pub use network::{Layout, Mode, Network};
 pub use optim::Optimizer;
-pub use pool::Pool;
+pub use pool::{Pool, Stop};
 pub use schedule::LrSchedule;
 pub use trainer::{Divergence, End, Epoch, Ran, Reading, Saved, Trainer, TrainerConfig, TrainerState, Until, Validate};

@@ -1,0 +1,153 @@
+//! From the blocks of a plan to operations and their tensors.
+
+use kiln_arch::{Act, Block, Layer, Shape};
+use kiln_torch::Generator;
+use tch::{Device, Kind, Tensor};
+
+use super::{Named, Op, Stage};
+use crate::error::{Result, TrainError};
+use crate::init;
+
+/// Lowers blocks to operations and makes their tensors.
+pub(super) struct Builder {
+    pub(super) generator: Generator,
+    pub(super) device: Device,
+    pub(super) tensors: Vec<Named>,
+}
+
+impl Builder {
+    pub(super) fn stage(&mut self, block: &Block) -> Result<Stage> {
+        let mut ops = Vec::with_capacity(block.layers.len());
+        let mut shape = block.input;
+        for (i, &layer) in block.layers.iter().enumerate() {
+            let after = layer
+                .output(shape)
+                .map_err(|why| TrainError::Plan(format!("layer {i} of block `{}` does not fit: {why}", block.name)))?;
+            let name = format!("{}.{i}", block.name);
+            let next = next_act(&block.layers[i + 1..], block);
+            let in_place = i > 0 && forgets_its_output(block.layers[i - 1]);
+            ops.push(self.op(layer, shape, &name, block.slot, next, in_place)?);
+            shape = after;
+        }
+        if shape != block.output {
+            return Err(TrainError::Plan(format!(
+                "block `{}` promises {:?} but its layers give {shape:?}",
+                block.name, block.output
+            )));
+        }
+        if block.shortcut && block.input != block.output {
+            return Err(TrainError::Plan(format!(
+                "block `{}` has a shortcut, but its input {:?} and output {:?} differ",
+                block.name, block.input, block.output
+            )));
+        }
+        Ok(Stage {
+            slot: block.slot,
+            ops,
+            shortcut: block.shortcut,
+            add_in_place: block.layers.last().is_some_and(|&layer| forgets_its_output(layer)),
+            after: block.after,
+        })
+    }
+
+    fn op(
+        &mut self,
+        layer: Layer,
+        input: Shape,
+        name: &str,
+        slot: Option<usize>,
+        next: Option<Act>,
+        in_place: bool,
+    ) -> Result<Op> {
+        Ok(match layer {
+            Layer::Conv { input, out, kernel, stride, groups, bias } => {
+                let shape = [i64::from(out), i64::from(input / groups), i64::from(kernel), i64::from(kernel)];
+                let weight = self.weights(format!("{name}.weight"), &shape, i64::from(groups), next, slot)?;
+                let bias = if bias { Some(self.constant(format!("{name}.bias"), out, 0.0, true)?) } else { None };
+                Op::Conv {
+                    weight,
+                    bias,
+                    stride: i64::from(stride),
+                    padding: i64::from(kernel / 2),
+                    groups: i64::from(groups),
+                }
+            }
+            Layer::BatchNorm { channels } => Op::BatchNorm {
+                weight: self.constant(format!("{name}.weight"), channels, 1.0, true)?,
+                bias: self.constant(format!("{name}.bias"), channels, 0.0, true)?,
+                mean: self.constant(format!("{name}.running_mean"), channels, 0.0, false)?,
+                var: self.constant(format!("{name}.running_var"), channels, 1.0, false)?,
+            },
+            Layer::PlainLayerNorm => Op::PlainLayerNorm { length: input.numel() as i64 },
+            Layer::Act(act) => Op::Act { act, in_place },
+            Layer::SqueezeExcite { channels, reduced } => {
+                let (channels, reduced) = (i64::from(channels), i64::from(reduced));
+                Op::SqueezeExcite {
+                    reduce: self.weights(
+                        format!("{name}.reduce.weight"),
+                        &[reduced, channels, 1, 1],
+                        1,
+                        Some(Act::Relu),
+                        slot,
+                    )?,
+                    expand: self.weights(
+                        format!("{name}.expand.weight"),
+                        &[channels, reduced, 1, 1],
+                        1,
+                        Some(Act::Sigmoid),
+                        slot,
+                    )?,
+                }
+            }
+            Layer::MaxPool => Op::MaxPool,
+            Layer::GlobalAvgPool => Op::GlobalAvgPool,
+            Layer::Flatten => Op::Flatten,
+            Layer::Linear { input, out, bias } => {
+                let weight =
+                    self.weights(format!("{name}.weight"), &[i64::from(out), i64::from(input)], 1, next, slot)?;
+                let bias = if bias { Some(self.constant(format!("{name}.bias"), out, 0.0, true)?) } else { None };
+                Op::Linear { weight, bias }
+            }
+        })
+    }
+
+    fn weights(
+        &mut self,
+        name: String,
+        shape: &[i64],
+        groups: i64,
+        next: Option<Act>,
+        slot: Option<usize>,
+    ) -> Result<usize> {
+        let tensor = init::weights(shape, groups, next, &mut self.generator)?;
+        self.push(name, tensor, true, slot)
+    }
+
+    fn constant(&mut self, name: String, length: u32, value: f64, trainable: bool) -> Result<usize> {
+        let tensor = Tensor::f_full([i64::from(length)], value, (Kind::Float, Device::Cpu))?;
+        self.push(name, tensor, trainable, None)
+    }
+
+    fn push(&mut self, name: String, tensor: Tensor, trainable: bool, slot: Option<usize>) -> Result<usize> {
+        let tensor = tensor.f_to_device(self.device)?.f_set_requires_grad(trainable)?;
+        self.tensors.push(Named { name, tensor, trainable, slot });
+        Ok(self.tensors.len() - 1)
+    }
+}
+
+/// The gradient of these layers needs their input, not their output, so what comes next may overwrite it.
+fn forgets_its_output(layer: Layer) -> bool {
+    matches!(layer, Layer::Conv { .. } | Layer::BatchNorm { .. } | Layer::Linear { .. } | Layer::PlainLayerNorm)
+}
+
+/// The activation that a layer's output goes into: behind normalisations only, else the block's last one.
+fn next_act(rest: &[Layer], block: &Block) -> Option<Act> {
+    for layer in rest {
+        match layer {
+            Layer::Act(act) => return Some(*act),
+            Layer::BatchNorm { .. } | Layer::PlainLayerNorm | Layer::MaxPool => {}
+            _ => return None,
+        }
+    }
+    block.after
+}
