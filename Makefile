@@ -58,25 +58,32 @@ prerequisites:
 	@command -v $(PYTHON) >/dev/null || { echo "kiln: $(PYTHON) is missing. Install Python 3.9 or later with pip (Debian, Ubuntu: apt install python3 python3-pip)." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9))' || { echo "kiln: $(PYTHON) is older than 3.9. Name a newer one with PYTHON=." >&2; exit 1; }
 
-# The binaries look for libtorch in ../lib/torch/lib, and libtorch for CUDA's libraries in ../../nvidia from there.
+# The binaries look for libtorch in ../lib/torch/lib, and libtorch for CUDA's libraries in ../../nvidia from there. Other
+# programs may have folders of these names (Debian's driver has /usr/lib/nvidia): ours carry a mark, and no other is touched.
+LIB := $(DESTDIR)$(PREFIX)/lib
+SHARE := $(DESTDIR)$(PREFIX)/share/kiln
+
 install: release ## Install under PREFIX (default: ~/.local); copies libtorch, so that this folder may go
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/lib/torch" "$(DESTDIR)$(PREFIX)/share/kiln"
+	@for at in "$(LIB)/torch" "$(LIB)/nvidia"; do \
+	    if [ -e "$$at" ] && [ ! -e "$$at/.kiln" ]; then \
+	        echo "kiln: $$at is there and not Kiln's. Install under another PREFIX." >&2; exit 1; \
+	    fi; \
+	done
+	rm -rf "$(LIB)/torch" "$(LIB)/nvidia" "$(SHARE)"
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(LIB)/torch" "$(LIB)/nvidia" "$(SHARE)"
+	touch "$(LIB)/torch/.kiln" "$(LIB)/nvidia/.kiln"
 	install -m 755 $(TARGET)/release/kiln $(TARGET)/release/kiln-worker "$(DESTDIR)$(PREFIX)/bin/"
-	rm -rf "$(DESTDIR)$(PREFIX)/share/kiln/presets" "$(DESTDIR)$(PREFIX)/share/kiln/assets" "$(DESTDIR)$(PREFIX)/share/kiln/themes"
-	cp -R presets assets themes "$(DESTDIR)$(PREFIX)/share/kiln/"
-	@echo "copying libtorch to $(DESTDIR)$(PREFIX)/lib"
+	cp -R presets assets themes "$(SHARE)/"
+	@echo "copying libtorch to $(LIB)"
 	@set -e; torch=$$($(FETCH) --where); \
-	rm -rf "$(DESTDIR)$(PREFIX)/lib/torch/lib"; \
-	cp -RL --reflink=auto "$$torch/lib" "$(DESTDIR)$(PREFIX)/lib/torch/"; \
-	if [ -d "$$torch/../nvidia" ]; then \
-	    rm -rf "$(DESTDIR)$(PREFIX)/lib/nvidia"; \
-	    cp -RL --reflink=auto "$$torch/../nvidia" "$(DESTDIR)$(PREFIX)/lib/"; \
-	fi
+	cp -RL --reflink=auto "$$torch/lib" "$(LIB)/torch/"; \
+	if [ -d "$$torch/../nvidia" ]; then cp -RL --reflink=auto "$$torch/../nvidia/." "$(LIB)/nvidia/"; fi
 	@case ":$$PATH:" in *":$(PREFIX)/bin:"*) ;; *) echo "kiln is installed; add $(PREFIX)/bin to your PATH." ;; esac
 
 uninstall: ## Remove what `make install` put under PREFIX
 	rm -f "$(DESTDIR)$(PREFIX)/bin/kiln" "$(DESTDIR)$(PREFIX)/bin/kiln-worker"
-	rm -rf "$(DESTDIR)$(PREFIX)/share/kiln" "$(DESTDIR)$(PREFIX)/lib/torch" "$(DESTDIR)$(PREFIX)/lib/nvidia"
+	rm -rf "$(SHARE)"
+	for at in "$(LIB)/torch" "$(LIB)/nvidia"; do if [ -e "$$at/.kiln" ]; then rm -rf "$$at"; fi; done
 
 clean: ## Remove what was built (libtorch stays)
 	cargo clean
