@@ -114,6 +114,8 @@ pub struct Engine {
     started: f64,
     /// Why the queue stands still until all runs are found; after that the disk decides.
     finding: bool,
+    /// Requests that came before all runs were found: half a list would be a wrong one.
+    waiting: Vec<(u64, Request, ReplyTo)>,
     idle_since: Instant,
     store_bytes: Box<dyn Fn() -> u64>,
     /// Why the engine ends.
@@ -143,6 +145,7 @@ impl Engine {
             inbox,
             started: now(),
             finding: true,
+            waiting: Vec::new(),
             idle_since: Instant::now(),
             store_bytes,
             ending: None,
@@ -187,6 +190,9 @@ impl Engine {
             Msg::FoundAll => {
                 self.finding = false;
                 self.tell(Input::Hold(self.low_disk()));
+                for (client, request, reply) in std::mem::take(&mut self.waiting) {
+                    self.request(client, request, reply);
+                }
             }
             Msg::Ingested { run, events, summary } => self.ingested(run, events, *summary),
             Msg::Exited { run, exit } => self.ingest.finish(run, exit),
@@ -475,6 +481,9 @@ impl Engine {
     }
 
     fn request(&mut self, client: u64, request: Request, reply: ReplyTo) {
+        if self.finding && !matches!(request, Request::Status | Request::Shutdown) {
+            return self.waiting.push((client, request, reply));
+        }
         let answer = match request {
             Request::Remove { run } => return self.remove(run, reply),
             Request::Rebuild => return self.ingest.rebuild(reply),
@@ -523,10 +532,8 @@ impl Engine {
         self.ingest.add(summary.clone());
         self.runs.insert(run.clone(), Tracked::new(summary));
         tracing::info!("run {run}: queued");
-        if !self.finding {
-            // The disk may have filled since the last tick, and the next effect may be a start.
-            self.tell(Input::Hold(self.low_disk()));
-        }
+        // The disk may have filled since the last tick, and the next effect may be a start.
+        self.tell(Input::Hold(self.low_disk()));
         let job = crate::scheduler::Job::queued(wants, priority, parsed.run.retries, file.created);
         self.tell(Input::Add { run: run.clone(), job });
         Ok(Reply::Launched { run })
