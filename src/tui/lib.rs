@@ -1,24 +1,49 @@
-//! The full-screen client.
+//! The full-screen client. It knows the protocol and kinds of view, never a method.
+//!
+//! What happens comes in as a [`msg::Msg`], [`update`] changes the [`model`], [`view`] draws it; terminal, clock and socket
+//! are in [`program`] alone.
 //!
 //! - [`options`]: what the caller decides: connection, presets, look
+//! - [`program`]: the real thing: terminal, threads, signals
+//! - [`app`]: the loop, generic over terminal and messages
+//! - [`msg`], [`model`], [`mod@update`]: state, and what changes it
+//! - [`action`], [`keys`]: everything that can be done with a key, in one table
+//! - [`mod@view`], [`layout`]: drawing, and where things are
+//! - [`chart`]: axes, columns, dots
+//! - [`look`], [`theme`], [`colour`], [`glyphs`], [`text`]: how it looks
+//! - [`term`], [`signals`], [`link`]: terminal, signals, connection
 
+pub mod action;
+pub mod app;
+pub mod chart;
+pub mod colour;
+#[cfg(test)]
+mod fixture;
+pub mod glyphs;
+pub mod keys;
+pub mod layout;
+mod link;
+pub mod look;
+pub mod model;
+pub mod msg;
 pub mod options;
+mod program;
+mod signals;
+pub mod term;
+pub mod text;
+pub mod theme;
+pub mod update;
+pub mod view;
 
 pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Start, Submit};
+pub use program::run;
 
 /// Why the full-screen client ended early, as a sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Standard input or output is no terminal, or it cannot be switched to raw mode.
+    #[error("the full-screen client needs a terminal; `kiln run` and `kiln ls` work without one")]
+    NoTerminal,
+    /// The terminal cannot be switched to raw mode, or written to.
     #[error("cannot use this terminal: {0}")]
     Terminal(#[source] std::io::Error),
-}
-
-/// Takes the terminal over until the user leaves it. Runs go on afterwards.
-///
-/// # Errors
-/// When the terminal cannot be used. A terminal that goes away (hang-up) is no error.
-pub fn run(options: Options) -> Result<(), Error> {
-    drop(options);
-    Err(Error::Terminal(std::io::Error::other("this build cannot draw yet")))
 }

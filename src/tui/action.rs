@@ -1,0 +1,274 @@
+//! Everything that can be done with a key, in one table. From it come the keymap, the hints in the status bar, the help
+//! overlay and the key table of the manual.
+
+use crate::keys::Key;
+
+macro_rules! actions {
+    ($($name:ident $id:literal [$($context:ident)*] $keys:literal $hint:literal $help:literal;)*) => {
+        /// What a key can mean.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Action { $($name),* }
+
+        impl Action {
+            pub const ALL: &'static [Action] = &[$(Action::$name),*];
+
+            /// Stable name, such as `run.pause`.
+            pub fn id(self) -> &'static str {
+                match self { $(Action::$name => $id),* }
+            }
+
+            /// Where it is available.
+            pub fn contexts(self) -> &'static [Context] {
+                match self { $(Action::$name => &[$(Context::$context),*]),* }
+            }
+
+            /// The keys as text, apart by blanks.
+            fn keys_text(self) -> &'static str {
+                match self { $(Action::$name => $keys),* }
+            }
+
+            /// A word or two for the status bar; empty for what goes without saying.
+            pub fn hint(self) -> &'static str {
+                match self { $(Action::$name => $hint),* }
+            }
+
+            /// A sentence for the help overlay and the manual.
+            pub fn help(self) -> &'static str {
+                match self { $(Action::$name => $help),* }
+            }
+        }
+    };
+}
+
+/// Parts of the client that have keys of their own. The more special one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Context {
+    Global,
+    Runs,
+    Run,
+    Curves,
+    Picker,
+    Clusters,
+    Candidates,
+    Scatter,
+    Matrix,
+    Text,
+    Log,
+    Launcher,
+    Confirm,
+    Help,
+}
+
+impl Context {
+    pub const ALL: &'static [Context] = &[
+        Context::Runs,
+        Context::Launcher,
+        Context::Run,
+        Context::Curves,
+        Context::Picker,
+        Context::Clusters,
+        Context::Candidates,
+        Context::Scatter,
+        Context::Matrix,
+        Context::Text,
+        Context::Log,
+        Context::Confirm,
+        Context::Help,
+        Context::Global,
+    ];
+
+    /// Heading in help and manual.
+    pub fn title(self) -> &'static str {
+        match self {
+            Context::Global => "Everywhere",
+            Context::Runs => "List of runs",
+            Context::Run => "A run",
+            Context::Curves => "Curves",
+            Context::Picker => "Choice of series",
+            Context::Clusters => "Clusters",
+            Context::Candidates => "Candidates",
+            Context::Scatter => "Scatter",
+            Context::Matrix => "Matrix",
+            Context::Text => "Tables, settings, outcome",
+            Context::Log => "Log",
+            Context::Launcher => "Launcher",
+            Context::Confirm => "Questions",
+            Context::Help => "Help",
+        }
+    }
+}
+
+actions! {
+    // Lists and runs.
+    Open "runs.open" [Runs] "enter" "open" "Open the selected run";
+    Launch "launcher.start" [Launcher] "enter" "start" "Start the selected preset";
+    Launcher "app.launcher" [Runs Run] "n" "new" "Open the launcher";
+    Confirm "question.yes" [Confirm] "y enter" "yes" "Do it";
+    Decline "question.no" [Confirm] "n esc q" "no" "Leave it";
+
+    // A chart.
+    CursorLeft "curves.left" [Curves] "h left" "" "Move the cursor left";
+    CursorRight "curves.right" [Curves] "l right" "cursor" "Move the cursor right, and show the values of all series there";
+    ZoomIn "curves.zoom-in" [Curves] "+ =" "" "Zoom in around the cursor";
+    ZoomOut "curves.zoom-out" [Curves] "-" "zoom" "Zoom out";
+    ZoomAll "curves.zoom-all" [Curves] "0" "" "Show the whole planned axis again";
+    PanLeft "curves.pan-left" [Curves] "H shift-left" "" "Move the zoomed window left";
+    PanRight "curves.pan-right" [Curves] "L shift-right" "" "Move the zoomed window right";
+    Smooth "curves.smooth" [Curves] "s" "smooth" "Next strength of smoothing (exponential mean): off, 0.5, 1, 2, 5 % of the window";
+    LogY "curves.log" [Curves] "y" "log" "Logarithmic y axis on or off";
+    NextPanel "curves.next-panel" [Curves] "m down" "next chart" "Go to the next chart";
+    PrevPanel "curves.previous-panel" [Curves] "M up" "" "Go to the previous chart";
+    Maximise "curves.maximise" [Curves] "z" "one/all" "Show the chart alone, or all that fit";
+    PerCandidate "curves.candidates" [Curves] "c" "candidates" "Show or hide the series of single candidates";
+    Pick "curves.pick" [Curves] "v" "series" "Choose the series to draw";
+
+    Toggle "picker.toggle" [Picker] "space enter" "on/off" "Show or hide the selected series";
+    All "picker.all" [Picker] "a" "all" "Show all that the filter leaves";
+    Nothing "picker.none" [Picker] "x" "none" "Hide all that the filter leaves";
+    PickFilter "picker.filter" [Picker] "/" "filter" "Filter series by a part of their name";
+    ClosePicker "picker.close" [Picker] "esc v q" "close" "Back to the chart";
+
+    // Views.
+    PointLeft "view.left" [Clusters Scatter Matrix] "h left" "" "Move the cursor left";
+    PointRight "view.right" [Clusters Scatter Matrix] "l right" "" "Move the cursor right";
+    PointUp "view.up" [Clusters Scatter Matrix] "k up" "" "Move the cursor up";
+    PointDown "view.down" [Clusters Scatter Matrix] "j down" "move" "Move the cursor down";
+    NextWinner "clusters.winner" [Clusters] "w" "next winner" "Go to the next cluster winner";
+    Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";
+    SortBack "table.sort-back" [Runs Candidates] "S" "" "Sort by the previous column";
+    Reverse "table.reverse" [Runs Candidates] "o" "order" "Turn the order round";
+    Filter "runs.filter" [Runs] "/" "filter" "Show only runs whose name, preset, method, state or device contains a text";
+    Search "log.search" [Log] "/" "search" "Search the log";
+    NextMatch "log.next" [Log] "n" "" "Next line that matches";
+    PrevMatch "log.previous" [Log] "N" "" "Previous line that matches";
+    Follow "log.follow" [Log] "f" "follow" "Follow new lines, or stay";
+
+    // What runs can be told.
+    Pause "run.pause" [Runs Run] "p" "pause" "Pause the run at its next safe point, or let a paused run go on";
+    Resume "run.resume" [Runs Run] "r" "resume" "Let a paused run go on, or start an ended one again from its last checkpoint";
+    Stop "run.stop" [Runs Run] "x" "stop" "Stop the run after a checkpoint (asks first)";
+    Remove "run.remove" [Runs Run] "D delete" "remove" "Remove an ended run with its folder (asks first)";
+    Checkpoint "run.checkpoint" [Run] "C" "" "Write a checkpoint now";
+    Sooner "run.sooner" [Runs] "+ =" "" "Raise the priority of a queued run";
+    Later "run.later" [Runs] "-" "" "Lower the priority of a queued run";
+
+    // Moving about.
+    Up "move.up" [Runs Launcher Picker Candidates Text Log Help] "k up" "" "Up";
+    Down "move.down" [Runs Launcher Picker Candidates Text Log Help] "j down" "" "Down";
+    PageUp "move.page-up" [Runs Launcher Picker Candidates Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Runs Launcher Picker Candidates Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Runs Launcher Picker Candidates Text Log Help] "g home" "" "To the top";
+    Bottom "move.bottom" [Runs Launcher Picker Candidates Text Log Help] "G end" "" "To the bottom";
+    NextTab "run.next-tab" [Run] "tab" "tab" "Next tab";
+    PrevTab "run.previous-tab" [Run] "backtab" "" "Previous tab";
+    GoTab "run.tab" [Run] "1 2 3 4 5 6 7 8 9" "" "Tab by number";
+    NextRun "run.next" [Run] "J" "" "Next run of the list";
+    PrevRun "run.previous" [Run] "K" "" "Previous run of the list";
+    CloseHelp "help.close" [Help] "esc ? q f1" "close" "Back";
+    Back "app.back" [Run Launcher] "esc backspace" "back" "Back to the list; first takes cursor, zoom or search away";
+    ClearFilter "runs.clear" [Runs] "esc" "" "Take the filter away";
+    Help "app.help" [Global] "? f1" "help" "Show all keys";
+    Quit "app.quit" [Global] "q ctrl-c" "quit" "Leave Kiln; runs go on";
+    Theme "app.theme" [Global] "T" "" "Switch between the dark and the light theme";
+    Redraw "app.redraw" [Global] "ctrl-l" "" "Draw the screen anew";
+    Suspend "app.suspend" [Global] "ctrl-z" "" "Suspend Kiln; `fg` brings it back";
+}
+
+impl Action {
+    /// The keys that mean this action.
+    pub fn keys(self) -> impl Iterator<Item = Key> {
+        self.keys_text().split(' ').filter_map(|text| text.parse().ok())
+    }
+
+    /// The first key, as the status bar shows it.
+    pub fn first_key(self) -> &'static str {
+        self.keys_text().split(' ').next().unwrap_or_default()
+    }
+
+    /// All keys for help and manual; a row of digits as `1-9`.
+    pub fn all_keys(self) -> String {
+        match self {
+            Action::GoTab => "1-9".into(),
+            _ => self.keys_text().replace(' ', ", "),
+        }
+    }
+
+    /// The action of that id.
+    pub fn from_id(id: &str) -> Option<Action> {
+        Action::ALL.iter().copied().find(|a| a.id() == id)
+    }
+}
+
+/// What `key` means, given the contexts from special to general.
+pub fn lookup(stack: &[Context], key: Key) -> Option<Action> {
+    let within = |context: &Context| {
+        Action::ALL.iter().copied().find(|a| a.contexts().contains(context) && a.keys().any(|k| k == key))
+    };
+    stack.iter().find_map(within)
+}
+
+/// The key table of the manual, in Markdown.
+pub fn manual() -> String {
+    let mut out = String::new();
+    for context in Context::ALL {
+        let rows = Action::ALL.iter().filter(|a| a.contexts().first() == Some(context)).collect::<Vec<_>>();
+        if rows.is_empty() {
+            continue;
+        }
+        out.push_str(&format!("\n**{}**\n\n| key | |\n| --- | --- |\n", context.title()));
+        for action in rows {
+            let keys: Vec<String> = action.all_keys().split(", ").map(|k| format!("`{k}`")).collect();
+            let others: Vec<&str> = action.contexts()[1..].iter().map(|c| c.title()).collect();
+            let also = if others.is_empty() { String::new() } else { format!(" (also: {})", others.join("; ").to_lowercase()) };
+            out.push_str(&format!("| {} | {}{also} |\n", keys.join(" "), action.help()));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{HashMap, HashSet};
+
+    #[test]
+    fn ids_round_trip_and_are_unique() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_id(action.id()), Some(*action));
+        }
+        assert_eq!(Action::ALL.iter().map(|a| a.id()).collect::<HashSet<_>>().len(), Action::ALL.len());
+        assert_eq!(Action::from_id("app.explode"), None);
+    }
+
+    #[test]
+    fn every_key_is_readable_and_means_one_thing_in_a_context() {
+        let mut taken: HashMap<(Context, Key), Action> = HashMap::new();
+        for action in Action::ALL {
+            for text in action.keys_text().split(' ') {
+                let key: Key = text.parse().unwrap();
+                for context in action.contexts() {
+                    let before = taken.insert((*context, key), *action);
+                    assert_eq!(before, None, "{key} in {context:?}: {before:?} and {action:?}");
+                    assert_eq!(lookup(&[*context], key), Some(*action));
+                }
+            }
+            assert!(!action.contexts().is_empty() && action.help().len() > 1);
+        }
+    }
+
+    #[test]
+    fn the_special_context_wins() {
+        let n: Key = "n".parse().unwrap();
+        assert_eq!(lookup(&[Context::Log, Context::Run, Context::Global], n), Some(Action::NextMatch));
+        assert_eq!(lookup(&[Context::Curves, Context::Run, Context::Global], n), Some(Action::Launcher));
+        assert_eq!(lookup(&[Context::Confirm], n), Some(Action::Decline));
+    }
+
+    #[test]
+    fn the_manual_names_every_action() {
+        let manual = manual();
+        for action in Action::ALL {
+            assert!(manual.contains(action.help()), "{action:?}");
+        }
+    }
+}

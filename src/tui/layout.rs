@@ -1,0 +1,414 @@
+//! Where things are. Shared by drawing and by [`crate::update`], which has to know how many rows and columns there are.
+//!
+//! Everything shrinks: a part that has no room is an empty rectangle, and empty rectangles draw nothing.
+
+use ratatui::layout::{Rect, Size};
+
+use crate::chart::plot;
+use crate::text;
+
+/// The three bands of every screen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bands {
+    pub header: Rect,
+    pub body: Rect,
+    pub footer: Rect,
+}
+
+/// The `n` rows at `top` of `area`, as many as there are.
+pub fn rows(area: Rect, top: u16, n: u16) -> Rect {
+    let top = top.min(area.height);
+    Rect { y: area.y + top, height: n.min(area.height - top), ..area }
+}
+
+/// All rows of `area` from `top` on.
+pub fn below(area: Rect, top: u16) -> Rect {
+    rows(area, top, area.height)
+}
+
+/// `area` without a column at each side, where it is wide enough.
+pub fn inset(area: Rect) -> Rect {
+    if area.width >= 20 { Rect { x: area.x + 1, width: area.width - 2, ..area } } else { area }
+}
+
+/// Header, body, footer. The body comes first when there are few rows.
+pub fn bands(size: Size) -> Bands {
+    let all = Rect::new(0, 0, size.width, size.height);
+    let header = u16::from(size.height >= 3);
+    let footer = u16::from(size.height >= 2);
+    Bands {
+        header: rows(all, 0, header),
+        body: rows(all, header, size.height - header - footer),
+        footer: rows(all, size.height - footer, footer),
+    }
+}
+
+/// The screen of runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunsAreas {
+    /// Counts, order, filter.
+    pub caption: Rect,
+    /// Names of columns.
+    pub heading: Rect,
+    pub list: Rect,
+    /// More about the selected run.
+    pub about: Rect,
+}
+
+pub fn runs(size: Size) -> RunsAreas {
+    let body = inset(bands(size).body);
+    let tall = body.height;
+    let top = match tall {
+        0..4 => 0,
+        4..10 => 1,
+        _ => 3,
+    };
+    let about = if tall >= 18 { 5 } else { 0 };
+    RunsAreas {
+        caption: if tall >= 10 { rows(body, 1, 1) } else { rows(body, 0, 0) },
+        heading: if tall >= 4 { rows(body, top - 1 + u16::from(tall >= 10), 1) } else { rows(body, 0, 0) },
+        list: rows(body, top + u16::from(tall >= 10), tall.saturating_sub(top + u16::from(tall >= 10) + about)),
+        about: rows(body, tall - about, about),
+    }
+}
+
+/// The screen of one run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DetailAreas {
+    /// State and note; on tall screens several lines.
+    pub title: Rect,
+    /// The judged figure in large digits; empty where there is no room.
+    pub figure: Rect,
+    pub progress: Rect,
+    pub tabs: Rect,
+    pub content: Rect,
+}
+
+/// Cells of the large figure: six digits and a point.
+const FIGURE: u16 = 30;
+
+pub fn detail(size: Size) -> DetailAreas {
+    let body = inset(bands(size).body);
+    let none = Rect { width: 0, height: 0, ..body };
+    if body.height >= 34 && body.width >= 100 {
+        let figure = Rect { x: body.right() - FIGURE, y: body.y + 1, width: FIGURE, height: 4 };
+        return DetailAreas {
+            title: Rect { width: body.width - FIGURE - 2, ..rows(body, 1, 4) },
+            figure,
+            progress: rows(body, 6, 1),
+            tabs: rows(body, 8, 1),
+            content: below(body, 10),
+        };
+    }
+    match body.height {
+        0..4 => DetailAreas { title: none, figure: none, progress: none, tabs: none, content: body },
+        4..9 => DetailAreas {
+            title: none,
+            figure: none,
+            progress: none,
+            tabs: rows(body, 0, 1),
+            content: below(body, 1),
+        },
+        9..16 => DetailAreas {
+            title: rows(body, 0, 1),
+            figure: none,
+            progress: rows(body, 1, 1),
+            tabs: rows(body, 2, 1),
+            content: below(body, 3),
+        },
+        _ => DetailAreas {
+            title: rows(body, 0, 1),
+            figure: none,
+            progress: rows(body, 1, 1),
+            tabs: rows(body, 3, 1),
+            content: below(body, 4),
+        },
+    }
+}
+
+/// Where the titles of tabs go in a line `width` cells wide: index, first cell, cells. The first ones move out of view where
+/// the current one would not fit otherwise.
+pub fn tabs(titles: &[&str], current: usize, width: u16) -> Vec<(usize, u16, u16)> {
+    const GAP: u16 = 3;
+    let wide: Vec<u16> = titles.iter().map(|t| text::width(t) as u16).collect();
+    let mut first = 0;
+    let needed = |first: usize| -> u16 { wide[first..=current].iter().map(|w| w + GAP).sum::<u16>() - GAP };
+    while first < current && current < wide.len() && needed(first) > width {
+        first += 1;
+    }
+    let mut out = Vec::new();
+    let mut at = 0;
+    for (i, w) in wide.iter().enumerate().skip(first) {
+        if at >= width {
+            break;
+        }
+        out.push((i, at, (*w).min(width - at)));
+        at += w + GAP;
+    }
+    out
+}
+
+/// The tab of curves: a line of captions, then the charts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CurvesAreas {
+    pub caption: Rect,
+    /// Index of each visible panel, and its place.
+    pub panels: Vec<(usize, Rect)>,
+}
+
+/// Least size of a chart where several share the screen.
+const PANEL: (u16, u16) = (64, 13);
+
+pub fn curves(size: Size, panels: usize, focus: usize, alone: bool) -> CurvesAreas {
+    let content = detail(size).content;
+    let caption = u16::from(content.height >= 6 && panels > 0);
+    let charts = below(content, caption);
+    let mut areas = CurvesAreas { caption: rows(content, 0, caption), panels: Vec::new() };
+    if panels == 0 || charts.is_empty() {
+        return areas;
+    }
+    let fit = |room: u16, least: u16| usize::from(room / least).max(1);
+    let (mut across, mut down) = (1, 1);
+    if !alone {
+        across = fit(charts.width, PANEL.0).min(panels).min(3);
+        down = fit(charts.height, PANEL.1).min(panels.div_ceil(across));
+    }
+    let shown = (across * down).min(panels);
+    // The page of panels that holds the focused one.
+    let first = (focus.min(panels - 1) / shown) * shown;
+    let first = first.min(panels - shown);
+    let (across16, down16) = (across as u16, down as u16);
+    const GAP: u16 = 3;
+    let width = (charts.width.saturating_sub((across16 - 1) * GAP)) / across16;
+    let height = charts.height / down16;
+    for i in 0..shown {
+        let (column, row) = ((i % across) as u16, (i / across) as u16);
+        let y = charts.y + row * height;
+        // The last row takes what the division leaves.
+        let tall = if row + 1 == down16 { charts.bottom() - y } else { height - u16::from(height > PANEL.1) };
+        areas.panels.push((first + i, Rect { x: charts.x + column * (width + GAP), y, width, height: tall }));
+    }
+    areas
+}
+
+/// A panel's legend and chart.
+pub fn panel(area: Rect) -> (Rect, Rect) {
+    let legend = u16::from(area.height >= 3);
+    (rows(area, 0, legend), below(area, legend))
+}
+
+/// Columns of dots of a panel's chart: what the engine is asked for.
+pub fn panel_columns(area: Rect, braille: bool) -> u32 {
+    plot::columns(panel(area).1, braille)
+}
+
+/// A picture with a line of facts below, and a legend aside where there is room.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PictureAreas {
+    pub caption: Rect,
+    pub picture: Rect,
+    pub legend: Rect,
+    pub note: Rect,
+    pub label: Rect,
+}
+
+pub fn picture(size: Size) -> PictureAreas {
+    let content = detail(size).content;
+    let (caption, below_lines) = match content.height {
+        0..5 => (0, 0),
+        5..8 => (0, 1),
+        _ => (1, 2),
+    };
+    let body = rows(content, caption, content.height - caption - below_lines);
+    let legend = if body.width >= 60 { (body.width / 4).clamp(18, 32) } else { 0 };
+    PictureAreas {
+        caption: rows(content, 0, caption),
+        picture: Rect { width: body.width - legend - u16::from(legend > 0), ..body },
+        legend: Rect { x: body.right() - legend, width: legend, ..body },
+        note: if below_lines == 2 { rows(content, content.height - 2, 1) } else { rows(content, 0, 0) },
+        label: rows(content, content.height - below_lines.min(1), below_lines.min(1)),
+    }
+}
+
+/// A table of candidates: heading, rows, and a line about the selected one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CandidatesAreas {
+    pub heading: Rect,
+    pub list: Rect,
+    pub label: Rect,
+}
+
+pub fn candidates(size: Size) -> CandidatesAreas {
+    let content = detail(size).content;
+    let (heading, label) = (u16::from(content.height >= 3), if content.height >= 8 { 2 } else { 0 });
+    CandidatesAreas {
+        heading: rows(content, 0, heading),
+        list: rows(content, heading, content.height - heading - label),
+        label: rows(content, content.height - label.min(1), label.min(1)),
+    }
+}
+
+/// Cells before the text of a log line: time, a blank, level, a blank.
+pub const LOG_MARGIN: u16 = 11;
+
+/// The log: lines and, where there is room, a line about search and following.
+pub fn log(size: Size) -> (Rect, Rect) {
+    let content = detail(size).content;
+    let caption = u16::from(content.height >= 4);
+    (rows(content, 0, content.height - caption), rows(content, content.height - caption, caption))
+}
+
+/// Cells for the text of a log line.
+pub fn log_cells(area: Rect) -> usize {
+    usize::from(area.width - log_margin(area))
+}
+
+/// Cells before it; none on narrow screens.
+pub fn log_margin(area: Rect) -> u16 {
+    if area.width >= 4 * LOG_MARGIN { LOG_MARGIN } else { 0 }
+}
+
+/// A heat map: cells of `cell` columns, `per_row` matrix rows to a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MatrixAreas {
+    pub caption: Rect,
+    pub heading: Rect,
+    pub cells: Rect,
+    pub labels: Rect,
+    pub label: Rect,
+    /// Columns of the screen that a cell takes.
+    pub cell: u16,
+    /// Rows of the matrix in a line of the screen: 2 with half-blocks.
+    pub per_row: u16,
+}
+
+/// `halves`: whether two rows may share a line (needs colours and Unicode).
+pub fn matrix(size: Size, rows_all: usize, columns_all: usize, label_width: usize, halves: bool) -> MatrixAreas {
+    let content = detail(size).content;
+    let caption = u16::from(content.height >= 8);
+    let label = u16::from(content.height >= 4);
+    let heading = u16::from(content.height >= 6);
+    let labels = if content.width >= 40 { (label_width as u16 + 1).min(content.width / 4) } else { 0 };
+    let body = rows(content, caption + heading, content.height - caption - heading - label);
+    let cells = Rect { x: body.x + labels, width: body.width - labels, ..body };
+    let crowded = rows_all > usize::from(cells.height);
+    let per_row = if halves && crowded { 2 } else { 1 };
+    let room = usize::from(cells.width) / columns_all.max(1);
+    let cell = if per_row == 2 { room.clamp(1, 2) } else { room.clamp(1, 8) } as u16;
+    MatrixAreas {
+        caption: rows(content, 0, caption),
+        heading: Rect { x: cells.x, width: cells.width, ..rows(content, caption, heading) },
+        cells,
+        labels: Rect { width: labels, ..body },
+        label: rows(content, content.height - label, label),
+        cell,
+        per_row,
+    }
+}
+
+/// The launcher: list on the left, about the selected preset on the right (below on narrow screens).
+pub fn launcher(size: Size) -> (Rect, Rect, Rect) {
+    let body = inset(bands(size).body);
+    if body.height < 6 {
+        return (rows(body, 0, 0), body, rows(body, 0, 0));
+    }
+    let caption = rows(body, 1, 1);
+    let rest = below(body, 3);
+    if body.width >= 76 {
+        let list = (body.width * 2 / 5).clamp(26, 44);
+        let about = Rect { x: rest.x + list + 3, width: rest.width - list - 3, ..rest };
+        return (caption, Rect { width: list, ..rest }, about);
+    }
+    let list = (rest.height / 2).clamp(1, 8);
+    (caption, rows(rest, 0, list), below(rest, list + 1))
+}
+
+/// A box in the middle of the screen.
+pub fn dialog(size: Size, width: u16, height: u16) -> Rect {
+    let (w, h) = (width.min(size.width), height.min(size.height));
+    Rect { x: (size.width - w) / 2, y: (size.height - h) / 2, width: w, height: h }
+}
+
+/// The help overlay, and the picker.
+pub fn help(size: Size) -> Rect {
+    dialog(size, 92, size.height.saturating_sub(2).max(1))
+}
+
+pub fn picker(size: Size) -> Rect {
+    dialog(size, 64, size.height.saturating_sub(4).clamp(1, 30))
+}
+
+/// The part of a framed box inside its frame; of a box too small for a frame, all of it.
+pub fn framed(area: Rect) -> Rect {
+    if area.width < 12 || area.height < 4 {
+        return area;
+    }
+    Rect { x: area.x + 2, y: area.y + 1, width: area.width - 4, height: area.height - 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inside(part: Rect, size: Size) {
+        assert!(part.right() <= size.width && part.bottom() <= size.height, "{part:?} in {size:?}");
+    }
+
+    #[test]
+    fn nothing_ever_leaves_the_screen() {
+        for width in (0..70).chain([79, 80, 99, 100, 120, 200, 400]) {
+            for height in (0..60).chain([100]) {
+                let size = Size { width, height };
+                let b = bands(size);
+                assert_eq!(b.header.height + b.body.height + b.footer.height, height);
+                let r = runs(size);
+                let d = detail(size);
+                let p = picture(size);
+                let c = candidates(size);
+                let m = matrix(size, 40, 40, 12, true);
+                let l = launcher(size);
+                let parts = [
+                    r.caption, r.heading, r.list, r.about, d.title, d.figure, d.progress, d.tabs, d.content, p.caption,
+                    p.picture, p.legend, p.note, p.label, c.heading, c.list, c.label, log(size).0, log(size).1,
+                    m.caption, m.heading, m.cells, m.labels, m.label, l.0, l.1, l.2, help(size), picker(size),
+                    framed(help(size)),
+                ];
+                parts.into_iter().for_each(|part| inside(part, size));
+                log_cells(log(size).0);
+                for panels in [0, 1, 2, 5, 9] {
+                    for focus in 0..panels.max(1) {
+                        for alone in [false, true] {
+                            let areas = curves(size, panels, focus, alone);
+                            areas.panels.iter().for_each(|p| inside(p.1, size));
+                            if panels > 0 && !d.content.is_empty() {
+                                assert!(areas.panels.iter().any(|p| p.0 == focus), "{size:?} {panels} {focus}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_current_tab_is_always_in_view() {
+        let titles = ["Curves", "clusters", "candidates", "early and final", "Log", "Settings"];
+        for width in 1..80 {
+            for current in 0..titles.len() {
+                let spans = tabs(&titles, current, width);
+                assert!(spans.iter().any(|s| s.0 == current), "{width} {current}");
+                assert!(spans.iter().all(|s| s.1 + s.2 <= width));
+            }
+        }
+        assert!(tabs(&[], 0, 10).is_empty());
+    }
+
+    #[test]
+    fn an_ordinary_terminal_has_room_for_everything() {
+        let size = Size { width: 80, height: 24 };
+        assert!(runs(size).list.height >= 10);
+        assert!(detail(size).content.height >= 17);
+        assert_eq!(curves(size, 2, 0, false).panels.len(), 1);
+        assert_eq!(curves(Size { width: 200, height: 50 }, 2, 0, false).panels.len(), 2);
+    }
+}

@@ -1,0 +1,40 @@
+//! How the client looks: theme and glyphs, chosen once from options and environment.
+
+use ratatui::style::Style;
+
+use crate::colour::{self, Depth};
+use crate::glyphs::{ASCII, Glyphs, UNICODE, unicode_terminal};
+use crate::options::Options;
+use crate::theme::{self, Mistake, Role, Theme};
+
+/// Theme and glyphs.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub theme: Theme,
+    pub glyphs: &'static Glyphs,
+}
+
+impl Look {
+    /// What the options ask for, and the mistakes found in the theme file.
+    pub fn new(options: &Options, var: impl Fn(&str) -> Option<String>) -> (Look, Vec<Mistake>) {
+        let wanted = options.theme.clone().unwrap_or_else(|| theme::from_environment(&var));
+        let (theme, mistakes) = Theme::load(&wanted, &options.theme_dirs, colour::depth(options.colour, &var));
+        let ascii = options.ascii.unwrap_or_else(|| !unicode_terminal(&var));
+        (Look { theme, glyphs: if ascii { &ASCII } else { &UNICODE } }, mistakes)
+    }
+
+    /// A shipped theme at a depth, for tests and benches.
+    pub fn plain(theme: &str, depth: Depth, ascii: bool) -> Look {
+        Look { theme: Theme::load(theme, &[], depth).0, glyphs: if ascii { &ASCII } else { &UNICODE } }
+    }
+
+    pub fn style(&self, role: Role) -> Style {
+        self.theme.style(role)
+    }
+
+    /// The other shipped theme: dark if this one is light, else light.
+    pub fn switch(&mut self) {
+        let other = if self.theme.name == "light" { "dark" } else { "light" };
+        self.theme = Theme::load(other, &[], self.theme.depth).0;
+    }
+}

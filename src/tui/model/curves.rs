@@ -1,0 +1,496 @@
+//! Curves: which series are drawn, in which chart, over which window; and the points that are here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use kiln_protocol::wire::{Series, SeriesInfo};
+
+use crate::chart::{Fit, Grid, Track, Window, scale, track};
+use crate::model::list::List;
+use crate::text;
+
+/// Series of at most this many points are held whole: any zoom and exact smoothing then need no question to the engine.
+pub const WHOLE: u64 = 2048;
+
+/// Strengths of smoothing: memory of the mean as a share of the window.
+pub const SMOOTHING: [f64; 5] = [0.0, 0.005, 0.01, 0.02, 0.05];
+
+/// What is asked of the engine for some series of one chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Want {
+    pub names: Vec<String>,
+    /// `None` asks for every point.
+    pub grid: Option<Grid>,
+}
+
+/// One chart: all drawn series that measure the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panel {
+    /// Last part of the series' names, such as `accuracy`.
+    pub metric: String,
+    /// Index among [`Curves::series`], and index of the colour.
+    pub series: Vec<(usize, usize)>,
+    /// From the start to the planned end.
+    pub full: Window,
+    pub zoom: Option<Window>,
+    pub y: Fit,
+    pub log: bool,
+}
+
+impl Panel {
+    /// The window that is shown.
+    pub fn window(&self) -> Window {
+        self.zoom.unwrap_or(self.full)
+    }
+}
+
+/// All curves of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Curves {
+    pub series: Vec<SeriesInfo>,
+    /// Series switched on or off by hand.
+    pub chosen: BTreeMap<String, bool>,
+    /// Whether series of single candidates are drawn.
+    pub candidates: bool,
+    pub smooth: usize,
+    pub panels: Vec<Panel>,
+    /// The panel that keys act on.
+    pub focus: usize,
+    /// Show the focused panel alone.
+    pub alone: bool,
+    /// Place of the cursor on the x axis.
+    pub cursor: Option<f64>,
+    pub picker: List,
+    pub picker_filter: String,
+    tracks: HashMap<String, Track>,
+    /// What has been asked for and not been answered.
+    asked: HashMap<String, Option<Grid>>,
+    /// Tracks that may have missed something.
+    stale: BTreeSet<String>,
+    /// Planned ends of x axes by series name; `*` for all others.
+    plans: BTreeMap<String, f64>,
+    /// The panel of this metric comes first.
+    judged: Option<String>,
+}
+
+/// What a series measures: the last part of its name.
+pub fn metric(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// The name without what it measures: `train` of `train/loss`. The whole name if there is nothing else.
+pub fn subject(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(subject, _)| subject)
+}
+
+/// Whether a series belongs to a single candidate: its first part ends in a number, as in `cand-007/valid/accuracy`.
+pub fn per_candidate(name: &str) -> bool {
+    name.split_once('/').and_then(|(first, _)| first.rsplit_once('-')).is_some_and(|(word, number)| {
+        !word.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+impl Curves {
+    /// Takes over what the engine knows of the series of a run.
+    pub fn set_series(&mut self, series: Vec<SeriesInfo>) {
+        self.series = series;
+        self.refresh();
+    }
+
+    /// The figure by which the run is judged.
+    pub fn judge_by(&mut self, name: &str) {
+        if self.judged.as_deref() != Some(metric(name)) {
+            self.judged = Some(metric(name).to_owned());
+            self.refresh();
+        }
+    }
+
+    /// A worker has taken the run up: plans for axes; and, if it resumes, what comes replaces what is here.
+    pub fn started(&mut self, plans: &BTreeMap<String, f64>, resumed: bool) {
+        self.plans.extend(plans.iter().map(|(k, v)| (k.clone(), *v)));
+        for info in &mut self.series {
+            if let Some(end) = plans.get(&info.name).or_else(|| plans.get("*")) {
+                info.x_max = Some(*end);
+            }
+        }
+        if resumed {
+            self.tracks.values_mut().for_each(Track::rewind);
+            self.doubt();
+        }
+        self.refresh();
+    }
+
+    /// Something may have been missed: every track is to be asked for anew. What is here stays on the screen meanwhile.
+    pub fn doubt(&mut self) {
+        self.stale = self.tracks.keys().cloned().collect();
+        self.asked.clear();
+    }
+
+    /// Whether a series is drawn.
+    pub fn shown(&self, name: &str) -> bool {
+        self.chosen.get(name).copied().unwrap_or(self.candidates || !per_candidate(name))
+    }
+
+    /// The points of a series, as far as they are here.
+    pub fn track(&self, name: &str) -> Option<&Track> {
+        self.tracks.get(name)
+    }
+
+    /// The series that the picker lists.
+    pub fn pickable(&self) -> Vec<&SeriesInfo> {
+        self.series.iter().filter(|s| text::matches(&s.name, &self.picker_filter)).collect()
+    }
+
+    /// Shows or hides what the picker lists.
+    pub fn choose(&mut self, names: &[String], on: bool) {
+        self.chosen.extend(names.iter().map(|n| (n.clone(), on)));
+        self.refresh();
+    }
+
+    /// Shows or hides series of single candidates; forgets what was chosen by hand among them.
+    pub fn toggle_candidates(&mut self) {
+        self.candidates = !self.candidates;
+        self.chosen.retain(|name, _| !per_candidate(name));
+        self.refresh();
+    }
+
+    /// New points of a series.
+    pub fn take(&mut self, name: &str, points: &[[f64; 2]]) {
+        let Some(last) = points.last() else { return };
+        match self.series.iter_mut().find(|s| s.name == name) {
+            Some(info) => {
+                info.points += points.len() as u64;
+                (info.last_x, info.last_y) = (last[0], Some(last[1]).filter(|y| y.is_finite()));
+            }
+            None => {
+                self.series.push(SeriesInfo {
+                    name: name.to_owned(),
+                    points: points.len() as u64,
+                    first_x: points[0][0],
+                    last_x: last[0],
+                    last_y: Some(last[1]).filter(|y| y.is_finite()),
+                    x_max: self.plans.get(name).or_else(|| self.plans.get("*")).copied(),
+                });
+                self.tracks.insert(name.to_owned(), Track::default());
+                self.refresh();
+            }
+        }
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.push(points);
+        }
+        self.widen();
+    }
+
+    /// An answer of the engine.
+    pub fn answer(&mut self, want: &Want, series: Vec<Series>) {
+        for name in &want.names {
+            if self.asked.get(name) == Some(&want.grid) {
+                self.asked.remove(name);
+            }
+        }
+        for answer in series.into_iter().filter(|s| want.names.contains(&s.name)) {
+            let mut track = Track::new(answer.points, want.grid);
+            let old = self.tracks.remove(&answer.name);
+            if let (Some(old), false) = (&old, self.stale.contains(&answer.name)) {
+                // Pushes may have overtaken the answer.
+                let newest = track.last().map_or(f64::NEG_INFINITY, |p| p[0]);
+                let newer: Vec<[f64; 2]> = old.points().iter().filter(|p| p[0] > newest).copied().collect();
+                track.push(&newer);
+            }
+            self.stale.remove(&answer.name);
+            self.tracks.insert(answer.name, track);
+        }
+        self.widen();
+    }
+
+    /// What has to be asked so that the panels named (with their columns of dots) can be drawn. Remembers it as asked.
+    pub fn wants(&mut self, visible: &[(usize, u32)]) -> Vec<Want> {
+        let mut wants: Vec<Want> = Vec::new();
+        for (at, columns) in visible {
+            let Some(panel) = self.panels.get(*at) else { continue };
+            let window = panel.window();
+            let grid = Grid { from: window.from, to: window.to, columns: (*columns).max(1) };
+            for (index, _) in &panel.series {
+                let Some(info) = self.series.get(*index) else { continue };
+                let wanted = (info.points > WHOLE).then_some(grid);
+                if let Some(track) = self.tracks.get_mut(&info.name) {
+                    let fits = match (track.grid(), wanted) {
+                        (None, Some(grid)) if !self.stale.contains(&info.name) => {
+                            // All points are here: no need to ask.
+                            if track.points().len() as u64 > 2 * WHOLE {
+                                *track = Track::new(track::decimate(track.points(), grid), Some(grid));
+                            }
+                            true
+                        }
+                        (have, wanted) => have == wanted,
+                    };
+                    if fits && !self.stale.contains(&info.name) {
+                        continue;
+                    }
+                }
+                if self.asked.get(&info.name) == Some(&wanted) {
+                    continue;
+                }
+                self.asked.insert(info.name.clone(), wanted);
+                match wants.iter_mut().find(|w| w.grid == wanted) {
+                    Some(want) => want.names.push(info.name.clone()),
+                    None => wants.push(Want { names: vec![info.name.clone()], grid: wanted }),
+                }
+            }
+        }
+        wants
+    }
+
+    /// Puts the panels together again after series or choices have changed.
+    fn refresh(&mut self) {
+        let mut metrics: Vec<&str> = Vec::new();
+        for info in self.series.iter().filter(|s| self.shown(&s.name)) {
+            if !metrics.contains(&metric(&info.name)) {
+                metrics.push(metric(&info.name));
+            }
+        }
+        metrics.sort_by_key(|m| self.judged.as_deref() != Some(*m));
+        let focused = self.panels.get(self.focus).map(|p| p.metric.clone());
+        let mut old = std::mem::take(&mut self.panels);
+        self.panels = metrics
+            .into_iter()
+            .map(|m| {
+                let of_metric = self.series.iter().enumerate().filter(|(_, s)| metric(&s.name) == m);
+                // Colours belong to the series of the run first: those of candidates must not shift them.
+                let (own, single): (Vec<_>, Vec<_>) = of_metric.partition(|(_, s)| !per_candidate(&s.name));
+                let coloured = own.into_iter().chain(single).enumerate();
+                let series =
+                    coloured.filter(|(_, (_, s))| self.shown(&s.name)).map(|(c, (i, _))| (i, c)).collect::<Vec<_>>();
+                let kept = old.iter().position(|p| p.metric == m).map(|at| old.swap_remove(at));
+                match kept {
+                    Some(panel) => Panel { series, ..panel },
+                    None => Panel {
+                        metric: m.to_owned(),
+                        series,
+                        full: Window { from: 0.0, to: 0.0 },
+                        zoom: None,
+                        y: Fit::default(),
+                        log: false,
+                    },
+                }
+            })
+            .collect();
+        self.focus = focused.and_then(|m| self.panels.iter().position(|p| p.metric == m)).unwrap_or(0);
+        self.widen();
+    }
+
+    /// Extends the windows where data have run beyond them, and lets the y ranges follow.
+    pub fn widen(&mut self) {
+        for panel in &mut self.panels {
+            let infos = || panel.series.iter().filter_map(|(i, _)| self.series.get(*i));
+            let first = infos().map(|s| s.first_x).filter(|x| x.is_finite()).fold(0.0, f64::min);
+            let last = infos().map(|s| s.last_x).filter(|x| x.is_finite()).fold(0.0, f64::max);
+            let plan = infos().filter_map(|s| s.x_max).filter(|x| x.is_finite()).fold(0.0, f64::max);
+            panel.full.from = first;
+            if plan > 0.0 && last <= plan {
+                panel.full.to = plan;
+            } else if panel.full.to < last || panel.full.to <= first {
+                panel.full.to = scale::end_beyond(last);
+            }
+            let window = panel.window();
+            let bounds = panel
+                .series
+                .iter()
+                .filter_map(|(i, _)| self.tracks.get(&self.series.get(*i)?.name)?.bounds(window.from, window.to, panel.log))
+                .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+            panel.y.follow(bounds, panel.log);
+        }
+    }
+
+    pub fn focused(&self) -> Option<&Panel> {
+        self.panels.get(self.focus)
+    }
+
+    /// Switches the focused panel's y axis between linear and logarithmic.
+    pub fn toggle_log(&mut self) {
+        if let Some(panel) = self.panels.get_mut(self.focus) {
+            panel.log = !panel.log;
+        }
+        self.widen();
+    }
+
+    /// Moves the cursor by `by` cells of a plot that is `cells` wide; the first move puts it at the newest point.
+    pub fn move_cursor(&mut self, by: f64, cells: u16) {
+        let Some(panel) = self.focused() else { return };
+        let window = panel.window();
+        let newest = panel.series.iter().filter_map(|(i, _)| Some(self.series.get(*i)?.last_x)).fold(window.from, f64::max);
+        let at = match self.cursor {
+            Some(x) => x + by * window.span() / f64::from(cells.max(2) - 1),
+            None => newest,
+        };
+        self.cursor = Some(at.clamp(window.from, window.to));
+    }
+
+    /// Zooms the focused panel around the cursor, or around its middle.
+    pub fn zoom(&mut self, factor: f64) {
+        let cursor = self.cursor;
+        if let Some(panel) = self.panels.get_mut(self.focus) {
+            let window = panel.window();
+            let at = cursor.filter(|x| *x >= window.from && *x <= window.to);
+            let next = window.zoom(factor, at.unwrap_or((window.from + window.to) / 2.0)).within(panel.full);
+            // A millionth of the axis: beyond that, neighbouring columns are equal in f64 and nothing is to be seen.
+            if next.span() > panel.full.span() * 1e-6 {
+                panel.zoom = (next != panel.full).then_some(next);
+            }
+        }
+        self.widen();
+    }
+
+    /// Shows the whole axis again. Returns whether anything was zoomed.
+    pub fn zoom_all(&mut self) -> bool {
+        let zoomed = self.panels.get_mut(self.focus).is_some_and(|p| p.zoom.take().is_some());
+        self.widen();
+        zoomed
+    }
+
+    /// Moves the zoomed window by a share of itself.
+    pub fn pan(&mut self, share: f64) {
+        if let Some(panel) = self.panels.get_mut(self.focus)
+            && let Some(window) = panel.zoom
+        {
+            let by = window.span() * share;
+            panel.zoom = Some(Window { from: window.from + by, to: window.to + by }.within(panel.full));
+        }
+        self.widen();
+    }
+
+    pub fn next_panel(&mut self, by: isize) {
+        if !self.panels.is_empty() {
+            self.focus = (self.focus as isize + by).rem_euclid(self.panels.len() as isize) as usize;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, points: u64, last_x: f64, x_max: Option<f64>) -> SeriesInfo {
+        SeriesInfo { name: name.into(), points, first_x: 1.0, last_x, last_y: Some(0.5), x_max }
+    }
+
+    fn curves() -> Curves {
+        let mut curves = Curves::default();
+        curves.set_series(vec![
+            info("train/loss", 10, 10.0, Some(100.0)),
+            info("valid/accuracy", 10, 10.0, Some(100.0)),
+            info("cand-000/valid/accuracy", 5, 2.0, Some(2.0)),
+            info("train/accuracy", 1_000_000, 10.0, Some(100.0)),
+        ]);
+        curves
+    }
+
+    #[test]
+    fn names_have_parts() {
+        assert_eq!((metric("train/loss"), subject("train/loss")), ("loss", "train"));
+        assert_eq!((metric("lr"), subject("lr")), ("lr", "lr"));
+        assert!(per_candidate("cand-007/valid/accuracy") && per_candidate("net-3/loss"));
+        for no in ["train/loss", "cand-/x", "-7/x", "cand-007", "cand-a7/x", ""] {
+            assert!(!per_candidate(no), "{no}");
+        }
+    }
+
+    #[test]
+    fn candidates_are_hidden_until_asked_for_and_do_not_shift_colours() {
+        let mut curves = curves();
+        let panels = |c: &Curves| c.panels.iter().map(|p| (p.metric.clone(), p.series.clone())).collect::<Vec<_>>();
+        assert_eq!(panels(&curves), [("loss".into(), vec![(0, 0)]), ("accuracy".into(), vec![(1, 0), (3, 1)])]);
+        curves.toggle_candidates();
+        assert_eq!(panels(&curves)[1].1, [(1, 0), (3, 1), (2, 2)]);
+        curves.choose(&["valid/accuracy".into()], false);
+        assert_eq!(panels(&curves)[1].1, [(3, 1), (2, 2)]);
+        curves.judge_by("valid/accuracy");
+        assert_eq!(curves.panels[0].metric, "accuracy");
+    }
+
+    #[test]
+    fn only_what_is_missing_is_asked_for_and_only_once() {
+        let mut curves = curves();
+        let wants = curves.wants(&[(1, 200)]);
+        let grid = Grid { from: 0.0, to: 100.0, columns: 200 };
+        assert_eq!(
+            wants,
+            [
+                Want { names: vec!["valid/accuracy".into()], grid: None },
+                Want { names: vec!["train/accuracy".into()], grid: Some(grid) },
+            ]
+        );
+        assert_eq!(curves.wants(&[(1, 200)]), []);
+        for want in &wants {
+            let series = want.names.iter().map(|n| Series { name: n.clone(), points: vec![[1.0, 0.5]], total: 1 });
+            curves.answer(want, series.collect());
+        }
+        assert_eq!(curves.wants(&[(1, 200)]), []);
+        // Another width: only the decimated one has to be asked for again.
+        assert_eq!(curves.wants(&[(1, 150)]).len(), 1);
+        curves.doubt();
+        assert_eq!(curves.wants(&[(1, 200)]).iter().map(|w| w.names.len()).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn pushes_that_overtake_an_answer_are_kept() {
+        let mut curves = curves();
+        let want = curves.wants(&[(0, 100)]).remove(0);
+        curves.answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1 }]);
+        curves.take("train/loss", &[[11.0, 1.0]]);
+        curves.answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0], [10.0, 1.5]], total: 2 }]);
+        assert_eq!(curves.track("train/loss").unwrap().points(), [[1.0, 2.0], [10.0, 1.5], [11.0, 1.0]]);
+    }
+
+    #[test]
+    fn the_axis_is_the_plan_and_grows_only_beyond_it() {
+        let mut curves = curves();
+        assert_eq!(curves.panels[0].full, Window { from: 0.0, to: 100.0 });
+        curves.take("train/loss", &[[50.0, 1.0]]);
+        assert_eq!(curves.panels[0].full.to, 100.0);
+        curves.take("train/loss", &[[120.0, 1.0]]);
+        assert_eq!(curves.panels[0].full.to, 200.0);
+        curves.take("new/loss", &[[1.0, f64::NAN]]);
+        assert_eq!(curves.series.last().unwrap().last_y, None);
+        assert!(curves.track("new/loss").is_some());
+    }
+
+    #[test]
+    fn series_that_grow_long_are_decimated_here() {
+        let mut curves = Curves::default();
+        curves.started(&BTreeMap::from([("*".into(), 10_000.0)]), false);
+        for i in 0..10_000 {
+            curves.take("train/loss", &[[f64::from(i), f64::from(i % 7)]]);
+            assert!(curves.wants(&[(0, 100)]).is_empty());
+        }
+        let track = curves.track("train/loss").unwrap();
+        assert!(track.points().len() <= 200 && track.bounds(0.0, 1e4, false) == Some((0.0, 6.0)));
+    }
+
+    #[test]
+    fn the_cursor_starts_at_the_newest_point_and_stays_in_the_window() {
+        let mut curves = curves();
+        curves.move_cursor(-1.0, 101);
+        assert_eq!(curves.cursor, Some(10.0));
+        curves.move_cursor(5.0, 101);
+        assert_eq!(curves.cursor, Some(15.0));
+        curves.move_cursor(-500.0, 101);
+        assert_eq!(curves.cursor, Some(0.0));
+    }
+
+    #[test]
+    fn zooming_ends_at_both_ends() {
+        let mut curves = curves();
+        for _ in 0..200 {
+            curves.zoom(0.5);
+        }
+        let narrow = curves.panels[0].window().span();
+        assert!(narrow > 0.0 && narrow < 1e-3);
+        curves.pan(1e9);
+        assert!(curves.panels[0].window().to <= 100.0);
+        for _ in 0..200 {
+            curves.zoom(2.0);
+        }
+        assert_eq!(curves.panels[0].zoom, None);
+        assert!(!curves.zoom_all());
+    }
+}

@@ -1,0 +1,136 @@
+//! The open run.
+
+use std::collections::BTreeMap;
+
+use kiln_protocol::wire::RunDetail;
+use kiln_protocol::{Body, Event, Outcome, RunId, View};
+
+use crate::model::curves::Curves;
+use crate::model::figure::Pane;
+use crate::model::list::Scroll;
+use crate::model::log::LogBook;
+
+/// A tab of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tab {
+    #[default]
+    Curves,
+    /// A view, by name.
+    View(String),
+    Log,
+    Settings,
+    Outcome,
+}
+
+/// Everything about the open run but its summary, which stands in the list of runs.
+#[derive(Clone, Debug)]
+pub struct Detail {
+    pub id: RunId,
+    /// Whether the engine has told about it.
+    pub loaded: bool,
+    pub tab: Tab,
+    pub curves: Curves,
+    pub views: Vec<(String, View)>,
+    /// Cursor, order and scrolling of each view.
+    pub panes: BTreeMap<String, Pane>,
+    pub log: LogBook,
+    pub spec: String,
+    pub folder: String,
+    pub settings: Scroll,
+    pub outcome: Option<Outcome>,
+    pub outcome_scroll: Scroll,
+}
+
+impl Detail {
+    pub fn new(id: RunId) -> Detail {
+        Detail {
+            id,
+            loaded: false,
+            tab: Tab::default(),
+            curves: Curves::default(),
+            views: Vec::new(),
+            panes: BTreeMap::new(),
+            log: LogBook::default(),
+            spec: String::new(),
+            folder: String::new(),
+            settings: Scroll::default(),
+            outcome: None,
+            outcome_scroll: Scroll::default(),
+        }
+    }
+
+    /// Takes over what the engine has told. Choices, cursors and scrolling stay.
+    pub fn load(&mut self, run: RunDetail) {
+        self.loaded = true;
+        self.views = run.views;
+        self.spec = run.spec;
+        self.folder = run.folder;
+        self.outcome = run.outcome;
+        if let Some(best) = &run.summary.best {
+            self.curves.judge_by(&best.name);
+        }
+        self.curves.set_series(run.series);
+    }
+
+    /// Takes one event over.
+    pub fn apply(&mut self, event: &Event) {
+        self.log.add(event);
+        match &event.body {
+            Body::Started { resumed_from, attempt, x_max, .. } => {
+                self.curves.started(x_max, resumed_from.is_some() || *attempt > 1);
+                self.outcome = None;
+            }
+            Body::Points { series, points } => self.curves.take(series, points),
+            Body::View { name, view } => match self.views.iter_mut().find(|v| v.0 == *name) {
+                Some((_, old)) => old.merge((**view).clone()),
+                None => self.views.push((name.clone(), (**view).clone())),
+            },
+            Body::Best(best) => self.curves.judge_by(&best.name),
+            Body::Completed { outcome } => self.outcome = Some((**outcome).clone()),
+            _ => {}
+        }
+    }
+
+    /// The tabs that the run has now, in order.
+    pub fn tabs(&self) -> Vec<Tab> {
+        let mut tabs = vec![Tab::Curves];
+        tabs.extend(self.views.iter().map(|(name, _)| Tab::View(name.clone())));
+        tabs.extend([Tab::Log, Tab::Settings]);
+        if self.outcome.is_some() {
+            tabs.push(Tab::Outcome);
+        }
+        tabs
+    }
+
+    /// The tab `by` places further on, round the end.
+    pub fn step_tab(&mut self, by: isize) {
+        let tabs = self.tabs();
+        let at = tabs.iter().position(|t| *t == self.tab).unwrap_or(0) as isize;
+        if let Some(tab) = tabs.get((at + by).rem_euclid(tabs.len() as isize) as usize) {
+            self.tab = tab.clone();
+        }
+    }
+
+    /// Title of a tab.
+    pub fn title<'a>(&'a self, tab: &'a Tab) -> &'a str {
+        match tab {
+            Tab::Curves => "Curves",
+            Tab::View(name) => name,
+            Tab::Log => "Log",
+            Tab::Settings => "Settings",
+            Tab::Outcome => "Outcome",
+        }
+    }
+
+    /// A view by name.
+    pub fn view(&self, name: &str) -> Option<&View> {
+        self.views.iter().find(|v| v.0 == name).map(|v| &v.1)
+    }
+
+    /// The view of the open tab, and its cursor.
+    pub fn open_view(&mut self) -> Option<(&View, &mut Pane)> {
+        let Tab::View(name) = &self.tab else { return None };
+        let view = self.views.iter().find(|v| v.0 == *name).map(|v| &v.1)?;
+        Some((view, self.panes.entry(name.clone()).or_default()))
+    }
+}

@@ -1,0 +1,305 @@
+//! Cursors within views: which point, row or cell is looked at, and in which order.
+
+use std::cmp::Ordering;
+
+use kiln_protocol::View;
+use kiln_protocol::view::{Candidate, Candidates, Clusters, Matrix, Scatter};
+
+use crate::action::Context;
+use crate::chart::{Fit, Scale};
+use crate::model::list::{List, Scroll};
+
+/// What the client remembers of one view.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pane {
+    /// Index of the selected point; in a table of candidates, the selected row as sorted.
+    pub list: List,
+    /// Id of the selected candidate: the selection follows it through sorting.
+    pub candidate: Option<u32>,
+    /// Column that candidates are sorted by: 0 is the id, 1 the cluster, then the figures.
+    pub sort: usize,
+    pub reverse: bool,
+    /// Row and column of a matrix.
+    pub cell: (usize, usize),
+    /// First visible row and column of a matrix.
+    pub corner: (usize, usize),
+    pub scroll: Scroll,
+    /// Axes of pictures; they move seldom, so that a live picture stands still.
+    pub x: Fit,
+    pub y: Fit,
+}
+
+/// The keys that a view understands.
+pub fn context(view: &View) -> Context {
+    match view {
+        View::Clusters(_) => Context::Clusters,
+        View::Candidates(_) => Context::Candidates,
+        View::Scatter(_) => Context::Scatter,
+        View::Matrix(_) => Context::Matrix,
+        View::Table(_) => Context::Text,
+    }
+}
+
+/// A way to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toward {
+    Left,
+    Right,
+    Up,
+    Down,
+}
+
+impl Pane {
+    /// Lets axes follow the data of the view.
+    pub fn follow(&mut self, view: &View) {
+        let points = points(view);
+        let bounds = |i: usize| {
+            let finite = points.iter().filter(|p| p[0].is_finite() && p[1].is_finite()).map(|p| p[i]);
+            finite.fold(None, |b: Option<(f64, f64)>, v| Some(b.map_or((v, v), |(lo, hi)| (lo.min(v), hi.max(v)))))
+        };
+        let margin = |b: Option<(f64, f64)>| {
+            // A point on the very edge would lie on the labels.
+            b.map(|(lo, hi)| (lo - (hi - lo) * 0.02, hi + (hi - lo) * 0.02))
+        };
+        self.x.follow(margin(bounds(0)), false);
+        self.y.follow(margin(bounds(1)), false);
+    }
+
+    pub fn scales(&self) -> (Scale, Scale) {
+        (self.x.scale(), self.y.scale())
+    }
+
+    /// Moves the cursor of a picture to the nearest point that way, or that of a matrix by a cell.
+    pub fn go(&mut self, view: &View, toward: Toward) {
+        if let View::Matrix(matrix) = view {
+            let (rows, columns) = extent(matrix);
+            let (row, column) = self.cell;
+            self.cell = match toward {
+                Toward::Left => (row, column.saturating_sub(1)),
+                Toward::Right => (row, (column + 1).min(columns.saturating_sub(1))),
+                Toward::Up => (row.saturating_sub(1), column),
+                Toward::Down => ((row + 1).min(rows.saturating_sub(1)), column),
+            };
+            return;
+        }
+        let points = points(view);
+        let (x, y) = self.scales();
+        let place = |p: &[f64; 2]| Some((x.place(p[0])?, y.place(p[1])?));
+        let Some(here) = points.get(self.list.selected).and_then(place) else {
+            self.list.selected = points.iter().position(|p| place(p).is_some()).unwrap_or(0);
+            return;
+        };
+        let cost = |p: &[f64; 2]| {
+            let (px, py) = place(p)?;
+            let (dx, dy) = (px - here.0, py - here.1);
+            let (along, across) = match toward {
+                Toward::Left => (-dx, dy),
+                Toward::Right => (dx, dy),
+                Toward::Up => (dy, dx),
+                Toward::Down => (-dy, dx),
+            };
+            // Nearly straight ahead is preferred to a little nearer but aside.
+            (along > 1e-9).then(|| along + 3.0 * across.abs())
+        };
+        let best = points.iter().enumerate().filter_map(|(i, p)| Some((i, cost(p)?))).min_by(|a, b| a.1.total_cmp(&b.1));
+        if let Some((i, _)) = best {
+            self.list.selected = i;
+        }
+    }
+
+    /// Goes to the next winner of a cluster.
+    pub fn next_winner(&mut self, clusters: &Clusters) {
+        let n = clusters.points.len();
+        let next = (1..=n).map(|i| (self.list.selected + i) % n).find(|i| clusters.points[*i].winner);
+        self.list.selected = next.unwrap_or(self.list.selected);
+    }
+
+    /// Moves the selection among candidates.
+    pub fn step_candidate(&mut self, table: &Candidates, by: isize) {
+        let rows = sorted(table, self);
+        self.list.step(by, rows.len());
+        self.candidate = rows.get(self.list.selected).map(|r| r.id);
+    }
+
+    /// Sorts candidates by another column, from the best on.
+    pub fn step_sort(&mut self, table: &Candidates, by: isize) {
+        let columns = table.columns.len() + 2;
+        self.sort = (self.sort.min(columns - 1) as isize + by).rem_euclid(columns as isize) as usize;
+        self.reverse = false;
+    }
+
+    /// Keeps the selection on its candidate and in a view of `height` rows.
+    pub fn fit_candidates(&mut self, table: &Candidates, height: usize) {
+        let rows = sorted(table, self);
+        if let Some(at) = self.candidate.and_then(|id| rows.iter().position(|r| r.id == id)) {
+            self.list.selected = at;
+        }
+        self.list.fit(rows.len(), height);
+    }
+
+    /// Keeps the cell within the matrix and in a view of `rows` by `columns` cells.
+    pub fn fit_matrix(&mut self, matrix: &Matrix, rows: usize, columns: usize) {
+        let (all_rows, all_columns) = extent(matrix);
+        let mut down = List { selected: self.cell.0, offset: self.corner.0 };
+        let mut across = List { selected: self.cell.1, offset: self.corner.1 };
+        down.fit(all_rows, rows);
+        across.fit(all_columns, columns);
+        self.cell = (down.selected, across.selected);
+        self.corner = (down.offset, across.offset);
+    }
+}
+
+/// Rows and columns of a matrix, whatever its rows' lengths.
+pub fn extent(matrix: &Matrix) -> (usize, usize) {
+    (matrix.values.len(), matrix.values.iter().map(Vec::len).max().unwrap_or(0))
+}
+
+/// The points of a picture in the order of its cursor; empty for other views.
+pub fn points(view: &View) -> Vec<[f64; 2]> {
+    match view {
+        View::Clusters(c) => c.points.iter().map(|p| [p.x, p.y]).collect(),
+        View::Scatter(s) => s.groups.iter().flat_map(|g| g.points.iter().copied()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Group and index within it of the `i`-th point of a scatter picture.
+pub fn scatter_point(scatter: &Scatter, i: usize) -> Option<(usize, usize)> {
+    let mut left = i;
+    for (group, of) in scatter.groups.iter().enumerate() {
+        if left < of.points.len() {
+            return Some((group, left));
+        }
+        left -= of.points.len();
+    }
+    None
+}
+
+/// The rows of a table of candidates in the order of its pane. Unknown figures come last either way round.
+pub fn sorted<'a>(table: &'a Candidates, pane: &Pane) -> Vec<&'a Candidate> {
+    let mut rows: Vec<&Candidate> = table.rows.iter().collect();
+    let turn = |order: Ordering, reverse: bool| if reverse { order.reverse() } else { order };
+    rows.sort_by(|a, b| {
+        let order = match pane.sort {
+            0 => turn(a.id.cmp(&b.id), pane.reverse),
+            1 => match (a.cluster, b.cluster) {
+                (Some(x), Some(y)) => turn(x.cmp(&y), pane.reverse).then(b.winner.cmp(&a.winner)),
+                (x, y) => y.is_some().cmp(&x.is_some()),
+            },
+            column => {
+                let column = column - 2;
+                let figure = |r: &Candidate| r.cells.get(column).copied().flatten().filter(|v| !v.is_nan());
+                let down = table.columns.get(column).and_then(|c| c.higher_is_better).unwrap_or(false);
+                match (figure(a), figure(b)) {
+                    (Some(x), Some(y)) => turn(x.total_cmp(&y), down != pane.reverse),
+                    (x, y) => y.is_some().cmp(&x.is_some()),
+                }
+            }
+        };
+        order.then(a.id.cmp(&b.id))
+    });
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn view(kind: &str) -> View {
+        fixture::views().into_iter().map(|v| v.1).find(|v| v.kind() == kind).unwrap()
+    }
+
+    #[test]
+    fn the_cursor_reaches_neighbours_and_never_leaves() {
+        for kind in ["clusters", "scatter"] {
+            let view = view(kind);
+            let mut pane = Pane::default();
+            pane.follow(&view);
+            let all = points(&view);
+            let mut seen = std::collections::HashSet::new();
+            for i in 0..2000_usize {
+                let toward = [Toward::Right, Toward::Down, Toward::Left, Toward::Up][(i / 7 + i * i % 11) % 4];
+                let before = all[pane.list.selected];
+                pane.go(&view, toward);
+                let after = all[pane.list.selected];
+                match toward {
+                    Toward::Right => assert!(after[0] >= before[0]),
+                    Toward::Left => assert!(after[0] <= before[0]),
+                    Toward::Up => assert!(after[1] >= before[1]),
+                    Toward::Down => assert!(after[1] <= before[1]),
+                }
+                seen.insert(pane.list.selected);
+            }
+            assert!(seen.len() > all.len() / 3, "{kind}: {} of {}", seen.len(), all.len());
+        }
+    }
+
+    #[test]
+    fn winners_are_visited_in_turn() {
+        let View::Clusters(clusters) = view("clusters") else { unreachable!() };
+        let mut pane = Pane::default();
+        let mut visited = Vec::new();
+        for _ in 0..clusters.names.len() {
+            pane.next_winner(&clusters);
+            assert!(clusters.points[pane.list.selected].winner);
+            visited.push(pane.list.selected);
+        }
+        visited.sort();
+        visited.dedup();
+        assert_eq!(visited.len(), clusters.names.len());
+        pane.next_winner(&Clusters::default());
+    }
+
+    #[test]
+    fn candidates_sort_from_the_best_with_unknown_figures_last() {
+        let View::Candidates(table) = view("candidates") else { unreachable!() };
+        let mut pane = Pane::default();
+        for column in 0..table.columns.len() + 2 {
+            assert_eq!(pane.sort, column);
+            for reverse in [false, true] {
+                pane.reverse = reverse;
+                let rows = sorted(&table, &pane);
+                assert_eq!(rows.len(), table.rows.len());
+                if column >= 2 {
+                    let figures: Vec<_> = rows.iter().map(|r| r.cells[column - 2]).collect();
+                    let known: Vec<f64> = figures.iter().map_while(|f| *f).collect();
+                    assert!(figures[known.len()..].iter().all(Option::is_none));
+                    let down = table.columns[column - 2].higher_is_better.unwrap_or(false) != reverse;
+                    assert!(known.windows(2).all(|w| if down { w[0] >= w[1] } else { w[0] <= w[1] }));
+                }
+            }
+            pane.step_sort(&table, 1);
+        }
+        assert_eq!(pane.sort, 0);
+    }
+
+    #[test]
+    fn the_selected_candidate_stays_selected_when_the_order_changes() {
+        let View::Candidates(table) = view("candidates") else { unreachable!() };
+        let mut pane = Pane::default();
+        pane.step_candidate(&table, 3);
+        let id = pane.candidate;
+        for _ in 0..6 {
+            pane.step_sort(&table, 1);
+            pane.fit_candidates(&table, 5);
+            assert_eq!(Some(sorted(&table, &pane)[pane.list.selected].id), id);
+        }
+    }
+
+    #[test]
+    fn a_ragged_matrix_is_walked_safely() {
+        let matrix = Matrix { values: vec![vec![Some(1.0)], vec![], vec![None, Some(f64::NAN)]], ..Matrix::default() };
+        let view = View::Matrix(matrix.clone());
+        let mut pane = Pane::default();
+        for toward in [Toward::Down, Toward::Right, Toward::Right, Toward::Down, Toward::Down, Toward::Up] {
+            pane.go(&view, toward);
+            pane.fit_matrix(&matrix, 1, 1);
+            assert_eq!(pane.cell, pane.corner);
+        }
+        assert_eq!(pane.cell, (1, 1));
+        pane.go(&View::Matrix(Matrix::default()), Toward::Down);
+        pane.fit_matrix(&Matrix::default(), 5, 5);
+        assert_eq!(pane.cell, (0, 0));
+    }
+}

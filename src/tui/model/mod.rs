@@ -1,0 +1,259 @@
+//! The state of the client. [`crate::update`] changes it, [`crate::view`] draws it; neither terminal, clock nor socket is
+//! in here.
+//!
+//! - [`runs`]: the list of runs
+//! - [`detail`]: the open run: tabs, views, log
+//! - [`curves`]: its charts
+//! - [`figure`]: cursors within its views
+//! - [`log`]: its log
+//! - [`pages`]: outcome, tables and settings as lines of text
+//! - [`list`]: selection and scrolling
+
+pub mod curves;
+pub mod detail;
+pub mod figure;
+pub mod list;
+pub mod log;
+pub mod pages;
+pub mod runs;
+
+use std::collections::BTreeMap;
+
+use kiln_protocol::wire::{Request, System, ToEngine};
+use kiln_protocol::{Level, RunId};
+use ratatui::layout::Size;
+
+use crate::action::Context;
+use crate::model::curves::Want;
+use crate::model::detail::{Detail, Tab};
+use crate::model::list::{List, Scroll};
+use crate::model::runs::Runs;
+use crate::msg::Effect;
+use crate::options::{PresetInfo, Start};
+
+/// Everything the client knows.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Seconds since the Unix epoch, from the newest tick.
+    pub now: f64,
+    pub size: Size,
+    /// Whether charts are drawn in braille: decides how many columns of dots a chart has.
+    pub braille: bool,
+    /// Something visible may have changed.
+    pub dirty: bool,
+    pub link: Link,
+    pub screen: Screen,
+    pub overlay: Option<Overlay>,
+    /// The line being typed, over anything else.
+    pub prompt: Option<Prompt>,
+    pub notes: Vec<Note>,
+    pub system: Option<System>,
+    pub runs: Runs,
+    pub detail: Option<Detail>,
+    pub launcher: LauncherState,
+    pub start: Start,
+    pub asked: Asked,
+}
+
+/// The connection to the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Link {
+    Connecting,
+    Up { version: String, pid: u32 },
+    /// `since` and `retry_at` in seconds since the Unix epoch.
+    Down { reason: String, since: f64, retry_at: f64 },
+}
+
+/// What fills the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    Runs,
+    Detail,
+    Launcher,
+}
+
+/// What lies over the screen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Overlay {
+    Help(Scroll),
+    /// The choice of series.
+    Picker,
+    Confirm(Question),
+}
+
+/// A question before something that cannot be taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    Stop(RunId),
+    Remove(RunId),
+}
+
+/// A line being typed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    pub kind: PromptKind,
+    pub text: String,
+    /// What it was before, for `esc`.
+    pub before: String,
+}
+
+/// What is being typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptKind {
+    RunFilter,
+    SeriesFilter,
+    LogSearch,
+}
+
+/// A message to the user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    pub level: Level,
+    pub text: String,
+    /// When it goes, in seconds since the Unix epoch.
+    pub until: f64,
+}
+
+/// The launcher's presets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LauncherState {
+    pub presets: Vec<PresetInfo>,
+    pub list: List,
+    /// What was wrong with presets that could not be started, by name.
+    pub problems: BTreeMap<String, String>,
+    /// The preset that is being started.
+    pub busy: Option<String>,
+}
+
+impl LauncherState {
+    /// The selected preset.
+    pub fn selected(&self) -> Option<&PresetInfo> {
+        self.presets.get(self.list.selected)
+    }
+
+    /// Selects by name; the default preset if there is no such name, else the first.
+    pub fn select(&mut self, name: &str) {
+        let by = |f: &dyn Fn(&PresetInfo) -> bool| self.presets.iter().position(f);
+        self.list.selected = by(&|p| p.name == name).or(by(&|p| p.default)).unwrap_or(0);
+    }
+}
+
+/// Requests that wait for their answers.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    last: u64,
+    waiting: BTreeMap<u64, Ask>,
+}
+
+/// What a request was for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    Runs,
+    Status,
+    Watch,
+    Run(RunId),
+    Events(RunId),
+    Series(RunId, Want),
+    Launch(String),
+    /// Something done to a run, in words for the error message: `pause`, `remove` ...
+    Do(RunId, &'static str),
+}
+
+impl Asked {
+    /// A frame for `request`; its answer will be recognised as that to `ask`.
+    pub fn send(&mut self, ask: Ask, request: Request) -> Effect {
+        self.last += 1;
+        self.waiting.insert(self.last, ask);
+        Effect::Send(ToEngine { id: self.last, request })
+    }
+
+    /// The question that an answer belongs to.
+    pub fn answered(&mut self, id: u64) -> Option<Ask> {
+        self.waiting.remove(&id)
+    }
+
+    /// Id of the newest question of a kind.
+    #[cfg(test)]
+    pub fn find(&self, which: impl Fn(&Ask) -> bool) -> Option<u64> {
+        self.waiting.iter().rev().find(|(_, ask)| which(ask)).map(|(id, _)| *id)
+    }
+
+    /// The connection is gone, and all answers with it.
+    pub fn forget(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.waiting).into_values().collect()
+    }
+}
+
+/// Notes kept at once; older ones make room.
+const MAX_NOTES: usize = 3;
+
+impl Model {
+    pub fn new(presets: Vec<PresetInfo>, start: Start, braille: bool, size: Size, now: f64) -> Model {
+        let mut launcher = LauncherState { presets, ..LauncherState::default() };
+        launcher.select(match &start {
+            Start::Launcher(name) => name,
+            _ => "",
+        });
+        let screen = if matches!(start, Start::Launcher(_)) { Screen::Launcher } else { Screen::Runs };
+        Model {
+            now,
+            size,
+            braille,
+            dirty: true,
+            link: Link::Connecting,
+            screen,
+            overlay: None,
+            prompt: None,
+            notes: Vec::new(),
+            system: None,
+            runs: Runs::default(),
+            detail: None,
+            launcher,
+            start,
+            asked: Asked::default(),
+        }
+    }
+
+    /// Tells something for a while: long enough to be read, longer for what went wrong.
+    pub fn note(&mut self, level: Level, text: impl Into<String>) {
+        let text = text.into();
+        self.notes.retain(|n| n.text != text);
+        let seconds = if level >= Level::Warn { 12.0 } else { 5.0 };
+        self.notes.push(Note { level, until: self.now + seconds + text.len() as f64 / 20.0, text });
+        if self.notes.len() > MAX_NOTES {
+            self.notes.remove(0);
+        }
+    }
+
+    /// The run that commands act on: the open one, else the selected one.
+    pub fn target(&self) -> Option<RunId> {
+        match self.screen {
+            Screen::Runs => self.runs.selected.clone(),
+            Screen::Detail => self.detail.as_ref().map(|d| d.id.clone()),
+            Screen::Launcher => None,
+        }
+    }
+
+    /// Contexts whose keys are valid now, from special to general.
+    pub fn contexts(&self) -> Vec<Context> {
+        match &self.overlay {
+            Some(Overlay::Help(_)) => return vec![Context::Help],
+            Some(Overlay::Confirm(_)) => return vec![Context::Confirm],
+            Some(Overlay::Picker) => return vec![Context::Picker, Context::Global],
+            None => {}
+        }
+        match (self.screen, &self.detail) {
+            (Screen::Detail, Some(detail)) => {
+                let special = match &detail.tab {
+                    Tab::Curves => Context::Curves,
+                    Tab::Log => Context::Log,
+                    Tab::Settings | Tab::Outcome => Context::Text,
+                    Tab::View(name) => detail.view(name).map_or(Context::Text, figure::context),
+                };
+                vec![special, Context::Run, Context::Global]
+            }
+            (Screen::Launcher, _) => vec![Context::Launcher, Context::Global],
+            _ => vec![Context::Runs, Context::Global],
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Outcome, tables and settings as lines of text: what each part is for, not what it looks like.
+
+use kiln_protocol::Outcome;
+use kiln_protocol::run::Table;
+
+use crate::action::{Action, Context};
+use crate::glyphs::Glyphs;
+use crate::text;
+use crate::theme::Role;
+
+/// A line of a page: parts with roles.
+pub type Line = Vec<(Role, String)>;
+
+/// Widest a column of a table may be before its cells are clipped; the last column takes what is left.
+const WIDEST: usize = 40;
+
+/// The outcome of a run, for a page `width` cells wide: verdict, figures, tables.
+pub fn outcome(outcome: &Outcome, width: usize, glyphs: &Glyphs) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for line in text::wrap(&outcome.verdict, width) {
+        lines.push(vec![(Role::Figure, line)]);
+    }
+    if !outcome.figures.is_empty() {
+        lines.push(Line::new());
+        let names = outcome.figures.keys().map(|k| text::width(k)).max().unwrap_or(0).min(WIDEST);
+        // As many figures side by side as fit: name, two blanks, nine cells of number, four blanks.
+        let across = (width / (names + 15)).clamp(1, 4);
+        let rows = outcome.figures.len().div_ceil(across);
+        let all: Vec<_> = outcome.figures.iter().collect();
+        for row in 0..rows {
+            let mut line = Line::new();
+            for (name, value) in (0..across).filter_map(|c| all.get(c * rows + row)) {
+                let value = value.map_or(glyphs.none.to_owned(), text::number);
+                line.push((Role::Dim, text::left(name, names, glyphs.ellipsis)));
+                line.push((Role::Text, format!("  {}    ", text::right(&value, 9, glyphs.ellipsis))));
+            }
+            lines.push(line);
+        }
+    }
+    for table in &outcome.tables {
+        lines.push(Line::new());
+        lines.extend(self::table(table, width, glyphs));
+    }
+    lines
+}
+
+/// A table with its title and heading; numbers to the right, words to the left.
+pub fn table(table: &Table, width: usize, glyphs: &Glyphs) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    if !table.title.is_empty() {
+        lines.push(vec![(Role::Title, text::clip(&table.title, width, glyphs.ellipsis).into_owned())]);
+    }
+    let columns = table.rows.iter().map(Vec::len).chain([table.columns.len()]).max().unwrap_or(0);
+    let cell = |row: &[String], c: usize| row.get(c).cloned().unwrap_or_default();
+    let mut shape: Vec<(usize, bool)> = (0..columns)
+        .map(|c| {
+            let cells = || table.rows.iter().map(|r| cell(r, c)).filter(|t| !t.is_empty());
+            let widest = cells().map(|t| text::width(&t)).max().unwrap_or(0);
+            let numeric = cells().next().is_some() && cells().all(|t| is_number(&t, glyphs.none));
+            (widest.max(text::width(&cell(&table.columns, c))).min(WIDEST), numeric)
+        })
+        .collect();
+    let used: usize = shape.iter().map(|s| s.0 + 2).sum::<usize>().saturating_sub(2);
+    if used > width {
+        // The widest columns of words give way first.
+        let mut excess = used - width;
+        while excess > 0 {
+            let Some(widest) = shape.iter_mut().filter(|s| s.0 > 6).max_by_key(|s| (!s.1, s.0)) else { break };
+            widest.0 -= 1;
+            excess -= 1;
+        }
+    }
+    let row = |cells: &[String], role: Role| -> Line {
+        let mut left = width;
+        let mut line = Line::new();
+        for (c, (cells_wide, numeric)) in shape.iter().enumerate() {
+            let fit = (*cells_wide).min(left);
+            let content = cell(cells, c);
+            let text = if *numeric {
+                text::right(&content, fit, glyphs.ellipsis)
+            } else {
+                text::left(&content, fit, glyphs.ellipsis)
+            };
+            left = left.saturating_sub(fit + 2);
+            line.push((role, if left > 0 { text + "  " } else { text }));
+        }
+        line
+    };
+    if table.columns.iter().any(|c| !c.is_empty()) {
+        lines.push(row(&table.columns, Role::Faint));
+    }
+    lines.extend(table.rows.iter().map(|r| row(r, Role::Text)));
+    lines
+}
+
+/// Whether a cell reads as a number: signs, digits, separators, a unit sign at the end; or a dash for none.
+fn is_number(cell: &str, none: &str) -> bool {
+    let body = cell.trim().trim_start_matches(['+', '-', '−', '<', '>', '≈', ' ']);
+    let body = body.trim_end_matches(['%', 'x', 's', 'm', 'h', 'M', 'G', 'K']);
+    cell == none
+        || cell == "–"
+        || cell == "-"
+        || (body.starts_with(|c: char| c.is_ascii_digit())
+            && body.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | 'e' | '+' | '-' | '±' | ' ')))
+}
+
+/// The frozen settings: headings, keys, values and comments told apart.
+pub fn settings(spec: &str) -> Vec<Line> {
+    spec.lines()
+        .map(|line| {
+            let trimmed = line.trim_start();
+            if trimmed.starts_with('[') {
+                vec![(Role::Accent, line.to_owned())]
+            } else if trimmed.starts_with('#') {
+                vec![(Role::Faint, line.to_owned())]
+            } else if let Some((key, value)) = line.split_once(" = ") {
+                vec![(Role::Dim, format!("{key:<22}")), (Role::Faint, " ".into()), (Role::Text, value.to_owned())]
+            } else {
+                vec![(Role::Text, line.to_owned())]
+            }
+        })
+        .collect()
+}
+
+/// All keys, by context, for a page `width` cells wide. A line a key, whatever the width.
+pub fn help(width: usize) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for context in Context::ALL {
+        let actions = Action::ALL.iter().filter(|a| a.contexts().first() == Some(context)).collect::<Vec<_>>();
+        if actions.is_empty() {
+            continue;
+        }
+        if !lines.is_empty() {
+            lines.push(Line::new());
+        }
+        lines.push(vec![(Role::Accent, context.title().to_owned())]);
+        for action in actions {
+            let keys = format!("  {:<18} ", action.all_keys());
+            let text = text::clip(action.help(), width.saturating_sub(text::width(&keys)), "").into_owned();
+            lines.push(vec![(Role::Key, keys), (Role::Text, text)]);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::glyphs::UNICODE;
+
+    fn width_of(line: &Line) -> usize {
+        line.iter().map(|p| text::width(&p.1)).sum()
+    }
+
+    #[test]
+    fn tables_fit_every_width_and_align_numbers_to_the_right() {
+        let outcome = fixture::outcome();
+        for width in 0..120 {
+            for line in outcome.tables.iter().flat_map(|t| table(t, width, &UNICODE)) {
+                assert!(width_of(&line) <= width, "{width}: {line:?}");
+            }
+        }
+        let table = table(&outcome.tables[0], 100, &UNICODE);
+        let ends: Vec<usize> = table[2..].iter().map(|l| text::width(l[1].1.trim_end())).collect();
+        assert!(ends.windows(2).all(|w| w[0] == w[1]), "{table:?}");
+    }
+
+    #[test]
+    fn a_missing_figure_is_shown_as_such() {
+        let mut found = Outcome { verdict: "It held.".into(), ..Outcome::default() };
+        found.figures.insert("tau".into(), None);
+        let lines = outcome(&found, 60, &UNICODE);
+        assert_eq!(lines[0], [(Role::Figure, "It held.".into())]);
+        assert!(lines[2][1].1.trim() == "–");
+    }
+
+    #[test]
+    fn numbers_are_recognised() {
+        for yes in ["0.387", "-1.5", "1,632", "0.205 ± 0.031", "12 %", "1e-05", "–", "< 0.01", "2.3x", "40s"] {
+            assert!(is_number(yes, "–"), "{yes}");
+        }
+        for no in ["fast-3-64", "cluster 1", "", "e", "yes"] {
+            assert!(!is_number(no, "–"), "{no}");
+        }
+    }
+
+    #[test]
+    fn settings_keep_every_line() {
+        let lines = settings("# what\nseed = 1\n\n[data]\nset = \"digits\"\n");
+        assert_eq!(lines.len(), 5);
+        assert_eq!(lines[3], [(Role::Accent, "[data]".into())]);
+        assert_eq!(lines[4][2].1, "\"digits\"");
+    }
+}

@@ -1,0 +1,227 @@
+//! The list of runs: order, filter, selection. Kept while a run is open.
+
+use std::cmp::Ordering;
+
+use kiln_protocol::{RunId, RunState, RunSummary};
+
+use crate::model::list::List;
+use crate::text;
+
+/// What the list is sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortBy {
+    /// Newest first.
+    #[default]
+    Created,
+    Name,
+    State,
+    Progress,
+    Best,
+    Device,
+    Eta,
+    Age,
+}
+
+impl SortBy {
+    pub const ALL: [SortBy; 8] = [
+        SortBy::Created,
+        SortBy::Name,
+        SortBy::State,
+        SortBy::Progress,
+        SortBy::Best,
+        SortBy::Device,
+        SortBy::Eta,
+        SortBy::Age,
+    ];
+
+    /// In words, for the line above the list.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SortBy::Created => "newest",
+            SortBy::Name => "name",
+            SortBy::State => "state",
+            SortBy::Progress => "progress",
+            SortBy::Best => "best",
+            SortBy::Device => "device",
+            SortBy::Eta => "time left",
+            SortBy::Age => "last event",
+        }
+    }
+
+    /// The sort criterion `by` places further on.
+    pub fn next(self, by: isize) -> SortBy {
+        let at = SortBy::ALL.iter().position(|s| *s == self).unwrap_or(0) as isize;
+        SortBy::ALL[(at + by).rem_euclid(SortBy::ALL.len() as isize) as usize]
+    }
+}
+
+/// All runs, and how they are shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Runs {
+    all: Vec<RunSummary>,
+    /// Whether the engine has told its runs at least once.
+    pub loaded: bool,
+    pub sort: SortBy,
+    pub reverse: bool,
+    pub filter: String,
+    pub selected: Option<RunId>,
+    pub list: List,
+}
+
+/// Runs that need attention or move come first.
+fn urgency(state: RunState) -> u8 {
+    match state {
+        RunState::Running => 0,
+        RunState::Stopping => 1,
+        RunState::Starting => 2,
+        RunState::Paused => 3,
+        RunState::Queued => 4,
+        RunState::Failed => 5,
+        RunState::Stopped => 6,
+        RunState::Completed => 7,
+    }
+}
+
+impl Runs {
+    /// Takes over the whole list.
+    pub fn replace(&mut self, all: Vec<RunSummary>) {
+        self.all = all;
+        self.loaded = true;
+    }
+
+    /// Takes over what has changed.
+    pub fn merge(&mut self, changed: Vec<RunSummary>) {
+        for run in changed {
+            match self.all.iter_mut().find(|r| r.id == run.id) {
+                Some(old) => *old = run,
+                None => self.all.push(run),
+            }
+        }
+    }
+
+    pub fn remove(&mut self, gone: &[RunId]) {
+        self.all.retain(|r| !gone.contains(&r.id));
+    }
+
+    pub fn get(&self, id: &RunId) -> Option<&RunSummary> {
+        self.all.iter().find(|r| r.id == *id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Number of runs in each of: live, queued, ended.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count = |f: &dyn Fn(RunState) -> bool| self.all.iter().filter(|r| f(r.state)).count();
+        (count(&RunState::is_live), count(&|s| s == RunState::Queued), count(&RunState::is_ended))
+    }
+
+    /// The rows, filtered and in order.
+    pub fn visible(&self) -> Vec<&RunSummary> {
+        let words: Vec<&str> = self.filter.split_whitespace().collect();
+        let shows = |r: &&RunSummary| {
+            let fields = [&r.id.0, &r.preset, &r.title, &r.method, r.state.as_str(), r.device.as_deref().unwrap_or("")];
+            words.iter().all(|w| fields.iter().any(|f| text::matches(f, w)))
+        };
+        let mut rows: Vec<&RunSummary> = self.all.iter().filter(shows).collect();
+        rows.sort_by(|a, b| {
+            let order = self.order(a, b);
+            let order = if self.reverse { order.reverse() } else { order };
+            order.then(b.created.total_cmp(&a.created)).then(a.id.cmp(&b.id))
+        });
+        rows
+    }
+
+    fn order(&self, a: &RunSummary, b: &RunSummary) -> Ordering {
+        // A missing figure goes to the end.
+        let least = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => a.total_cmp(&b),
+            (a, b) => b.is_some().cmp(&a.is_some()),
+        };
+        match self.sort {
+            SortBy::Created => b.created.total_cmp(&a.created),
+            SortBy::Name => a.id.cmp(&b.id),
+            SortBy::State => urgency(a.state).cmp(&urgency(b.state)),
+            SortBy::Progress => b.progress.fraction().total_cmp(&a.progress.fraction()),
+            SortBy::Best => {
+                let key = |r: &RunSummary| r.best.as_ref().map(|b| if b.higher_is_better { -b.value } else { b.value });
+                least(key(a), key(b))
+            }
+            SortBy::Device => match (&a.device, &b.device) {
+                (Some(a), Some(b)) => a.cmp(b),
+                (a, b) => b.is_some().cmp(&a.is_some()),
+            },
+            SortBy::Eta => least(a.eta, b.eta),
+            SortBy::Age => least(a.last_event.map(|t| -t), b.last_event.map(|t| -t)),
+        }
+    }
+
+    /// Moves the selection by rows.
+    pub fn step(&mut self, by: isize) {
+        let rows = self.visible();
+        let mut list = self.list;
+        list.step(by, rows.len());
+        self.selected = rows.get(list.selected).map(|r| r.id.clone());
+        self.list = list;
+    }
+
+    /// Keeps the selection on its run, or on its row if the run is not shown, and in a view of `height` rows.
+    pub fn fit(&mut self, height: usize) {
+        let rows = self.visible();
+        let mut list = self.list;
+        if let Some(at) = self.selected.as_ref().and_then(|id| rows.iter().position(|r| r.id == *id)) {
+            list.selected = at;
+        }
+        list.fit(rows.len(), height);
+        let selected = rows.get(list.selected).map(|r| r.id.clone());
+        (self.list, self.selected) = (list, selected);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn the_selection_follows_its_run_through_sorting_and_filtering() {
+        let mut runs = Runs::default();
+        runs.replace(fixture::summaries());
+        runs.fit(10);
+        runs.step(2);
+        let kept = runs.selected.clone().unwrap();
+        for sort in SortBy::ALL {
+            for reverse in [false, true] {
+                (runs.sort, runs.reverse) = (sort, reverse);
+                runs.fit(10);
+                assert_eq!(runs.selected.as_ref(), Some(&kept));
+                assert_eq!(runs.visible()[runs.list.selected].id, kept);
+            }
+        }
+        runs.filter = "no such run".into();
+        runs.fit(10);
+        assert_eq!(runs.selected, None);
+    }
+
+    #[test]
+    fn sorting_puts_missing_figures_last_and_the_best_first() {
+        let mut runs = Runs::default();
+        runs.replace(fixture::summaries());
+        runs.sort = SortBy::Best;
+        let best: Vec<Option<f64>> = runs.visible().iter().map(|r| r.best.as_ref().map(|b| b.value)).collect();
+        let known: Vec<f64> = best.iter().map_while(|b| *b).collect();
+        assert!(known.len() >= 2 && known.len() < best.len() && best[known.len()..].iter().all(Option::is_none));
+        runs.sort = SortBy::State;
+        assert_eq!(runs.visible()[0].state, RunState::Running);
+    }
+
+    #[test]
+    fn all_words_of_the_filter_must_match_somewhere() {
+        let mut runs = Runs::default();
+        runs.replace(fixture::summaries());
+        runs.filter = "DIGITS running".into();
+        let rows = runs.visible();
+        assert!(!rows.is_empty() && rows.iter().all(|r| r.state == RunState::Running && r.id.0.contains("digits")));
+    }
+}

@@ -1,0 +1,54 @@
+//! What happens to the client, and what it wants done: the two ends of [`crate::update::update`].
+
+use kiln_protocol::Level;
+use kiln_protocol::wire::{FromEngine, ToEngine};
+
+use crate::keys::Key;
+
+/// Something has happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Msg {
+    Key(Key),
+    /// Text pasted into the terminal.
+    Paste(String),
+    /// The wheel has turned by this many notches, downwards if positive.
+    Wheel(i32),
+    /// A click at column and row.
+    Click(u16, u16),
+    /// The terminal has this many columns and rows.
+    Resize(u16, u16),
+    /// The time, in seconds since the Unix epoch; about once a second.
+    Tick(f64),
+    /// Connected to an engine.
+    Connected { version: String, pid: u32 },
+    /// Not connected, or no longer; the next try is in `retry` seconds.
+    Disconnected { reason: String, retry: f64 },
+    /// A frame from the engine.
+    Frame(Box<FromEngine>),
+    /// A preset has been loaded for launching: its frozen spec, or its problems.
+    Loaded { preset: String, spec: Result<String, String> },
+    /// Something to tell.
+    Note(Level, String),
+    /// Stop as a job of the shell (SIGTSTP, `ctrl-z`).
+    Suspend,
+    /// Back from that (SIGCONT).
+    Continued,
+    /// Leave, whatever is on the screen (SIGTERM, SIGHUP, SIGINT).
+    Leave,
+}
+
+/// Something is to be done outside the model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Send(ToEngine),
+    /// Load this preset; answered with [`Msg::Loaded`].
+    Load(String),
+    SwitchTheme,
+    /// Draw every cell anew.
+    Redraw,
+    /// Leave the terminal and stop as a job of the shell.
+    Suspend,
+    /// Take the terminal over again.
+    TakeOver,
+    Quit,
+}

@@ -1,0 +1,144 @@
+//! The terminal: taken over and given back, whatever happens; one write a frame.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ThreadId;
+
+use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
+};
+use crossterm::{cursor, queue};
+
+/// Whether the terminal is ours now: it is given back once, however many ways lead there.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Takes the terminal over: raw mode, alternate screen, no cursor.
+///
+/// # Errors
+/// If standard input is no terminal.
+pub fn enter(mouse: bool) -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    let mut out = io::stdout();
+    queue!(out, EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)?;
+    if mouse {
+        queue!(out, EnableMouseCapture)?;
+    }
+    out.flush()
+}
+
+/// Gives the terminal back. Does nothing if it is not ours; errors are of no use to anybody here.
+pub fn leave() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut out = io::stdout();
+    // A frame may have been cut short within a synchronised update. Modes that were never switched on may be switched off.
+    let _ = queue!(
+        out,
+        EndSynchronizedUpdate,
+        DisableMouseCapture,
+        DisableBracketedPaste,
+        cursor::Show,
+        LeaveAlternateScreen
+    );
+    let _ = out.flush();
+    let _ = disable_raw_mode();
+}
+
+/// Gives the terminal back when dropped.
+pub struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+/// A panic of the thread that owns the screen gives the terminal back before it is told. One of another thread is only
+/// logged: its message would be written over a screen that lives on.
+pub fn install_panic_hook(ui: ThreadId) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!(%info, "panic");
+        if std::thread::current().id() == ui {
+            leave();
+            before(info);
+        } else if !TAKEN.load(Ordering::SeqCst) {
+            before(info);
+        }
+    }));
+}
+
+/// Whether this error means that the terminal is gone: hung up, closed, or never coming back.
+pub fn is_gone(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let gone = [Errno::EIO, Errno::ENXIO, Errno::ENOTTY, Errno::EBADF, Errno::EPIPE].map(|e| e as i32);
+    error.kind() == io::ErrorKind::BrokenPipe || error.raw_os_error().is_some_and(|code| gone.contains(&code))
+}
+
+/// Whether the terminal still answers. Crossterm's reader does not notice that it has gone: it would spin for ever.
+pub fn is_alive() -> bool {
+    nix::sys::termios::tcgetattr(io::stdin()).is_ok()
+}
+
+/// Collects a frame and writes it at once, within a synchronised update, so that a terminal never shows half of it.
+pub struct Frames<W: Write> {
+    out: W,
+    frame: Vec<u8>,
+    /// Bytes written so far.
+    pub written: u64,
+}
+
+impl<W: Write> Frames<W> {
+    pub fn new(out: W) -> Frames<W> {
+        Frames { out, frame: Vec::new(), written: 0 }
+    }
+}
+
+impl<W: Write> Write for Frames<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.frame.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.frame.is_empty() {
+            return Ok(());
+        }
+        let mut whole = Vec::with_capacity(self.frame.len() + 16);
+        queue!(whole, BeginSynchronizedUpdate)?;
+        whole.append(&mut self.frame);
+        queue!(whole, EndSynchronizedUpdate)?;
+        self.written += whole.len() as u64;
+        self.out.write_all(&whole)?;
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_one_synchronised_write() {
+        let mut out = Vec::new();
+        let mut frames = Frames::new(&mut out);
+        frames.write_all(b"ab").unwrap();
+        frames.write_all(b"c").unwrap();
+        frames.flush().unwrap();
+        frames.flush().unwrap();
+        assert_eq!(frames.written, 19);
+        assert_eq!(out, b"\x1b[?2026habc\x1b[?2026l");
+    }
+
+    #[test]
+    fn a_terminal_that_is_gone_is_told_from_other_errors() {
+        assert!(is_gone(&io::Error::from_raw_os_error(5)));
+        assert!(is_gone(&io::ErrorKind::BrokenPipe.into()));
+        assert!(!is_gone(&io::ErrorKind::OutOfMemory.into()));
+        assert!(!is_gone(&io::Error::from_raw_os_error(11)));
+    }
+}

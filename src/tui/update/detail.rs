@@ -1,0 +1,221 @@
+//! Keys of the open run.
+
+use kiln_protocol::View;
+use kiln_protocol::wire::Request;
+use ratatui::layout::Position;
+
+use crate::action::Action;
+use crate::chart::plot;
+use crate::glyphs::{ASCII, UNICODE};
+use crate::keys::Key;
+use crate::layout;
+use crate::model::curves::SMOOTHING;
+use crate::model::detail::Tab;
+use crate::model::figure::Toward;
+use crate::model::{Ask, Link, Model, Overlay, pages};
+use crate::msg::Effect;
+
+/// Keeps cursors and scrolling in view, lets axes follow, asks for missing points.
+pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
+    let (size, braille) = (m.size, m.braille);
+    let Some(detail) = &mut m.detail else { return };
+    if detail.loaded && !detail.tabs().contains(&detail.tab) {
+        detail.tab = Tab::Curves;
+    }
+    let content = layout::detail(size).content;
+    let height = usize::from(content.height);
+    match &detail.tab {
+        Tab::Curves => {
+            detail.curves.widen();
+            let picker = usize::from(layout::framed(layout::picker(size)).height).saturating_sub(1);
+            let listed = detail.curves.pickable().len();
+            detail.curves.picker.fit(listed, picker);
+            let curves = &mut detail.curves;
+            let areas = layout::curves(size, curves.panels.len(), curves.focus, curves.alone);
+            let visible: Vec<(usize, u32)> =
+                areas.panels.iter().map(|(i, area)| (*i, layout::panel_columns(*area, braille))).collect();
+            if detail.loaded && matches!(m.link, Link::Up { .. }) {
+                for want in curves.wants(&visible) {
+                    let request = Request::Series {
+                        run: detail.id.clone(),
+                        names: want.names.clone(),
+                        from: want.grid.map(|g| g.from),
+                        to: want.grid.map(|g| g.to),
+                        columns: want.grid.map_or(0, |g| g.columns),
+                    };
+                    effects.push(m.asked.send(Ask::Series(detail.id.clone(), want), request));
+                }
+            }
+        }
+        Tab::Log => {
+            let (lines, _) = layout::log(size);
+            detail.log.fit(usize::from(lines.height), layout::log_cells(lines));
+        }
+        Tab::Settings => detail.settings.fit(detail.spec.lines().count(), height),
+        Tab::Outcome => {
+            // The glyphs change no line's length, so either set counts right.
+            let glyphs = if braille { &UNICODE } else { &ASCII };
+            let lines = detail.outcome.as_ref().map_or(0, |o| pages::outcome(o, usize::from(content.width), glyphs).len());
+            detail.outcome_scroll.fit(lines, height);
+        }
+        Tab::View(_) => {
+            if let Some((view, pane)) = detail.open_view() {
+                pane.follow(view);
+                match view {
+                    View::Candidates(table) => {
+                        pane.fit_candidates(table, usize::from(layout::candidates(size).list.height));
+                    }
+                    View::Table(table) => pane.scroll.fit(table.rows.len() + 2, height),
+                    View::Matrix(matrix) => {
+                        let (rows, columns) = crate::model::figure::extent(matrix);
+                        let areas = layout::matrix(size, rows, columns, 12, braille);
+                        let breaks = if areas.per_row == 1 { matrix.breaks.len() } else { 0 };
+                        let lines = usize::from(areas.cells.height * areas.per_row).saturating_sub(breaks).max(1);
+                        pane.fit_matrix(matrix, lines, usize::from(areas.cells.width / areas.cell.max(1)));
+                    }
+                    View::Clusters(_) | View::Scatter(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Does what a key means on a tab.
+pub fn act(m: &mut Model, action: Action, key: Key) {
+    let size = m.size;
+    let Some(detail) = &mut m.detail else { return };
+    let curves = &mut detail.curves;
+    let areas = layout::curves(size, curves.panels.len(), curves.focus, curves.alone);
+    let panel = areas.panels.iter().find(|p| p.0 == curves.focus);
+    let cells = panel.map_or(1, |(_, area)| plot::inner(layout::panel(*area).1).width);
+    match action {
+        Action::CursorLeft => curves.move_cursor(-1.0, cells),
+        Action::CursorRight => curves.move_cursor(1.0, cells),
+        Action::ZoomIn => curves.zoom(0.5),
+        Action::ZoomOut => curves.zoom(2.0),
+        Action::ZoomAll => {
+            curves.zoom_all();
+        }
+        Action::PanLeft => curves.pan(-0.25),
+        Action::PanRight => curves.pan(0.25),
+        Action::Smooth => curves.smooth = (curves.smooth + 1) % SMOOTHING.len(),
+        Action::LogY => curves.toggle_log(),
+        Action::NextPanel => curves.next_panel(1),
+        Action::PrevPanel => curves.next_panel(-1),
+        Action::Maximise => curves.alone = !curves.alone,
+        Action::PerCandidate => curves.toggle_candidates(),
+        Action::Pick => m.overlay = Some(Overlay::Picker),
+        Action::Toggle => {
+            let chosen = curves.pickable().get(curves.picker.selected).map(|s| (s.name.clone(), !curves.shown(&s.name)));
+            if let Some((name, on)) = chosen {
+                curves.choose(&[name], on);
+            }
+        }
+        Action::All | Action::Nothing => {
+            let names: Vec<String> = curves.pickable().iter().map(|s| s.name.clone()).collect();
+            curves.choose(&names, action == Action::All);
+        }
+        Action::PointLeft => go(m, Toward::Left),
+        Action::PointRight => go(m, Toward::Right),
+        Action::PointUp => go(m, Toward::Up),
+        Action::PointDown => go(m, Toward::Down),
+        Action::NextWinner => {
+            if let Some((View::Clusters(clusters), pane)) = detail.open_view() {
+                pane.next_winner(clusters);
+            }
+        }
+        Action::Sort | Action::SortBack | Action::Reverse => {
+            if let Some((View::Candidates(table), pane)) = detail.open_view() {
+                match action {
+                    Action::Sort => pane.step_sort(table, 1),
+                    Action::SortBack => pane.step_sort(table, -1),
+                    _ => pane.reverse = !pane.reverse,
+                }
+            }
+        }
+        Action::NextMatch => {
+            detail.log.search(true);
+        }
+        Action::PrevMatch => {
+            detail.log.search(false);
+        }
+        Action::Follow => detail.log.follow = !detail.log.follow,
+        Action::NextTab => detail.step_tab(1),
+        Action::PrevTab => detail.step_tab(-1),
+        Action::GoTab => {
+            let number = key.typed().and_then(|c| c.to_digit(10)).unwrap_or(0) as usize;
+            if let Some(tab) = number.checked_sub(1).and_then(|i| detail.tabs().into_iter().nth(i)) {
+                detail.tab = tab;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn go(m: &mut Model, toward: Toward) {
+    if let Some((view, pane)) = m.detail.as_mut().and_then(|d| d.open_view()) {
+        pane.go(view, toward);
+    }
+}
+
+/// Scrolls or moves the selection of the open tab.
+pub fn step(m: &mut Model, by: isize) {
+    let Some(detail) = &mut m.detail else { return };
+    match &detail.tab {
+        Tab::Curves => {}
+        Tab::Log => detail.log.step(by),
+        Tab::Settings => detail.settings.step(by),
+        Tab::Outcome => detail.outcome_scroll.step(by),
+        Tab::View(_) => match detail.open_view() {
+            Some((View::Candidates(table), pane)) => pane.step_candidate(table, by),
+            Some((View::Table(_), pane)) => pane.scroll.step(by),
+            Some((view, pane)) => {
+                let toward = if by < 0 { Toward::Up } else { Toward::Down };
+                pane.go(view, toward);
+            }
+            None => {}
+        },
+    }
+}
+
+/// Takes away the innermost thing that was put over the open tab. Returns whether there was one.
+pub fn retreat(m: &mut Model) -> bool {
+    let Some(detail) = &mut m.detail else { return false };
+    match &detail.tab {
+        Tab::Curves => detail.curves.cursor.take().is_some() || detail.curves.zoom_all(),
+        Tab::Log if !detail.log.query.is_empty() => {
+            detail.log.query.clear();
+            detail.log.found = None;
+            detail.log.follow = true;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A click selects a tab or a candidate.
+pub fn click(m: &mut Model, at: Position) {
+    let size = m.size;
+    let Some(detail) = &mut m.detail else { return };
+    let areas = layout::detail(size);
+    if areas.tabs.contains(at) {
+        let tabs = detail.tabs();
+        let titles: Vec<&str> = tabs.iter().map(|t| detail.title(t)).collect();
+        let current = tabs.iter().position(|t| *t == detail.tab).unwrap_or(0);
+        let hit = layout::tabs(&titles, current, areas.tabs.width)
+            .into_iter()
+            .find(|(_, from, width)| (*from..from + width).contains(&(at.x - areas.tabs.x)));
+        if let Some(tab) = hit.and_then(|(i, _, _)| tabs.get(i)) {
+            detail.tab = tab.clone();
+        }
+        return;
+    }
+    let list = layout::candidates(size).list;
+    if let Some((View::Candidates(table), pane)) = detail.open_view()
+        && list.contains(at)
+    {
+        let row = pane.list.offset + usize::from(at.y - list.y);
+        let by = row as isize - pane.list.selected as isize;
+        pane.step_candidate(table, by);
+    }
+}

@@ -1,0 +1,383 @@
+//! What happens to the model. No terminal, no clock, no socket: everything comes in as a message and goes out as effects.
+//!
+//! - here: messages and keys
+//! - [`engine`]: frames from the engine, and what is asked of it
+//! - [`detail`]: keys of the open run
+
+mod detail;
+mod engine;
+#[cfg(test)]
+mod tests;
+
+use kiln_protocol::wire::Request;
+use kiln_protocol::{Command, Level, RunState};
+use ratatui::layout::{Position, Size};
+
+use crate::action::{self, Action, Context};
+use crate::keys::Key;
+use crate::layout;
+use crate::model::detail::Tab;
+use crate::model::list::Scroll;
+use crate::model::{Ask, Link, Model, Overlay, Prompt, PromptKind, Question, Screen, figure};
+use crate::msg::{Effect, Msg};
+
+/// Applies a message, and says what is to be done outside.
+pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    m.dirty = true;
+    match msg {
+        Msg::Key(key) => on_key(m, key, &mut effects),
+        Msg::Paste(text) => {
+            if let Some(prompt) = &mut m.prompt {
+                prompt.text.extend(text.chars().filter(|c| !c.is_control()));
+                typed(m);
+            }
+        }
+        Msg::Wheel(by) => wheel(m, by as isize * 3),
+        Msg::Click(x, y) => click(m, Position { x, y }, &mut effects),
+        Msg::Resize(width, height) => m.size = Size { width, height },
+        Msg::Tick(now) => {
+            m.now = now;
+            m.notes.retain(|n| n.until > now);
+        }
+        Msg::Connected { version, pid } => engine::connected(m, version, pid, &mut effects),
+        Msg::Disconnected { reason, retry } => engine::disconnected(m, reason, retry),
+        Msg::Frame(frame) => engine::frame(m, *frame, &mut effects),
+        Msg::Loaded { preset, spec } => engine::loaded(m, preset, spec, &mut effects),
+        Msg::Note(level, text) => m.note(level, text),
+        Msg::Suspend => effects.push(Effect::Suspend),
+        Msg::Continued => effects.extend([Effect::TakeOver, Effect::Redraw]),
+        Msg::Leave => effects.push(Effect::Quit),
+    }
+    settle(m, &mut effects);
+    effects
+}
+
+/// Puts right what depends on sizes, and asks the engine for what the screen now needs.
+fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
+    let size = m.size;
+    m.runs.fit(usize::from(layout::runs(size).list.height));
+    m.launcher.list.fit(m.launcher.presets.len(), usize::from(layout::launcher(size).1.height));
+    if let Some(Overlay::Help(scroll)) = &mut m.overlay {
+        let lines = crate::model::pages::help(80).len();
+        scroll.fit(lines, usize::from(layout::framed(layout::help(size)).height));
+    }
+    if m.screen == Screen::Detail {
+        detail::settle(m, effects);
+    }
+}
+
+fn on_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
+    if m.prompt.is_some() {
+        return prompt_key(m, key, effects);
+    }
+    if let Some(action) = action::lookup(&m.contexts(), key) {
+        act(m, action, key, effects);
+    }
+}
+
+/// Does what a key means.
+fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
+    match action {
+        Action::Quit => effects.push(Effect::Quit),
+        Action::Suspend => effects.push(Effect::Suspend),
+        Action::Redraw => effects.push(Effect::Redraw),
+        Action::Theme => effects.push(Effect::SwitchTheme),
+        Action::Help => m.overlay = Some(Overlay::Help(Scroll::default())),
+        Action::CloseHelp | Action::Decline | Action::ClosePicker => m.overlay = None,
+        Action::Confirm => confirmed(m, effects),
+        Action::Launcher => m.screen = Screen::Launcher,
+        Action::Launch => launch(m, effects),
+        Action::Open => {
+            if let Some(id) = m.runs.selected.clone() {
+                engine::open(m, id, effects);
+            }
+        }
+        Action::Back => back(m, effects),
+        Action::ClearFilter => m.runs.filter.clear(),
+        Action::Filter => prompt(m, PromptKind::RunFilter),
+        Action::PickFilter => prompt(m, PromptKind::SeriesFilter),
+        Action::Search => prompt(m, PromptKind::LogSearch),
+        Action::Pause | Action::Resume | Action::Stop | Action::Remove | Action::Checkpoint => {
+            command(m, action, effects);
+        }
+        Action::Sooner => priority(m, 1, effects),
+        Action::Later => priority(m, -1, effects),
+        Action::Up => step(m, -1),
+        Action::Down => step(m, 1),
+        Action::PageUp => step(m, -page(m)),
+        Action::PageDown => step(m, page(m)),
+        // Half of the range: two of them added stay within it.
+        Action::Top => step(m, isize::MIN / 2),
+        Action::Bottom => step(m, isize::MAX / 2),
+        Action::NextRun => neighbour(m, 1, effects),
+        Action::PrevRun => neighbour(m, -1, effects),
+        Action::Sort | Action::SortBack | Action::Reverse if m.screen == Screen::Runs => match action {
+            Action::Reverse => m.runs.reverse = !m.runs.reverse,
+            _ => {
+                m.runs.sort = m.runs.sort.next(if action == Action::Sort { 1 } else { -1 });
+                m.runs.reverse = false;
+            }
+        },
+        _ => detail::act(m, action, key),
+    }
+}
+
+/// Rows of whatever scrolls now, less one for context.
+fn page(m: &Model) -> isize {
+    let height = match (&m.overlay, m.screen) {
+        (Some(Overlay::Help(_)), _) => layout::framed(layout::help(m.size)).height,
+        (Some(Overlay::Picker), _) => layout::framed(layout::picker(m.size)).height,
+        (_, Screen::Runs) => layout::runs(m.size).list.height,
+        (_, Screen::Launcher) => layout::launcher(m.size).1.height,
+        (_, Screen::Detail) => layout::detail(m.size).content.height,
+    };
+    isize::from(height as i16).max(2) - 1
+}
+
+/// Moves whatever scrolls or selects now.
+fn step(m: &mut Model, by: isize) {
+    match (&mut m.overlay, m.screen) {
+        (Some(Overlay::Help(scroll)), _) => scroll.step(by),
+        (Some(Overlay::Confirm(_)), _) => {}
+        (Some(Overlay::Picker), _) => {
+            if let Some(detail) = &mut m.detail {
+                let n = detail.curves.pickable().len();
+                detail.curves.picker.step(by, n);
+            }
+        }
+        (None, Screen::Runs) => m.runs.step(by),
+        (None, Screen::Launcher) => m.launcher.list.step(by, m.launcher.presets.len()),
+        (None, Screen::Detail) => detail::step(m, by),
+    }
+}
+
+fn wheel(m: &mut Model, by: isize) {
+    if m.prompt.is_some() {
+        return;
+    }
+    let zooms = m.overlay.is_none() && m.contexts().first() == Some(&Context::Curves);
+    match (&mut m.detail, zooms) {
+        (Some(detail), true) => detail.curves.zoom(if by < 0 { 0.8 } else { 1.25 }),
+        _ => step(m, by),
+    }
+}
+
+fn click(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
+    if m.overlay.is_some() || m.prompt.is_some() {
+        return;
+    }
+    match m.screen {
+        Screen::Runs => {
+            let list = layout::runs(m.size).list;
+            if list.contains(at) {
+                let row = m.runs.list.offset + usize::from(at.y - list.y);
+                let clicked = m.runs.visible().get(row).map(|r| r.id.clone());
+                match clicked {
+                    Some(id) if m.runs.selected.as_ref() == Some(&id) => engine::open(m, id, effects),
+                    Some(id) => m.runs.selected = Some(id),
+                    None => {}
+                }
+            }
+        }
+        Screen::Launcher => {
+            let list = layout::launcher(m.size).1;
+            if list.contains(at) {
+                m.launcher.list.selected = m.launcher.list.offset + usize::from(at.y - list.y);
+            }
+        }
+        Screen::Detail => detail::click(m, at),
+    }
+}
+
+fn back(m: &mut Model, effects: &mut Vec<Effect>) {
+    if m.screen == Screen::Detail && detail::retreat(m) {
+        return;
+    }
+    if m.screen == Screen::Detail {
+        engine::close(m, effects);
+    }
+    m.screen = Screen::Runs;
+}
+
+/// Opens the run `by` rows further down the list.
+fn neighbour(m: &mut Model, by: isize, effects: &mut Vec<Effect>) {
+    m.runs.step(by);
+    if let Some(id) = m.runs.selected.clone().filter(|id| m.detail.as_ref().is_some_and(|d| d.id != *id)) {
+        let tab = m.detail.as_ref().map(|d| d.tab.clone());
+        engine::open(m, id, effects);
+        // Whoever compares runs stays on the tab that is being compared.
+        if let (Some(detail), Some(tab)) = (&mut m.detail, tab) {
+            detail.tab = tab;
+        }
+    }
+}
+
+fn connected(m: &mut Model) -> bool {
+    let up = matches!(m.link, Link::Up { .. });
+    if !up {
+        m.note(Level::Warn, "Nothing was done: the engine is not connected. Kiln keeps trying.");
+    }
+    up
+}
+
+/// Pause, resume, stop, remove, checkpoint: checked against the run's state, so that a wrong key says why it does nothing.
+fn command(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+    let Some(run) = m.target().and_then(|id| m.runs.get(&id)).cloned() else { return };
+    let state = run.state;
+    let refuse = |m: &mut Model, what: &str| m.note(Level::Info, format!("{} is {state}: {what}", run.id));
+    let command = match action {
+        Action::Pause if state == RunState::Paused => Command::Resume,
+        Action::Pause if state == RunState::Running => Command::Pause,
+        Action::Pause => return refuse(m, "only a running run can be paused."),
+        Action::Resume if state == RunState::Paused || (state.is_ended() && state != RunState::Completed) => {
+            Command::Resume
+        }
+        Action::Resume => return refuse(m, "there is nothing to resume."),
+        Action::Checkpoint if state == RunState::Running => Command::Checkpoint,
+        Action::Checkpoint => return refuse(m, "only a running run writes checkpoints."),
+        Action::Stop if state.is_ended() => return refuse(m, "there is nothing to stop."),
+        Action::Stop => {
+            m.overlay = Some(Overlay::Confirm(Question::Stop(run.id)));
+            return;
+        }
+        _ if !state.is_ended() => return refuse(m, "stop it before removing it."),
+        _ => {
+            m.overlay = Some(Overlay::Confirm(Question::Remove(run.id)));
+            return;
+        }
+    };
+    if connected(m) {
+        let what = match command {
+            Command::Pause => "pause",
+            Command::Resume => "resume",
+            _ => "write a checkpoint of",
+        };
+        effects.push(m.asked.send(Ask::Do(run.id.clone(), what), Request::Control { run: run.id, command }));
+    }
+}
+
+fn confirmed(m: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(Overlay::Confirm(question)) = m.overlay.take() else { return };
+    if !connected(m) {
+        return;
+    }
+    effects.push(match question {
+        Question::Stop(run) => {
+            m.asked.send(Ask::Do(run.clone(), "stop"), Request::Control { run, command: Command::Stop })
+        }
+        Question::Remove(run) => m.asked.send(Ask::Do(run.clone(), "remove"), Request::Remove { run }),
+    });
+}
+
+fn priority(m: &mut Model, by: i32, effects: &mut Vec<Effect>) {
+    let Some(run) = m.target().and_then(|id| m.runs.get(&id)).cloned() else { return };
+    if run.state != RunState::Queued {
+        m.note(Level::Info, format!("{} is {}: only queued runs have a place in the queue.", run.id, run.state));
+    } else if connected(m) {
+        let priority = run.priority.saturating_add(by);
+        effects.push(m.asked.send(Ask::Do(run.id.clone(), "move"), Request::Priority { run: run.id, priority }));
+    }
+}
+
+/// Starts the selected preset: loads it first, then asks the engine.
+fn launch(m: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(preset) = m.launcher.selected().map(|p| p.name.clone()) else { return };
+    if m.launcher.busy.is_none() && connected(m) {
+        m.launcher.problems.remove(&preset);
+        m.launcher.busy = Some(preset.clone());
+        effects.push(Effect::Load(preset));
+    }
+}
+
+fn prompt(m: &mut Model, kind: PromptKind) {
+    let text = prompted(m, kind).map(|t| t.clone()).unwrap_or_default();
+    m.prompt = Some(Prompt { kind, before: text.clone(), text: if kind == PromptKind::LogSearch { String::new() } else { text } });
+}
+
+/// The text that a prompt edits.
+fn prompted(m: &mut Model, kind: PromptKind) -> Option<&mut String> {
+    match kind {
+        PromptKind::RunFilter => Some(&mut m.runs.filter),
+        PromptKind::SeriesFilter => m.detail.as_mut().map(|d| &mut d.curves.picker_filter),
+        PromptKind::LogSearch => m.detail.as_mut().map(|d| &mut d.log.query),
+    }
+}
+
+fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
+    use crossterm::event::KeyCode;
+    let Some(prompt) = &mut m.prompt else { return };
+    match key.code {
+        KeyCode::Char('c') if key.ctrl => effects.push(Effect::Quit),
+        KeyCode::Char('u') if key.ctrl => prompt.text.clear(),
+        KeyCode::Char('w') if key.ctrl => {
+            let end = prompt.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
+            prompt.text.truncate(end);
+        }
+        KeyCode::Backspace if prompt.text.is_empty() => m.prompt = None,
+        KeyCode::Backspace => {
+            prompt.text.pop();
+        }
+        KeyCode::Esc => {
+            prompt.text = std::mem::take(&mut prompt.before);
+            typed(m);
+            m.prompt = None;
+            return;
+        }
+        KeyCode::Enter => {
+            let kind = prompt.kind;
+            m.prompt = None;
+            if kind == PromptKind::LogSearch
+                && let Some(detail) = &mut m.detail
+                && !detail.log.search(true)
+                && !detail.log.query.is_empty()
+            {
+                let text = format!("No line of the log contains `{}`.", detail.log.query);
+                m.note(Level::Info, text);
+            }
+            return;
+        }
+        KeyCode::Up => return step(m, -1),
+        KeyCode::Down => return step(m, 1),
+        _ => {
+            if let Some(c) = key.typed() {
+                prompt.text.push(c);
+            }
+        }
+    }
+    typed(m);
+}
+
+/// Filters and searches apply while they are typed.
+fn typed(m: &mut Model) {
+    if let Some(Prompt { kind, text, .. }) = m.prompt.clone()
+        && let Some(edited) = prompted(m, kind)
+    {
+        *edited = text;
+    }
+}
+
+/// Whether a key of the current context makes sense for what is selected: decides which hints the status bar shows.
+pub fn applies(m: &Model, action: Action) -> bool {
+    let state = m.target().and_then(|id| m.runs.get(&id)).map(|r| r.state);
+    let any = |f: fn(RunState) -> bool| state.is_some_and(f);
+    match action {
+        Action::Open => state.is_some(),
+        Action::Pause => any(|s| matches!(s, RunState::Running)),
+        Action::Resume => any(|s| matches!(s, RunState::Paused | RunState::Stopped | RunState::Failed)),
+        Action::Stop => any(|s| !s.is_ended()),
+        Action::Remove => any(RunState::is_ended),
+        Action::Filter | Action::Sort | Action::Reverse if m.screen == Screen::Runs => !m.runs.is_empty(),
+        Action::Launch => !m.launcher.presets.is_empty(),
+        Action::NextPanel | Action::Maximise => m.detail.as_ref().is_some_and(|d| d.curves.panels.len() > 1),
+        Action::PerCandidate => m
+            .detail
+            .as_ref()
+            .is_some_and(|d| d.curves.series.iter().any(|s| crate::model::curves::per_candidate(&s.name))),
+        Action::NextWinner => m.detail.as_ref().is_some_and(|d| match &d.tab {
+            Tab::View(name) => d.view(name).is_some_and(|v| figure::context(v) == Context::Clusters),
+            _ => false,
+        }),
+        _ => true,
+    }
+}

@@ -1,0 +1,193 @@
+//! Header, status bar, messages.
+
+use kiln_protocol::Level;
+use kiln_protocol::wire::System;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::action::Action;
+use crate::layout;
+use crate::look::Look;
+use crate::model::{Link, Model, PromptKind, Screen};
+use crate::text;
+use crate::theme::Role;
+use crate::update::applies;
+use crate::view::paint;
+
+/// Name, where we are, and the machine.
+pub fn header(buf: &mut Buffer, m: &Model, look: &Look) {
+    let area = layout::inset(layout::bands(m.size).header);
+    let place = match (m.screen, &m.detail) {
+        (Screen::Detail, Some(detail)) => detail.id.0.as_str(),
+        (Screen::Launcher, _) => "new run",
+        _ => "",
+    };
+    let back = format!(" {} ", look.glyphs.back);
+    let mut parts = vec![(Role::Accent, "kiln")];
+    if !place.is_empty() {
+        parts.extend([(Role::Faint, back.as_str()), (Role::Title, place)]);
+    }
+    let used = paint::line(buf, area, look, &parts);
+    let room = Rect { x: area.x + used + 2, width: area.width.saturating_sub(used + 2), ..area };
+    if room.is_empty() {
+        return;
+    }
+    let words: Vec<(Role, String)> = match &m.link {
+        Link::Connecting => vec![(Role::Dim, format!("connecting{}", look.glyphs.ellipsis))],
+        Link::Down { retry_at, .. } => {
+            let left = (retry_at - m.now).ceil().max(0.0);
+            let when = if left > 0.0 { format!("trying again in {left:.0}s") } else { "connecting".into() };
+            vec![(Role::Warn, format!("{} no engine", look.glyphs.warning)), (Role::Dim, format!("  {when}"))]
+        }
+        Link::Up { .. } => m.system.as_ref().map(|s| system(s, usize::from(room.width), look)).unwrap_or_default(),
+    };
+    let words: Vec<(Role, &str)> = words.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    paint::line_right(buf, room, look, &words);
+}
+
+/// Figures of the machine in at most `room` cells: what fits, the GPUs first of all.
+fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
+    let level = |used: f64, warn: f64| if used >= warn { Role::Warn } else { Role::Text };
+    let share = |used: u64, total: u64| if total > 0 { used as f64 / total as f64 } else { 0.0 };
+    let gib = |b: u64| text::bytes(b);
+    let mut groups: Vec<Vec<(Role, String)>> = Vec::new();
+    match s.gpus.as_slice() {
+        [] => {}
+        [gpu] => groups.push(vec![
+            (Role::Dim, "gpu ".into()),
+            (Role::Text, format!("{:>3.0}%", gpu.utilisation * 100.0)),
+            (level(share(gpu.memory_used, gpu.memory_total), 0.95), format!(" {}/{}", gib(gpu.memory_used), gib(gpu.memory_total))),
+            (if gpu.temperature >= 85 { Role::Warn } else { Role::Dim }, format!(" {}°", gpu.temperature)),
+        ]),
+        many => {
+            let mut group = vec![(Role::Dim, format!("{} gpus ", many.len()))];
+            for gpu in many {
+                // One bar a card, as high as it is busy: eight of them fit into eight cells.
+                let i = (gpu.utilisation.clamp(0.0, 1.0) * 8.0).round() as usize;
+                group.push((if gpu.temperature >= 85 { Role::Warn } else { Role::Text }, look.glyphs.heights[i].into()));
+            }
+            let (used, total) = many.iter().fold((0, 0), |a, g| (a.0 + g.memory_used, a.1 + g.memory_total));
+            group.push((level(share(used, total), 0.95), format!(" {}/{}", gib(used), gib(total))));
+            groups.push(group);
+        }
+    }
+    groups.push(vec![(Role::Dim, "cpu ".into()), (Role::Text, format!("{:>3.0}%", s.cpu * 100.0))]);
+    groups.push(vec![
+        (Role::Dim, "ram ".into()),
+        (level(share(s.ram_used, s.ram_total), 0.92), format!("{}/{}", gib(s.ram_used), gib(s.ram_total))),
+    ]);
+    let full = s.disk_total > 0 && share(s.disk_free, s.disk_total) < 0.05;
+    groups.push(vec![
+        (Role::Dim, "disk ".into()),
+        (if full { Role::Warn } else { Role::Text }, gib(s.disk_free)),
+        (Role::Dim, " free".into()),
+    ]);
+    let mut out: Vec<(Role, String)> = Vec::new();
+    let mut used = 0;
+    for group in groups {
+        let wide: usize = group.iter().map(|p| text::width(&p.1)).sum::<usize>() + if out.is_empty() { 0 } else { 3 };
+        if used + wide > room {
+            break;
+        }
+        used += wide;
+        if !out.is_empty() {
+            out.push((Role::Dim, "   ".into()));
+        }
+        out.extend(group);
+    }
+    out
+}
+
+/// Keys that matter now; or the line being typed.
+pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
+    let area = layout::inset(layout::bands(m.size).footer);
+    if let Some(prompt) = &m.prompt {
+        let what = match prompt.kind {
+            PromptKind::RunFilter => "filter ",
+            PromptKind::SeriesFilter => "series ",
+            PromptKind::LogSearch => "search ",
+        };
+        // The end of a long text is what is being typed.
+        let room = usize::from(area.width).saturating_sub(text::width(what) + 1);
+        let mut shown = prompt.text.as_str();
+        while text::width(shown) > room {
+            shown = shown.char_indices().nth(1).map_or("", |(i, _)| &shown[i..]);
+        }
+        let used = paint::line(buf, area, look, &[(Role::Accent, what), (Role::Text, shown)]);
+        if let Some(cell) = buf.cell_mut((area.x + used, area.y)).filter(|_| used < area.width) {
+            cell.set_style(paint::reversed(look.style(Role::Text)));
+        }
+        return;
+    }
+    let contexts = m.contexts();
+    let mut hints: Vec<(&str, &str)> = Vec::new();
+    for context in &contexts {
+        let here = Action::ALL.iter().filter(|a| a.contexts().contains(context) && !a.hint().is_empty());
+        for action in here.filter(|a| applies(m, **a)) {
+            let key = if action.first_key() == "enter" { look.glyphs.enter } else { action.first_key() };
+            if !hints.iter().any(|h| h.0 == key) {
+                hints.push((key, action.hint()));
+            }
+        }
+    }
+    // Help and quit are the way out: they keep their room.
+    let (last, first): (Vec<_>, Vec<_>) = hints.into_iter().partition(|h| h.1 == "help" || h.1 == "quit");
+    let wide = |h: &(&str, &str)| (text::width(h.0) + 1 + text::width(h.1) + 3) as u16;
+    let mut room = area.width.saturating_sub(last.iter().map(wide).sum());
+    let mut shown = Vec::new();
+    for hint in first {
+        if wide(&hint) > room {
+            break;
+        }
+        room -= wide(&hint);
+        shown.push(hint);
+    }
+    shown.extend(last);
+    let mut parts: Vec<(Role, &str)> = Vec::new();
+    for (key, hint) in &shown {
+        parts.extend([(Role::Key, *key), (Role::Dim, " "), (Role::Dim, *hint), (Role::Dim, "   ")]);
+    }
+    parts.pop();
+    paint::line(buf, area, look, &parts);
+}
+
+/// Messages, in the rows above the status bar; the newest at the bottom.
+pub fn messages(buf: &mut Buffer, m: &Model, look: &Look) {
+    let bands = layout::bands(m.size);
+    let area = layout::inset(bands.body);
+    let mut messages: Vec<(Level, String)> = Vec::new();
+    if let Link::Down { reason, since, .. } = &m.link {
+        let age = text::age(m.now - since);
+        let what = if m.runs.loaded { format!("The engine has been out of reach for {age}: ") } else { String::new() };
+        messages.push((Level::Warn, format!("{what}{reason}")));
+    }
+    messages.extend(m.notes.iter().map(|n| (n.level, n.text.clone())));
+    let mut lines: Vec<(Level, bool, String)> = Vec::new();
+    for (level, text) in messages {
+        let wrapped = text::wrap(&text, usize::from(area.width).saturating_sub(3));
+        lines.extend(wrapped.into_iter().enumerate().map(|(i, line)| (level, i == 0, line)));
+    }
+    let most = usize::from(area.height / 2).clamp(1, 6);
+    let skip = lines.len().saturating_sub(most);
+    let lines = &lines[skip..];
+    let top = bands.body.height.saturating_sub(lines.len() as u16);
+    for (i, (level, first, text)) in lines.iter().enumerate() {
+        let row = layout::rows(bands.body, top + i as u16, 1);
+        for position in row.positions() {
+            buf[position].reset();
+        }
+        let (role, sign) = level_sign(*level, look);
+        let sign = if *first { sign } else { " " };
+        paint::line(buf, layout::inset(row), look, &[(role, sign), (role, " "), (Role::Text, text)]);
+    }
+}
+
+/// Role and sign of a level.
+pub fn level_sign(level: Level, look: &Look) -> (Role, &'static str) {
+    match level {
+        Level::Debug => (Role::Faint, look.glyphs.separator),
+        Level::Info => (Role::Info, look.glyphs.info),
+        Level::Warn => (Role::Warn, look.glyphs.warning),
+        Level::Error => (Role::Bad, look.glyphs.error),
+    }
+}

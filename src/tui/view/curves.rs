@@ -1,0 +1,181 @@
+//! Line charts.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::chart::{Plot, Raster, Track};
+use crate::layout::{self, rows};
+use crate::look::Look;
+use crate::model::Model;
+use crate::model::curves::{Curves, Panel, SMOOTHING, per_candidate, subject};
+use crate::model::detail::Detail;
+use crate::text;
+use crate::theme::{Role, series};
+use crate::view::paint;
+
+pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
+    let curves = &detail.curves;
+    let content = layout::detail(m.size).content;
+    if curves.panels.is_empty() {
+        return empty(buf, content, curves, look);
+    }
+    let areas = layout::curves(m.size, curves.panels.len(), curves.focus, curves.alone);
+    caption(buf, areas.caption, curves, areas.panels.len(), look);
+    for (i, area) in &areas.panels {
+        if let Some(panel) = curves.panels.get(*i) {
+            let focused = *i == curves.focus && areas.panels.len() > 1;
+            draw_panel(buf, *area, curves, panel, focused, look);
+        }
+    }
+}
+
+fn empty(buf: &mut Buffer, area: Rect, curves: &Curves, look: &Look) {
+    let middle = rows(area, area.height / 2, 1);
+    let hidden = curves.series.iter().filter(|s| per_candidate(&s.name)).count();
+    if curves.series.is_empty() {
+        paint::line_centre(buf, middle, look, &[(Role::Dim, "No points yet: the first ones appear here.")]);
+    } else if hidden > 0 && !curves.candidates {
+        let words = format!(" shows the series of single candidates ({hidden}).");
+        paint::line_centre(buf, middle, look, &[(Role::Key, "c"), (Role::Dim, &words)]);
+    } else {
+        let words = [(Role::Dim, "All series are hidden. "), (Role::Key, "v"), (Role::Dim, " chooses some.")];
+        paint::line_centre(buf, middle, look, &words);
+    }
+}
+
+/// Which charts there are, and what is switched on.
+fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &Look) {
+    let mut parts: Vec<(Role, String)> = Vec::new();
+    if shown < curves.panels.len() {
+        for (i, panel) in curves.panels.iter().enumerate() {
+            let role = if i == curves.focus { Role::Title } else { Role::Faint };
+            parts.push((role, format!("{}  ", panel.metric)));
+        }
+    }
+    let words: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    let used = paint::line(buf, area, look, &words);
+    let mut flags = Vec::new();
+    if let Some(panel) = curves.focused() {
+        if curves.smooth > 0 {
+            flags.push(format!("smoothed {} %", SMOOTHING[curves.smooth] * 100.0));
+        }
+        if panel.log {
+            flags.push("log".into());
+        }
+        if panel.zoom.is_some() {
+            flags.push("zoomed".into());
+        }
+    }
+    let hidden = curves.series.iter().filter(|s| !curves.shown(&s.name)).count();
+    if hidden > 0 {
+        flags.push(format!("{hidden} hidden"));
+    }
+    let flags = flags.join(&format!(" {} ", look.glyphs.separator));
+    let room = Rect { x: area.x + used, width: area.width.saturating_sub(used), ..area };
+    paint::line_right(buf, room, look, &[(Role::Faint, &flags)]);
+}
+
+fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, focused: bool, look: &Look) {
+    let (legend_area, chart_area) = layout::panel(area);
+    let smooth = SMOOTHING.get(curves.smooth).copied().unwrap_or(0.0) * panel.window().span();
+    let tracks: Vec<(usize, &str, &Track)> = panel
+        .series
+        .iter()
+        .filter_map(|(i, colour)| {
+            let name = curves.series.get(*i)?.name.as_str();
+            Some((*colour, name, curves.track(name)?))
+        })
+        .collect();
+    legend(buf, legend_area, curves, panel, focused, look);
+    let traces: Vec<(usize, &Track)> = tracks.iter().map(|(colour, _, track)| (*colour, *track)).collect();
+    let plot = Plot::new(chart_area, panel.window(), panel.y.scale());
+    chart(buf, &plot, &traces, smooth, look);
+    if let Some(x) = curves.cursor {
+        cursor(buf, &plot, &traces, x, look);
+    }
+}
+
+/// Draws axes and traces. `smooth` is the memory of the mean on the x axis; 0 draws the points themselves.
+pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], smooth: f64, look: &Look) {
+    let inner = plot.inner.intersection(buf.area);
+    if inner.is_empty() {
+        return;
+    }
+    plot.axes(buf, look);
+    let mut raster = Raster::new(inner.width, inner.height, look.glyphs.braille);
+    // Owners: even ones are the points themselves behind a smoothed line, odd ones the lines in full colour.
+    let owner = |colour: usize, front: bool| ((colour % 8) as u8) * 2 + 2 + u8::from(front);
+    let smooth = if smooth > 0.0 && smooth.is_finite() { Some(smooth) } else { None };
+    if smooth.is_some() {
+        for (colour, track) in traces {
+            plot.trace(&mut raster, track.points(), owner(*colour, false));
+        }
+    }
+    // The first series is the most important one: it is drawn last and covers the others.
+    for (colour, track) in traces.iter().rev() {
+        match smooth {
+            Some(tau) => plot.trace(&mut raster, &track.smooth(tau), owner(*colour, true)),
+            None => plot.trace(&mut raster, track.points(), owner(*colour, true)),
+        }
+    }
+    raster.paint(buf, inner, |owner| {
+        let front = owner % 2 == 1;
+        let colour = usize::from((owner - 2) / 2);
+        if front { look.style(series(colour)) } else { look.style(Role::Grid) }
+    });
+}
+
+/// A vertical line at the cursor; the points it reads are marked.
+fn cursor(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], x: f64, look: &Look) {
+    let Some((column, _)) = plot.cell([x, plot.y.lo]) else { return };
+    for row in plot.inner.top()..plot.inner.bottom() {
+        let cell = &mut buf[(column, row)];
+        if cell.symbol() == " " || cell.symbol() == look.glyphs.grid {
+            cell.set_symbol(look.glyphs.cursor).set_style(look.style(Role::Faint));
+        }
+    }
+    for (colour, track) in traces {
+        if let Some(cell) = track.nearest(x).and_then(|p| plot.cell(p)) {
+            buf[cell].set_symbol(look.glyphs.points[0]).set_style(look.style(series(*colour)));
+        }
+    }
+}
+
+/// What is drawn, with the newest values, or those at the cursor.
+fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, focused: bool, look: &Look) {
+    let role = if focused { Role::Accent } else { Role::Title };
+    let mut parts: Vec<(Role, String)> = vec![(role, panel.metric.clone()), (Role::Text, "  ".into())];
+    if let Some(x) = curves.cursor {
+        parts.push((Role::Key, format!("at {}  ", text::number(x))));
+    }
+    let room = usize::from(area.width);
+    let total = panel.series.len();
+    for (n, (i, colour)) in panel.series.iter().enumerate() {
+        let Some(info) = curves.series.get(*i) else { continue };
+        let track = curves.track(&info.name);
+        let value = match curves.cursor {
+            Some(x) => track.and_then(|t| t.nearest(x)).map(|p| p[1]),
+            None => track.and_then(Track::last).map(|p| p[1]).or(info.last_y),
+        };
+        let name = subject(&info.name);
+        let name = if name == panel.metric { String::new() } else { format!("{name} ") };
+        let value = value.map_or(look.glyphs.none.to_owned(), text::number);
+        let part = [
+            (series(*colour), format!("{} ", look.glyphs.line)),
+            (Role::Dim, name),
+            (Role::Text, value),
+            (Role::Text, "   ".into()),
+        ];
+        let wide = |parts: &[(Role, String)]| parts.iter().map(|p| text::width(&p.1)).sum::<usize>();
+        let more = total - n;
+        // The last part needs no blanks after it; all others leave room to say how many are left out.
+        let reserve = if more > 1 { 6 } else { 0 };
+        if wide(&parts) + wide(&part[..3]) + reserve > room && n > 0 {
+            parts.push((Role::Faint, format!("+{more}")));
+            break;
+        }
+        parts.extend(part);
+    }
+    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    paint::line(buf, area, look, &parts);
+}

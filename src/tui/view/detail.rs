@@ -1,0 +1,138 @@
+//! One run: what it is doing, how far it is, and its tabs.
+
+use kiln_protocol::{RunState, RunSummary, View};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::layout::{self, rows};
+use crate::look::Look;
+use crate::model::detail::{Detail, Tab};
+use crate::model::{Link, Model, pages};
+use crate::text;
+use crate::theme::Role;
+use crate::view::runs::{facts, state_sign};
+use crate::view::{candidates, curves, log, matrix, paint, picture};
+
+pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
+    let areas = layout::detail(m.size);
+    if let Some(run) = m.runs.get(&detail.id) {
+        title(buf, m, areas, run, look);
+        progress(buf, areas.progress, run, look);
+    }
+    tabs(buf, areas.tabs, detail, look);
+    let content = areas.content;
+    if !detail.loaded {
+        let what = if matches!(m.link, Link::Up { .. }) { "Loading" } else { "Waiting for the engine" };
+        paint::line_centre(buf, rows(content, content.height / 2, 1), look, &[(Role::Dim, what)]);
+        return;
+    }
+    let width = usize::from(content.width);
+    match &detail.tab {
+        Tab::Curves => curves::draw(buf, m, detail, look),
+        Tab::Log => log::draw(buf, m, detail, look),
+        Tab::Settings => {
+            let lines = pages::settings(&detail.spec);
+            text_page(buf, content, look, &lines, detail.settings.top);
+        }
+        Tab::Outcome => {
+            let lines = detail.outcome.as_ref().map(|o| pages::outcome(o, width, look.glyphs)).unwrap_or_default();
+            text_page(buf, content, look, &lines, detail.outcome_scroll.top);
+        }
+        Tab::View(name) => {
+            let Some(view) = detail.view(name) else { return };
+            let pane = detail.panes.get(name).cloned().unwrap_or_default();
+            match view {
+                View::Clusters(clusters) => picture::clusters(buf, m, clusters, &pane, look),
+                View::Scatter(scatter) => picture::scatter(buf, m, scatter, &pane, look),
+                View::Candidates(table) => candidates::draw(buf, m, table, &pane, look),
+                View::Matrix(values) => matrix::draw(buf, m, values, &pane, look),
+                View::Table(table) => {
+                    let lines = pages::table(table, width, look.glyphs);
+                    text_page(buf, content, look, &lines, pane.scroll.top);
+                }
+            }
+        }
+    }
+}
+
+fn text_page(buf: &mut Buffer, area: Rect, look: &Look, lines: &[pages::Line], top: usize) {
+    paint::page(buf, area, look, lines, top);
+    let bar = Rect { width: (area.width + 1).min(buf.area.right() - area.x), ..area };
+    paint::scrollbar(buf, bar, look, top, lines.len());
+}
+
+/// State and what is being done; the judged figure.
+fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSummary, look: &Look) {
+    let (role, sign) = state_sign(run.state, look.glyphs);
+    let what = match &run.reason {
+        Some(reason) if run.state != RunState::Running => reason.as_str(),
+        _ => run.progress.note.as_str(),
+    };
+    let state = format!("{sign} {}", run.state);
+    let best = run.best.as_ref().map(|b| (text::number(b.value), format!(" {}", b.name)));
+    if areas.figure.is_empty() {
+        let mut right = 0;
+        if let Some((value, name)) = &best {
+            // The figure keeps its place; its name gives way to what the run is doing.
+            let room = usize::from(areas.title.width) / 2;
+            let name = if text::width(value) + text::width(name) <= room { name.as_str() } else { "" };
+            right = (text::width(value) + text::width(name)) as u16 + 2;
+            paint::line_right(buf, areas.title, look, &[(Role::Figure, value), (Role::Dim, name)]);
+        }
+        let left = Rect { width: areas.title.width.saturating_sub(right), ..areas.title };
+        paint::line(buf, left, look, &[(role, &state), (Role::Text, "  "), (Role::Text, what)]);
+        return;
+    }
+    let head = if run.title.is_empty() { &run.preset } else { &run.title };
+    paint::line(buf, rows(areas.title, 0, 1), look, &[(Role::Title, head)]);
+    paint::line(buf, rows(areas.title, 1, 1), look, &[(role, &state), (Role::Text, "  "), (Role::Text, what)]);
+    let mut details = facts(m, run, look);
+    if let Some(host) = &run.host {
+        details.push_str(&format!(" {} {host}", look.glyphs.separator));
+    }
+    paint::line(buf, rows(areas.title, 2, 1), look, &[(Role::Dim, &details)]);
+    paint::line(buf, rows(areas.title, 3, 1), look, &[(Role::Faint, &detail_folder(m))]);
+    if let Some((value, name)) = &best {
+        paint::line_right(buf, rows(areas.figure, 0, 1), look, &[(Role::Dim, name.trim_start())]);
+        match paint::large(value).filter(|_| look.glyphs.braille) {
+            Some(lines) => {
+                for (i, line) in lines.iter().enumerate() {
+                    paint::line_right(buf, rows(areas.figure, 1 + i as u16, 1), look, &[(Role::Figure, line)]);
+                }
+            }
+            None => paint::line_right(buf, rows(areas.figure, 1, 1), look, &[(Role::Figure, value)]),
+        }
+    }
+}
+
+fn detail_folder(m: &Model) -> String {
+    m.detail.as_ref().map(|d| d.folder.clone()).unwrap_or_default()
+}
+
+fn progress(buf: &mut Buffer, area: Rect, run: &RunSummary, look: &Look) {
+    let left = run.eta.filter(|_| run.state == RunState::Running).map(|s| format!("  {} left", text::duration(s)));
+    let took = run.ended.zip(run.started).map(|(e, s)| format!("  {}", text::duration(e - s)));
+    // Right-aligned in a fixed width, so that the bar's end does not wander with the estimate.
+    let words = text::left(&left.or(took).unwrap_or_default(), 13, look.glyphs.ellipsis);
+    let percent = format!("  {:>3.0}%", (run.progress.fraction() * 100.0).floor());
+    let room = area.width.saturating_sub((text::width(&words) + text::width(&percent)) as u16);
+    let (done, rest) = paint::bar(room, run.progress.fraction(), look);
+    let role = if run.state.is_live() { Role::Bar } else { Role::Faint };
+    let parts = [(role, done.as_str()), (Role::BarTrack, &rest), (Role::Title, &percent), (Role::Dim, &words)];
+    paint::line(buf, area, look, &parts);
+}
+
+fn tabs(buf: &mut Buffer, area: Rect, detail: &Detail, look: &Look) {
+    let tabs = detail.tabs();
+    let titles: Vec<&str> = tabs.iter().map(|t| detail.title(t)).collect();
+    let current = tabs.iter().position(|t| *t == detail.tab).unwrap_or(0);
+    for (i, from, width) in layout::tabs(&titles, current, area.width) {
+        let place = Rect { x: area.x + from, width, ..area };
+        let role = if i == current { Role::Accent } else { Role::Dim };
+        paint::line(buf, place, look, &[(role, titles[i])]);
+        if i == current {
+            let style = look.style(Role::Accent).add_modifier(ratatui::style::Modifier::UNDERLINED | ratatui::style::Modifier::BOLD);
+            buf.set_style(place.intersection(buf.area), style);
+        }
+    }
+}

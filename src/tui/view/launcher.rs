@@ -1,0 +1,86 @@
+//! The launcher: presets, what they do, what they cost.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::layout::{self, rows};
+use crate::look::Look;
+use crate::model::Model;
+use crate::options::PresetInfo;
+use crate::text;
+use crate::theme::Role;
+use crate::view::paint;
+
+pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
+    let (caption, list, about) = layout::launcher(m.size);
+    let state = &m.launcher;
+    if state.presets.is_empty() {
+        let row = rows(list, list.height / 2, 1);
+        paint::line_centre(buf, row, look, &[(Role::Dim, "No presets were found. `kiln doctor` says where they are looked for.")]);
+        return;
+    }
+    let words = if m.runs.is_empty() && m.runs.loaded { "Start a run" } else { "Start another run" };
+    paint::line(buf, caption, look, &[(Role::Title, words)]);
+    for (i, preset) in state.presets.iter().enumerate().skip(state.list.offset).take(usize::from(list.height)) {
+        let row = rows(list, (i - state.list.offset) as u16, 1);
+        let selected = i == state.list.selected;
+        if selected {
+            paint::select(buf, row, look);
+        }
+        let marker = if selected { look.glyphs.marker } else { " " };
+        let broken = preset.problem.is_some() || state.problems.contains_key(&preset.name);
+        let role = if broken { Role::Dim } else { Role::Text };
+        let sign = if broken { format!("{} ", look.glyphs.warning) } else { String::new() };
+        let used = paint::line(
+            buf,
+            row,
+            look,
+            &[(Role::Accent, marker), (Role::Warn, &sign), (if selected { Role::Title } else { role }, &preset.name)],
+        );
+        let room = Rect { x: row.x + used + 1, width: row.width.saturating_sub(used + 1), ..row };
+        if text::width(&preset.method) <= usize::from(room.width) {
+            paint::line_right(buf, room, look, &[(Role::Faint, &preset.method)]);
+        }
+    }
+    paint::scrollbar(buf, list, look, state.list.offset, state.presets.len());
+    if let Some(preset) = state.selected() {
+        describe(buf, m, about, preset, look);
+    }
+}
+
+/// What the selected preset does, what it costs, what is wrong with it, and what to press.
+fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: &Look) {
+    let width = usize::from(area.width);
+    let mut lines: Vec<(Role, String)> = Vec::new();
+    let title = if preset.title.is_empty() { &preset.name } else { &preset.title };
+    lines.extend(text::wrap(title, width).into_iter().map(|l| (Role::Title, l)));
+    let problem = m.launcher.problems.get(&preset.name).or(preset.problem.as_ref());
+    match problem {
+        Some(problem) => {
+            lines.push((Role::Text, String::new()));
+            for (i, line) in problem.lines().flat_map(|l| text::wrap(l, width.saturating_sub(2))).enumerate() {
+                let sign = if i == 0 { look.glyphs.error } else { " " };
+                lines.push((Role::Bad, format!("{sign} {line}")));
+            }
+        }
+        None if !preset.estimate.is_empty() => {
+            lines.extend(text::wrap(&preset.estimate, width).into_iter().map(|l| (Role::Accent, l)));
+        }
+        None => {}
+    }
+    if !preset.description.is_empty() {
+        lines.push((Role::Text, String::new()));
+        lines.extend(text::wrap(&preset.description, width.min(72)).into_iter().map(|l| (Role::Dim, l)));
+    }
+    let busy = m.launcher.busy.as_deref() == Some(preset.name.as_str());
+    let room = usize::from(area.height).saturating_sub(2);
+    for (i, (role, line)) in lines.iter().take(room).enumerate() {
+        paint::line(buf, rows(area, i as u16, 1), look, &[(*role, line)]);
+    }
+    let at = rows(area, (lines.len().min(room) + 1) as u16, 1);
+    if busy {
+        paint::line(buf, at, look, &[(Role::Running, look.glyphs.starting), (Role::Text, " starting")]);
+    } else if problem.is_none() {
+        paint::line(buf, at, look, &[(Role::Key, look.glyphs.enter), (Role::Text, " starts it")]);
+    }
+}

@@ -1,0 +1,49 @@
+//! Drawing. Nothing in here changes anything.
+//!
+//! - [`bars`]: header, status bar, messages
+//! - [`runs`], [`launcher`], [`detail`]: the screens
+//! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`log`]: the tabs of a run
+//! - [`overlay`]: help, choice of series, questions
+//! - [`paint`]: small things that all are drawn with
+
+mod bars;
+mod candidates;
+mod curves;
+mod detail;
+mod launcher;
+mod log;
+mod matrix;
+mod overlay;
+pub mod paint;
+mod picture;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+use ratatui::buffer::Buffer;
+
+use crate::look::Look;
+use crate::model::{Model, Overlay, Screen};
+
+pub use curves::chart;
+
+/// Draws the whole screen into `buf`, which must be as large as the model thinks the terminal is.
+pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
+    if m.size.width == 0 || m.size.height == 0 {
+        return;
+    }
+    bars::header(buf, m, look);
+    match (m.screen, &m.detail) {
+        (Screen::Detail, Some(detail)) => detail::draw(buf, m, detail, look),
+        (Screen::Launcher, _) => launcher::draw(buf, m, look),
+        _ => runs::draw(buf, m, look),
+    }
+    bars::footer(buf, m, look);
+    match (&m.overlay, &m.detail) {
+        (Some(Overlay::Help(scroll)), _) => overlay::help(buf, m, *scroll, look),
+        (Some(Overlay::Confirm(question)), _) => overlay::confirm(buf, m, question, look),
+        (Some(Overlay::Picker), Some(detail)) => overlay::picker(buf, m, detail, look),
+        _ => {}
+    }
+    bars::messages(buf, m, look);
+}

@@ -1,0 +1,79 @@
+//! What lies over a screen: help, the choice of series, questions.
+
+use kiln_protocol::RunState;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::layout::{self, rows};
+use crate::look::Look;
+use crate::model::detail::Detail;
+use crate::model::list::Scroll;
+use crate::model::{Model, Question, pages};
+use crate::text;
+use crate::theme::{Role, series};
+use crate::view::paint;
+
+pub fn help(buf: &mut Buffer, m: &Model, scroll: Scroll, look: &Look) {
+    let inner = paint::boxed(buf, layout::help(m.size), look, "Keys");
+    let lines = pages::help(usize::from(inner.width));
+    paint::page(buf, inner, look, &lines, scroll.top);
+    let bar = Rect { width: (inner.width + 1).min(buf.area.right() - inner.x), ..inner };
+    paint::scrollbar(buf, bar, look, scroll.top, lines.len());
+}
+
+pub fn confirm(buf: &mut Buffer, m: &Model, question: &Question, look: &Look) {
+    let (title, text, yes) = match question {
+        Question::Stop(run) => {
+            let queued = m.runs.get(run).is_some_and(|r| r.state == RunState::Queued);
+            let what = if queued { "It leaves the queue." } else { "It writes a checkpoint first, and can be resumed from there." };
+            ("Stop", format!("Stop {run}? {what}"), "stop")
+        }
+        Question::Remove(run) => (
+            "Remove",
+            format!("Remove {run} with its folder: log, curves, checkpoints, artifacts? This cannot be taken back."),
+            "remove",
+        ),
+    };
+    let width = 60.min(m.size.width);
+    let lines = text::wrap(&text, usize::from(width.saturating_sub(4)).max(1));
+    let inner = paint::boxed(buf, layout::dialog(m.size, width, lines.len() as u16 + 4), look, title);
+    let keys = [(Role::Key, "y"), (Role::Text, " "), (Role::Text, yes), (Role::Dim, "     "), (Role::Key, "n"), (Role::Dim, " leave it")];
+    // On a screen too small for both, the keys matter more than the words.
+    let room = usize::from(inner.height).saturating_sub(1);
+    for (i, line) in lines.iter().take(room).enumerate() {
+        paint::line(buf, rows(inner, i as u16, 1), look, &[(Role::Text, line)]);
+    }
+    paint::line(buf, rows(inner, inner.height.saturating_sub(1), 1), look, &keys);
+}
+
+pub fn picker(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
+    let curves = &detail.curves;
+    let inner = paint::boxed(buf, layout::picker(m.size), look, "Series");
+    let listed = curves.pickable();
+    let shown = listed.iter().filter(|s| curves.shown(&s.name)).count();
+    let filter = if curves.picker_filter.is_empty() { String::new() } else { format!("/{}   ", curves.picker_filter) };
+    let count = format!("{shown} of {} shown", listed.len());
+    paint::line_right(buf, rows(inner, 0, 1), look, &[(Role::Accent, &filter), (Role::Faint, &count)]);
+    let list = layout::below(inner, 1);
+    for (i, info) in listed.iter().enumerate().skip(curves.picker.offset).take(usize::from(list.height)) {
+        let row = rows(list, (i - curves.picker.offset) as u16, 1);
+        if i == curves.picker.selected {
+            paint::select(buf, row, look);
+        }
+        let on = curves.shown(&info.name);
+        let at = curves.series.iter().position(|s| s.name == info.name);
+        let colour = curves.panels.iter().flat_map(|p| &p.series).find(|s| Some(s.0) == at).map(|s| s.1);
+        let (role, sign) = match (on, colour) {
+            (true, Some(colour)) => (series(colour), look.glyphs.on),
+            (true, None) => (Role::Text, look.glyphs.on),
+            (false, _) => (Role::Faint, look.glyphs.off),
+        };
+        let value = info.last_y.map_or(look.glyphs.none.to_owned(), text::number);
+        let name = Rect { width: row.width.saturating_sub(11), ..row };
+        let words = if on { Role::Text } else { Role::Dim };
+        paint::line(buf, name, look, &[(role, sign), (Role::Text, "  "), (words, &info.name)]);
+        paint::line_right(buf, row, look, &[(Role::Dim, &value)]);
+    }
+    let bar = Rect { width: (list.width + 1).min(buf.area.right() - list.x), ..list };
+    paint::scrollbar(buf, bar, look, curves.picker.offset, listed.len());
+}

@@ -1,0 +1,186 @@
+//! Small things that all screens are drawn with. All of them keep to the area they are given, and that to the screen.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Modifier, Style};
+
+use crate::look::Look;
+use crate::model::pages;
+use crate::text;
+use crate::theme::Role;
+
+/// Writes parts one after the other into the first row of `area`; what does not fit ends in an ellipsis. Returns the cells
+/// used.
+pub fn line(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, &str)]) -> u16 {
+    let area = area.intersection(buf.area);
+    let mut used = 0;
+    if area.is_empty() {
+        return 0;
+    }
+    for (role, part) in parts {
+        let room = usize::from(area.width - used);
+        if room == 0 {
+            break;
+        }
+        let fit = text::clip(part, room, look.glyphs.ellipsis);
+        buf.set_string(area.x + used, area.y, &fit, look.style(*role));
+        used += text::width(&fit) as u16;
+        if fit.len() != part.len() {
+            break;
+        }
+    }
+    used
+}
+
+/// As [`line`], at the right edge.
+pub fn line_right(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, &str)]) {
+    let width: usize = parts.iter().map(|p| text::width(p.1)).sum();
+    let width = (width.min(usize::from(area.width))) as u16;
+    line(buf, Rect { x: area.right() - width, width, ..area }, look, parts);
+}
+
+/// As [`line`], in the middle.
+pub fn line_centre(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, &str)]) {
+    let width: usize = parts.iter().map(|p| text::width(p.1)).sum();
+    let width = (width.min(usize::from(area.width))) as u16;
+    line(buf, Rect { x: area.x + (area.width - width) / 2, width, ..area }, look, parts);
+}
+
+/// Lines of a page from `top` on.
+pub fn page(buf: &mut Buffer, area: Rect, look: &Look, lines: &[pages::Line], top: usize) {
+    for (row, parts) in lines.iter().skip(top).take(usize::from(area.height)).enumerate() {
+        let parts: Vec<(Role, &str)> = parts.iter().map(|(role, text)| (*role, text.as_str())).collect();
+        line(buf, crate::layout::rows(area, row as u16, 1), look, &parts);
+    }
+}
+
+/// A thin bar at the right edge that shows where in `len` lines the view is; nothing if all are in view.
+pub fn scrollbar(buf: &mut Buffer, area: Rect, look: &Look, top: usize, len: usize) {
+    let height = usize::from(area.height);
+    if height < 2 || len <= height || area.width == 0 {
+        return;
+    }
+    let size = (height * height / len).clamp(1, height - 1);
+    let start = top * (height - size) / (len - height).max(1);
+    for row in start..(start + size).min(height) {
+        if let Some(cell) = buf.cell_mut(Position { x: area.right() - 1, y: area.y + row as u16 }) {
+            cell.set_symbol(look.glyphs.cursor).set_style(look.style(Role::Faint));
+        }
+    }
+}
+
+/// Gives all cells of `area` the look of a selected row.
+pub fn select(buf: &mut Buffer, area: Rect, look: &Look) {
+    buf.set_style(area.intersection(buf.area), look.style(Role::Selection));
+}
+
+/// Empties an area and draws a frame with a title around it. Returns what is inside.
+pub fn boxed(buf: &mut Buffer, area: Rect, look: &Look, title: &str) -> Rect {
+    let area = area.intersection(buf.area);
+    for position in area.positions() {
+        buf[position].reset();
+    }
+    let inner = crate::layout::framed(area);
+    if inner == area {
+        return inner;
+    }
+    let [tl, tr, bl, br, h, v] = look.glyphs.frame;
+    let style = look.style(Role::Faint);
+    let across = h.repeat(usize::from(area.width - 2));
+    buf.set_string(area.x, area.y, format!("{tl}{across}{tr}"), style);
+    buf.set_string(area.x, area.bottom() - 1, format!("{bl}{across}{br}"), style);
+    for y in area.y + 1..area.bottom() - 1 {
+        buf.set_string(area.x, y, v, style);
+        buf.set_string(area.right() - 1, y, v, style);
+    }
+    let place = Rect { x: area.x + 2, width: area.width - 4, height: 1, ..area };
+    line(buf, place, look, &[(Role::Accent, &format!(" {title} "))]);
+    inner
+}
+
+/// A progress bar: the done part and the rest, together `width` cells.
+pub fn bar(width: u16, fraction: f64, look: &Look) -> (String, String) {
+    let halves = (fraction.clamp(0.0, 1.0) * f64::from(width) * 2.0).floor() as usize;
+    let (full, half) = (halves / 2, halves % 2);
+    let [done, partial, rest] = look.glyphs.bar;
+    let track = usize::from(width) - full - half;
+    (done.repeat(full) + if half == 1 { partial } else { "" }, rest.repeat(track))
+}
+
+/// A style with reversed colours: the cursor of a picture.
+pub fn reversed(style: Style) -> Style {
+    style.add_modifier(Modifier::REVERSED)
+}
+
+/// A figure in digits three rows high, its lines; `None` for what has letters.
+pub fn large(text: &str) -> Option<[String; 3]> {
+    let mut rows = [String::new(), String::new(), String::new()];
+    for c in text.chars() {
+        let sign = match c {
+            '0' => ["┏━┓", "┃ ┃", "┗━┛"],
+            '1' => [" ╻ ", " ┃ ", " ╹ "],
+            '2' => ["╺━┓", "┏━┛", "┗━╸"],
+            '3' => ["╺━┓", "╺━┫", "╺━┛"],
+            '4' => ["╻ ╻", "┗━┫", "  ╹"],
+            '5' => ["┏━╸", "┗━┓", "╺━┛"],
+            '6' => ["┏━╸", "┣━┓", "┗━┛"],
+            '7' => ["╺━┓", "  ┃", "  ╹"],
+            '8' => ["┏━┓", "┣━┫", "┗━┛"],
+            '9' => ["┏━┓", "┗━┫", "╺━┛"],
+            '.' => [" ", " ", "▖"],
+            '-' => ["  ", "╺╸", "  "],
+            _ => return None,
+        };
+        for (row, part) in rows.iter_mut().zip(sign) {
+            if !row.is_empty() {
+                row.push(' ');
+            }
+            row.push_str(part);
+        }
+    }
+    Some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::colour::Depth;
+
+    #[test]
+    fn bars_always_fill_their_width() {
+        for ascii in [false, true] {
+            let look = Look::plain("dark", Depth::True, ascii);
+            for width in 0..30 {
+                for i in 0..=40 {
+                    let (done, rest) = bar(width, f64::from(i) / 40.0, &look);
+                    assert_eq!(text::width(&done) + text::width(&rest), usize::from(width));
+                }
+            }
+            assert_eq!(bar(10, 1.0, &look).1, "");
+            assert_eq!(bar(10, f64::NAN, &look).0, "");
+        }
+    }
+
+    #[test]
+    fn large_digits_line_up() {
+        for text in ["0.9612", "-12.3", "4875"] {
+            let rows = large(text).unwrap();
+            assert!(rows.iter().all(|r| text::width(r) == text::width(&rows[0])), "{rows:?}");
+        }
+        assert_eq!(large("1.2e-05"), None);
+    }
+
+    #[test]
+    fn a_line_keeps_to_its_area() {
+        let look = Look::plain("dark", Depth::None, false);
+        for width in 0..12 {
+            let mut buf = Buffer::empty(Rect::new(0, 0, 14, 1));
+            let used = line(&mut buf, Rect::new(1, 0, width, 1), &look, &[(Role::Text, "日本語"), (Role::Dim, "abcdef")]);
+            assert!(used <= width);
+            assert_eq!(buf[(0, 0)].symbol(), " ");
+            assert!((width + 1..14).all(|x| buf[(x, 0)].symbol() == " "));
+        }
+        let mut buf = Buffer::empty(Rect::new(0, 0, 2, 1));
+        line(&mut buf, Rect::new(5, 5, 10, 1), &look, &[(Role::Text, "out of the screen")]);
+    }
+}

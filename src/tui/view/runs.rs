@@ -1,0 +1,267 @@
+//! The list of runs.
+
+use kiln_protocol::{RunState, RunSummary};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::glyphs::Glyphs;
+use crate::layout::{self, rows};
+use crate::look::Look;
+use crate::model::runs::SortBy;
+use crate::model::{Link, Model};
+use crate::text;
+use crate::theme::Role;
+use crate::view::paint;
+
+/// Role and sign of a state: never colour alone.
+pub fn state_sign(state: RunState, glyphs: &Glyphs) -> (Role, &'static str) {
+    match state {
+        RunState::Queued => (Role::Queued, glyphs.queued),
+        RunState::Starting => (Role::Starting, glyphs.starting),
+        RunState::Running => (Role::Running, glyphs.running),
+        RunState::Paused => (Role::Paused, glyphs.paused),
+        RunState::Stopping => (Role::Stopping, glyphs.stopping),
+        RunState::Stopped => (Role::Stopped, glyphs.stopped),
+        RunState::Completed => (Role::Completed, glyphs.completed),
+        RunState::Failed => (Role::Failed, glyphs.failed),
+    }
+}
+
+/// Cells of each column; 0 leaves it out.
+struct Columns {
+    name: usize,
+    state: usize,
+    bar: usize,
+    percent: usize,
+    best: usize,
+    device: usize,
+    eta: usize,
+    age: usize,
+    note: usize,
+}
+
+impl Columns {
+    fn new(width: u16, longest: usize) -> Columns {
+        let width = usize::from(width);
+        let when = |least: usize, cells: usize| if width >= least { cells } else { 0 };
+        let mut c = Columns {
+            name: longest.clamp(8, 34),
+            state: when(96, 9),
+            bar: 0,
+            percent: when(24, 4),
+            best: when(40, 8),
+            device: if width >= 150 { 22 } else { when(70, 7) },
+            eta: when(52, 7),
+            age: when(46, 4),
+            note: 0,
+        };
+        // A sign and a blank before the name; two blanks before each other column that is there.
+        let others = |c: &Columns| -> usize {
+            [c.state, c.bar, c.percent, c.best, c.device, c.eta, c.age, c.note].iter().filter(|w| **w > 0).map(|w| w + 2).sum()
+        };
+        c.name = c.name.min(width.saturating_sub(2 + others(&c))).max(width.min(8).saturating_sub(2));
+        let mut left = width.saturating_sub(2 + c.name + others(&c));
+        if left >= 8 {
+            c.bar = (left - 2).min(if width >= 150 { 34 } else { 26 });
+            left -= c.bar + 2;
+        }
+        if left >= 16 {
+            c.note = left - 2;
+        }
+        c
+    }
+
+    /// The cells of a row, in order, each with its role, blanks between them.
+    fn row(&self, cells: [(Role, String); 8], look: &Look) -> Vec<(Role, String)> {
+        let e = look.glyphs.ellipsis;
+        let shapes = [
+            (self.state, false),
+            (self.bar, false),
+            (self.percent, true),
+            (self.best, true),
+            (self.device, false),
+            (self.eta, true),
+            (self.age, true),
+            (self.note, false),
+        ];
+        let mut out = Vec::new();
+        for ((role, cell), (width, right)) in cells.into_iter().zip(shapes).filter(|c| c.1.0 > 0) {
+            out.push((Role::Text, "  ".to_owned()));
+            out.push((role, if right { text::right(&cell, width, e) } else { text::left(&cell, width, e) }));
+        }
+        out
+    }
+}
+
+pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
+    let areas = layout::runs(m.size);
+    if m.runs.is_empty() {
+        return empty(buf, m, look);
+    }
+    caption(buf, m, areas.caption, look);
+    let rows_shown = m.runs.visible();
+    let longest = rows_shown.iter().map(|r| text::width(&r.id.0)).max().unwrap_or(0);
+    let columns = Columns::new(areas.list.width, longest);
+    heading(buf, m, areas.heading, &columns, look);
+    if rows_shown.is_empty() {
+        let words = [(Role::Dim, "No run matches. "), (Role::Key, "esc"), (Role::Dim, " takes the filter away.")];
+        paint::line(buf, rows(areas.list, 0, 1), look, &words);
+    }
+    let height = usize::from(areas.list.height);
+    for (i, run) in rows_shown.iter().enumerate().skip(m.runs.list.offset).take(height) {
+        let area = rows(areas.list, (i - m.runs.list.offset) as u16, 1);
+        if i == m.runs.list.selected {
+            paint::select(buf, area, look);
+        }
+        row(buf, m, area, run, &columns, look);
+    }
+    paint::scrollbar(buf, Rect { width: areas.list.width + u16::from(m.size.width >= 20), ..areas.list }, look, m.runs.list.offset, rows_shown.len());
+    if let Some(run) = rows_shown.get(m.runs.list.selected) {
+        about(buf, m, areas.about, run, look);
+    }
+}
+
+fn caption(buf: &mut Buffer, m: &Model, area: Rect, look: &Look) {
+    let (live, queued, ended) = m.runs.counts();
+    let counts = format!("   {live} active {sep} {queued} queued {sep} {ended} ended", sep = look.glyphs.separator);
+    let used = paint::line(buf, area, look, &[(Role::Title, "Runs"), (Role::Dim, &counts)]);
+    let turned = if m.runs.reverse { format!(" {}", look.glyphs.ascending) } else { String::new() };
+    let order = format!("by {}{turned}", m.runs.sort.as_str());
+    let mut parts = vec![(Role::Faint, order.as_str())];
+    if !m.runs.filter.is_empty() {
+        parts.splice(0..0, [(Role::Accent, "/"), (Role::Accent, m.runs.filter.as_str()), (Role::Faint, "   ")]);
+    }
+    let room = Rect { x: area.x + used + 1, width: area.width.saturating_sub(used + 1), ..area };
+    paint::line_right(buf, room, look, &parts);
+}
+
+fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Look) {
+    let sign = if m.runs.reverse { look.glyphs.ascending } else { look.glyphs.descending };
+    let title = |text: &str, by: &[SortBy]| {
+        let sorted = by.contains(&m.runs.sort);
+        (if sorted { Role::Accent } else { Role::Faint }, if sorted { format!("{text}{sign}") } else { text.to_owned() })
+    };
+    let name = title("run", &[SortBy::Name, SortBy::Created]);
+    let mut parts = vec![(Role::Text, "  ".to_owned()), (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis))];
+    let cells = [
+        title("state", &[SortBy::State]),
+        title("progress", &[SortBy::Progress]),
+        (Role::Faint, String::new()),
+        title("best", &[SortBy::Best]),
+        title("device", &[SortBy::Device]),
+        title("left", &[SortBy::Eta]),
+        title("age", &[SortBy::Age]),
+        (Role::Faint, "doing".into()),
+    ];
+    parts.extend(columns.row(cells, look));
+    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    paint::line(buf, area, look, &parts);
+}
+
+/// `cpu` of `cpu (2 cores)`, `cuda:0` of `cuda:0 NVIDIA H100`, where there is little room.
+fn device(run: &RunSummary, cells: usize) -> &str {
+    let full = run.device.as_deref().unwrap_or("");
+    if text::width(full) <= cells { full } else { full.split(' ').next().unwrap_or(full) }
+}
+
+fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Columns, look: &Look) {
+    let (role, sign) = state_sign(run.state, look.glyphs);
+    let none = || look.glyphs.none.to_owned();
+    let known = |text: Option<String>| text.map_or((Role::Faint, none()), |t| (Role::Text, t));
+    let eta = run.eta.filter(|_| run.state == RunState::Running).map(text::duration);
+    let age = run.last_event.map(|t| text::age(m.now - t));
+    let doing = match &run.reason {
+        Some(reason) if run.state != RunState::Running => reason.clone(),
+        _ => run.progress.note.clone(),
+    };
+    // A silent running worker is the one thing to notice at a glance.
+    let silent = run.state == RunState::Running && run.last_event.is_some_and(|t| m.now - t > 60.0);
+    let name_role = if run.state.is_live() { Role::Title } else { Role::Text };
+    let started = run.progress.total > 0.0;
+    let (done, rest) = paint::bar(columns.bar as u16, run.progress.fraction(), look);
+    let percent = if started { format!("{:.0}%", (run.progress.fraction() * 100.0).floor()) } else { String::new() };
+    let cells = [
+        (role, run.state.as_str().to_owned()),
+        (Role::Bar, String::new()),
+        (Role::Text, percent),
+        known(run.best.as_ref().map(|b| text::number(b.value))),
+        (Role::Dim, device(run, columns.device).to_owned()),
+        known(eta),
+        (if silent { Role::Warn } else { Role::Dim }, age.unwrap_or_else(none)),
+        (Role::Dim, doing),
+    ];
+    let mut parts =
+        vec![(role, format!("{sign} ")), (name_role, text::left(&run.id.0, columns.name, look.glyphs.ellipsis))];
+    let mut after = columns.row(cells, look).into_iter();
+    if columns.state > 0 {
+        parts.extend(after.by_ref().take(2));
+    }
+    if columns.bar > 0 {
+        parts.extend(after.by_ref().take(1));
+        after.next();
+        let muted = if run.state.is_live() { Role::Bar } else { Role::Faint };
+        parts.extend([(muted, done), (Role::BarTrack, rest)]);
+    }
+    parts.extend(after);
+    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    paint::line(buf, area, look, &parts);
+}
+
+/// More about the selected run, under the list.
+fn about(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Look) {
+    if area.height < 5 {
+        return;
+    }
+    let (role, _) = state_sign(run.state, look.glyphs);
+    let rule = look.glyphs.rule.repeat(usize::from(area.width));
+    paint::line(buf, rows(area, 0, 1), look, &[(Role::Rule, &rule)]);
+    let title = if run.title.is_empty() { &run.preset } else { &run.title };
+    paint::line(buf, rows(area, 1, 1), look, &[(Role::Title, title)]);
+    let mut state = vec![(role, run.state.as_str().to_owned())];
+    match &run.reason {
+        Some(reason) => state.push((Role::Text, format!("  {reason}"))),
+        None if !run.progress.note.is_empty() => state.push((Role::Text, format!("  {}", run.progress.note))),
+        None => {}
+    }
+    let state: Vec<(Role, &str)> = state.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    paint::line(buf, rows(area, 2, 1), look, &state);
+    let facts = facts(m, run, look);
+    paint::line(buf, rows(area, 3, 1), look, &[(Role::Dim, &facts)]);
+}
+
+/// Method, work done, time taken, device, attempts: what fits one line.
+pub fn facts(m: &Model, run: &RunSummary, look: &Look) -> String {
+    let mut facts = vec![run.method.clone(), format!("seed {}", run.seed)];
+    if run.progress.total > 0.0 {
+        let (done, total) = (text::grouped(run.progress.done.floor()), text::grouped(run.progress.total));
+        facts.push(format!("{done} of {total} {}", run.progress.unit));
+    }
+    if let Some(started) = run.started {
+        facts.push(text::duration(run.ended.unwrap_or(m.now) - started));
+    }
+    if let Some(device) = &run.device {
+        facts.push(device.clone());
+    }
+    if run.attempts > 1 {
+        facts.push(format!("attempt {}", run.attempts));
+    }
+    if run.priority != 0 {
+        facts.push(format!("priority {:+}", run.priority));
+    }
+    facts.join(&format!(" {} ", look.glyphs.separator))
+}
+
+/// No runs, or none known yet: what to press.
+fn empty(buf: &mut Buffer, m: &Model, look: &Look) {
+    let body = layout::bands(m.size).body;
+    let middle = body.height / 2;
+    let (what, how): (&str, [(Role, &str); 3]) = match (m.runs.loaded, &m.link) {
+        (true, _) => ("No runs yet", [(Role::Key, "n"), (Role::Dim, " opens the launcher"), (Role::Dim, "")]),
+        (false, Link::Down { .. }) => {
+            ("No engine", [(Role::Dim, "Kiln keeps trying; "), (Role::Key, "q"), (Role::Dim, " leaves")])
+        }
+        (false, _) => ("Connecting to the engine", [(Role::Dim, ""), (Role::Dim, ""), (Role::Dim, "")]),
+    };
+    paint::line_centre(buf, rows(body, middle.saturating_sub(1), 1), look, &[(Role::Title, what)]);
+    paint::line_centre(buf, rows(body, middle + 1, 1), look, &how);
+}

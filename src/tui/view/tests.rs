@@ -1,0 +1,250 @@
+//! Whole screens: at every size, with and without data; and as text, to look at.
+
+use kiln_protocol::view::{Candidates, Clusters, Matrix, Scatter};
+use kiln_protocol::wire::{Push, SeriesInfo};
+use kiln_protocol::{Body, Event, Level, View};
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Rect, Size};
+
+use super::view;
+use crate::colour::Depth;
+use crate::fixture;
+use crate::look::Look;
+use crate::model::Model;
+use crate::model::detail::Tab;
+use crate::msg::Msg;
+use crate::options::Start;
+use crate::update::update;
+
+fn look() -> Look {
+    Look::plain("dark", Depth::True, false)
+}
+
+/// The screen as text.
+fn text(m: &Model, look: &Look) -> String {
+    let mut buf = Buffer::empty(Rect::new(0, 0, m.size.width, m.size.height));
+    view(&mut buf, m, look);
+    let mut out = String::new();
+    for y in 0..m.size.height {
+        let mut line = String::new();
+        let mut skip = 0;
+        for x in 0..m.size.width {
+            let symbol = buf[(x, y)].symbol();
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            skip = crate::text::width(symbol).saturating_sub(1);
+            line.push_str(symbol);
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+const SIZES: [(u16, u16); 12] =
+    [(1, 1), (2, 2), (10, 3), (3, 10), (20, 5), (40, 10), (60, 16), (80, 24), (100, 36), (120, 40), (200, 60), (1, 60)];
+
+/// Every screen of the client at one size.
+fn screens(size: Size) -> Vec<(String, Model)> {
+    let mut all = vec![("runs".to_owned(), fixture::model(size))];
+    let with = |name: &str, keys: &str, mut m: Model| {
+        fixture::keys(&mut m, keys);
+        (name.to_owned(), m)
+    };
+    all.push(with("filter", "/ d i g", fixture::model(size)));
+    all.push(with("launcher", "n", fixture::model(size)));
+    all.push(with("launcher-problem", "n down", fixture::model(size)));
+    all.push(with("help", "?", fixture::model(size)));
+    let mut stop = fixture::model(size);
+    stop.runs.selected = Some(fixture::summaries()[0].id.clone());
+    all.push(with("stop", "x", stop));
+    for (i, name) in ["curves", "clusters", "candidates", "ranking", "similarity", "budget", "log", "settings"]
+        .into_iter()
+        .enumerate()
+    {
+        all.push(with(name, &(i + 1).to_string(), fixture::opened(size)));
+    }
+    all.push(with("curves-cursor", "s s h h h h h h h h c z", fixture::opened(size)));
+    all.push(with("picker", "v", fixture::opened(size)));
+    let mut done = fixture::model(size);
+    done.runs.selected = Some(fixture::summaries()[4].id.clone());
+    all.push(with("outcome", "enter 9", done));
+    all
+}
+
+fn snapshot(width: u16, height: u16) {
+    for (name, m) in screens(Size { width, height }) {
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(format!("{name}-{width}x{height}"), text(&m, &look()));
+        });
+    }
+}
+
+#[test]
+fn screens_at_80x24() {
+    snapshot(80, 24);
+}
+
+#[test]
+fn screens_at_200x50() {
+    snapshot(200, 50);
+}
+
+#[test]
+fn every_screen_draws_at_every_size_in_every_look() {
+    for (width, height) in SIZES {
+        for (name, m) in screens(Size { width, height }) {
+            for depth in [Depth::None, Depth::Ansi16, Depth::Ansi256, Depth::True] {
+                for ascii in [false, true] {
+                    let drawn = text(&m, &Look::plain("light", depth, ascii));
+                    assert_eq!(drawn.lines().count(), usize::from(height), "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ascii_screens_are_ascii_but_for_names() {
+    for (name, m) in screens(Size { width: 80, height: 24 }) {
+        let drawn = text(&m, &Look::plain("dark", Depth::None, true));
+        let odd: String = drawn.chars().filter(|c| !c.is_ascii() && !"größe日本±·°".contains(*c)).collect();
+        assert_eq!(odd, "", "{name}\n{drawn}");
+    }
+}
+
+/// Everything that may come from a worker at its worst.
+fn odd_views() -> Vec<(String, View)> {
+    let nan = f64::NAN;
+    let mut views = fixture::views();
+    for (_, view) in &mut views {
+        match view {
+            View::Clusters(c) => {
+                c.points[0].x = nan;
+                c.points[1].y = f64::INFINITY;
+                c.points[2].cluster = Some(4_000_000_000);
+                c.centroids.push([nan, nan]);
+                c.names.truncate(1);
+                c.title = "日本語\n\u{1b}[31mred".repeat(9);
+            }
+            View::Candidates(t) => {
+                t.rows[0].cells = vec![Some(nan), Some(f64::NEG_INFINITY)];
+                t.rows[1].cells = vec![Some(1e300); 9];
+                t.rows[2].glyph = vec![kiln_protocol::view::GlyphBar { height: f32::NAN, class: '日' }; 500];
+                t.rows[3].arch = "ü".repeat(500);
+            }
+            View::Scatter(s) => {
+                s.groups[0].trend = Some([nan, f64::INFINITY]);
+                s.groups[1].points[0] = [nan, 1.0];
+                s.groups[2].labels.clear();
+            }
+            View::Matrix(m) => {
+                m.values[0] = vec![];
+                m.values[1][1] = Some(nan);
+                m.values[2][2] = None;
+                m.breaks = vec![0, 1, 1, 999];
+                m.row_labels.truncate(3);
+            }
+            View::Table(t) => t.rows.push(vec!["more".into(); 12]),
+        }
+    }
+    views.extend([
+        ("no clusters".into(), View::Clusters(Clusters::default())),
+        ("no candidates".into(), View::Candidates(Candidates::default())),
+        ("no points".into(), View::Scatter(Scatter::default())),
+        ("no matrix".into(), View::Matrix(Matrix::default())),
+        ("one cell".into(), View::Matrix(Matrix { values: vec![vec![Some(1.0)]], ..Matrix::default() })),
+        ("no table".into(), View::Table(kiln_protocol::run::Table::default())),
+    ]);
+    views
+}
+
+#[test]
+fn odd_data_draws_at_every_size() {
+    for (width, height) in SIZES {
+        let mut m = fixture::opened(Size { width, height });
+        let run = m.detail.as_ref().unwrap().id.clone();
+        let event = |seq: u64, body| Event { seq: 5000 + seq, t: f64::NAN, body };
+        let mut events: Vec<Event> = odd_views()
+            .into_iter()
+            .enumerate()
+            .map(|(i, (name, view))| event(i as u64, Body::View { name, view: Box::new(view) }))
+            .collect();
+        for (i, value) in [f64::NAN, f64::INFINITY, -1e308, 1e308, 0.0].into_iter().enumerate() {
+            let points = vec![[59.0 + i as f64, value], [f64::NAN, 1.0]];
+            events.push(event(100 + i as u64, Body::Points { series: "train/loss".into(), points: points.clone() }));
+            events.push(event(200 + i as u64, Body::Points { series: format!("odd{i}"), points }));
+        }
+        let message = "\u{1b}[2J\t日本語\r\n".repeat(50);
+        events.push(event(300, Body::Log { level: Level::Error, message }));
+        fixture::push(&mut m, Push::Events { run, events });
+        let tabs = m.detail.as_ref().unwrap().tabs();
+        assert!(tabs.len() > 12);
+        for tab in tabs {
+            m.detail.as_mut().unwrap().tab = tab.clone();
+            for keys in ["tab backtab", "y", "s", "+ h h", "right down down up left", "pgdn end home", "0 y"] {
+                if tab != Tab::Log || keys != "s" {
+                    fixture::keys(&mut m, keys);
+                }
+                text(&m, &look());
+            }
+        }
+    }
+}
+
+#[test]
+fn no_data_and_one_point_draw() {
+    for (width, height) in SIZES {
+        let size = Size { width, height };
+        let mut m = Model::new(vec![], Start::Auto, true, size, fixture::NOW);
+        text(&m, &look());
+        update(&mut m, Msg::Disconnected { reason: "no engine is running".into(), retry: 2.0 });
+        text(&m, &look());
+        let mut m = fixture::opened(size);
+        let detail = m.detail.as_mut().unwrap();
+        detail.views.clear();
+        detail.curves = crate::model::curves::Curves::default();
+        text(&m, &look());
+        m.detail.as_mut().unwrap().curves.set_series(vec![SeriesInfo {
+            name: "x".into(),
+            points: 0,
+            first_x: 0.0,
+            last_x: 0.0,
+            last_y: None,
+            x_max: None,
+        }]);
+        text(&m, &look());
+        m.detail.as_mut().unwrap().curves.take("x", &[[0.0, 0.5]]);
+        update(&mut m, Msg::Tick(fixture::NOW));
+        text(&m, &look());
+    }
+}
+
+#[test]
+fn a_long_list_of_runs_draws_only_what_is_in_view() {
+    let size = Size { width: 80, height: 24 };
+    let mut m = fixture::model(size);
+    let many: Vec<_> = (0..5000)
+        .map(|i| {
+            let mut run = fixture::summaries()[i % 8].clone();
+            run.id = kiln_protocol::RunId(format!("run-{i:05}"));
+            run
+        })
+        .collect();
+    m.runs.replace(many);
+    fixture::keys(&mut m, "end");
+    let drawn = text(&m, &look());
+    assert!(drawn.matches("run-0").count() <= 24);
+}
+
+#[test]
+fn a_lost_connection_is_told_and_the_last_state_stays() {
+    let mut m = fixture::opened(Size { width: 80, height: 24 });
+    update(&mut m, Msg::Disconnected { reason: "the engine closed the connection".into(), retry: 4.0 });
+    let drawn = text(&m, &look());
+    assert!(drawn.contains("no engine") && drawn.contains("trying again in 4s"), "{drawn}");
+    assert!(drawn.contains("the engine closed the connection"), "{drawn}");
+    assert!(drawn.contains("0.9612") && drawn.contains("running"), "{drawn}");
+}
