@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, TrainError>;
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The device has no room for the step. The caller may go on with [`crate::Trainer::restart_with_batch`].
-    #[error("out of memory on the device with batches of {batch} images: {message}")]
+    #[error("out of memory{}: {message}", images(*.batch))]
     OutOfMemory {
         /// Images in the batch that did not fit; 0 where memory ran out outside a batch.
         batch: i64,
@@ -51,6 +51,10 @@ impl TrainError {
     }
 }
 
+fn images(batch: i64) -> String {
+    if batch > 0 { format!(" in a step of {batch} images") } else { String::new() }
+}
+
 impl From<TchError> for TrainError {
     fn from(error: TchError) -> Self {
         TorchError::from(error).into()
@@ -72,5 +76,23 @@ impl From<DataError> for TrainError {
             DataError::Torch(inner) => inner.into(),
             other => TrainError::Data(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind, Tensor};
+
+    #[test]
+    fn want_of_memory_is_told_apart_and_names_the_batch() {
+        // More than the address space has, so that no kernel promises it.
+        let error =
+            TrainError::from(Tensor::f_empty([1 << 50], (Kind::Float, Device::Cpu)).unwrap_err()).with_batch(64);
+        assert!(matches!(error, TrainError::OutOfMemory { batch: 64, .. }), "{error}");
+        assert!(error.to_string().starts_with("out of memory in a step of 64 images: "), "{error}");
+        let error =
+            TrainError::from(Tensor::f_zeros([2], (Kind::Float, Device::Cpu)).unwrap().f_view([3]).unwrap_err());
+        assert!(matches!(error.with_batch(64), TrainError::Torch(_)));
     }
 }

@@ -5,7 +5,7 @@ use kiln_torch::NoGrad;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Reduction, Tensor};
 
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 use crate::network::{Mode, Network};
 
 /// Images in a batch of an evaluation. Fixed, since the order of additions shows in the last bits of the loss.
@@ -27,11 +27,17 @@ pub struct Eval {
     pub accuracy: f64,
 }
 
-/// Loss and accuracy on a whole split, by running statistics. `None` if `tick` asked to stop, which it is asked before every batch.
+/// Loss and accuracy on a whole split, by running statistics. `None` if `tick`, asked before every batch, said to stop.
+///
+/// # Errors
+/// [`TrainError::Data`] for a split without images.
 pub fn evaluate(network: &Network, data: &DataSet, split: &Split, tick: &dyn Fn() -> bool) -> Result<Option<Eval>> {
     let _frozen = NoGrad::new();
     let device = network.device();
-    let images = split.labels.size1()?;
+    let images = split.len();
+    if images == 0 {
+        return Err(TrainError::Data("there are no images to evaluate the network on".into()));
+    }
     // 64-bit sums: the order of batches then hardly matters, and a mean over a million images stays exact.
     let mut loss = Tensor::f_zeros([], (Kind::Double, device))?;
     let mut hits = Tensor::f_zeros([], (Kind::Int64, device))?;
@@ -47,7 +53,7 @@ pub fn evaluate(network: &Network, data: &DataSet, split: &Split, tick: &dyn Fn(
         hits = hits.f_add_(&logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?)?;
         start += EVAL_BATCH;
     }
-    let images = images.max(1) as f64;
+    let images = images as f64;
     Ok(Some(Eval { loss: loss.f_double_value(&[])? / images, accuracy: hits.f_double_value(&[])? / images }))
 }
 
@@ -103,6 +109,14 @@ mod tests {
         let hits = logits.argmax(1, false).eq_tensor(&labels).sum(Kind::Int64).int64_value(&[]);
         assert!((eval.loss - loss).abs() < 1e-5, "{} is not {loss}", eval.loss);
         assert_eq!(eval.accuracy, hits as f64 / 300.0);
+    }
+
+    #[test]
+    fn nothing_cannot_be_evaluated() {
+        let data = stripes(300);
+        let network = Network::build(&cnn(), 3, Device::Cpu).unwrap();
+        let none = Split { images: data.train.images.narrow(0, 0, 0), labels: data.train.labels.narrow(0, 0, 0) };
+        assert!(evaluate(&network, &data, &none, &never).unwrap_err().to_string().contains("no images"));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! One candidate in training.
 //!
 //! - this file: the trainer and its loop
-//! - [`config`]: what it is told, and what it tells
-//! - [`lane`]: its intra-op threads, and its own queue on a card
-//! - [`saved`]: its state as plain values and named tensors
+//! - `config`: what it is told, and what it tells
+//! - `lane`: its intra-op threads, and its own queue on a card
+//! - `saved`: its state as plain values and named tensors
 
 mod config;
 mod lane;
@@ -173,7 +173,7 @@ impl Trainer {
             let now = Instant::now();
             let reached = match until {
                 Until::Steps(n) => self.step - start >= n,
-                Until::Epochs(n) => self.step >= n * self.steps_per_epoch(),
+                Until::Epochs(n) => self.step >= n.saturating_mul(self.steps_per_epoch()),
                 Until::Deadline(at) => now >= at,
             };
             if reached {
@@ -254,7 +254,7 @@ impl Trainer {
             Validate::AtEnd => last,
             Validate::Never => false,
         };
-        let valid = if valid {
+        let valid = if valid && !self.data.valid.is_empty() {
             match loss::evaluate(&self.network, &self.data, &self.data.valid, tick)? {
                 Some(eval) => Some(eval),
                 None => return Ok(false),
