@@ -36,7 +36,7 @@ pub(super) fn space() -> Space {
 
 /// Whether the slot starts stage 2 or 3.
 fn widens(slot: usize) -> bool {
-    slot > 0 && slot % 3 == 0
+    slot > 0 && slot.is_multiple_of(3)
 }
 
 pub(super) fn plan(arch: &Arch, input: Shape, classes: u32) -> Result<Plan, ArchError> {
