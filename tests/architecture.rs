@@ -1,5 +1,8 @@
 //! The folder list is the architecture; this test is what makes it so.
 
+// Clippy's exemption of tests does not reach their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -98,7 +101,7 @@ fn crates_use_each_other_as_the_table_says() {
         }
         let allowed: BTreeSet<String> =
             EDGES.iter().filter(|e| e.0 == folder).flat_map(|e| e.1).map(|s| s.to_string()).collect();
-        assert_eq!(uses, allowed, "dependencies of src/{folder}");
+        assert!(uses.is_subset(&allowed), "src/{folder} uses {uses:?}, and may use {allowed:?}");
         assert!(for_tests.is_subset(&allowed), "src/{folder} uses {for_tests:?} in its tests");
     }
 }

@@ -21,7 +21,7 @@ use crate::outbox::Outbox;
 use crate::recover::Found;
 use crate::scheduler::{Device, Effect, Exit, Input, Report, Scheduler, Signal, Wants};
 use crate::telemetry::{Telemetry, disk};
-use crate::worker::{self, Life, Process};
+use crate::worker::{self, Life, NotStarted, Process};
 
 /// How often time is looked at: adopted workers, the disk, idleness.
 pub const TICK: Duration = Duration::from_millis(500);
@@ -359,8 +359,11 @@ impl Engine {
                 None => return Err(format!("the worker of run {run} is not known yet; try again in a moment")),
             },
             Effect::Spawn { run, device } => {
-                let started = self.spawn(&run, device);
-                return Ok(started.err().map(|reason| Input::SpawnFailed { run, reason }));
+                return Ok(match self.spawn(&run, device) {
+                    Ok(()) => None,
+                    Err(NotStarted::Busy(reason)) => Some(Input::Busy { run, reason }),
+                    Err(NotStarted::Failed(reason)) => Some(Input::SpawnFailed { run, reason }),
+                });
             }
             // Done by whoever handles the request, because only it can be undone.
             Effect::Erase { .. } => {}
@@ -428,9 +431,9 @@ impl Engine {
         Ok(())
     }
 
-    fn spawn(&mut self, run: &RunId, device: Device) -> Result<(), String> {
+    fn spawn(&mut self, run: &RunId, device: Device) -> Result<(), NotStarted> {
         let folder = self.options.home.run_folder(run);
-        let tracked = self.runs.get_mut(run).ok_or_else(|| unknown(run))?;
+        let tracked = self.runs.get_mut(run).ok_or_else(|| NotStarted::Failed(unknown(run)))?;
         tracked.log_from = worker::log_len(&folder);
         let mut child = worker::start(&self.options.worker, &folder, device, tracked.control_from)?;
         tracked.process = worker::process_of(&child);

@@ -39,12 +39,18 @@ pub fn find(folder: &RunFolder, life: Result<Life, SpoolError>, summary: &RunSum
             alive = true;
             process = info.as_ref().map(|i| Process { pid: i.pid, start_time: i.start_time });
             let device = device_of(info.as_ref(), &spec);
-            job.deaths = starts.saturating_sub(1);
-            job.state = match info {
+            // Whether its first event is among those that were read; else all of them are of attempts before.
+            let begun = info.as_ref().is_some_and(|i| i.attempt <= summary.attempts);
+            let over = summary.state.is_ended() && asked_again(&controls, summary).is_none();
+            job.deaths = starts.saturating_sub(u32::from(begun));
+            job.state = match &info {
+                // Its last event is written and the process not gone yet, or only something that it had started.
+                _ if over => summary.state,
                 Some(info) if asked_to_stop(&controls, info.started) => RunState::Stopping,
-                // Ended by its last event, the process not gone yet.
-                Some(_) => summary.state,
-                None => RunState::Starting,
+                // Ended, not gone yet, and asked for again already: it waits for that.
+                _ if begun && summary.state.is_ended() => RunState::Queued,
+                _ if begun => summary.state,
+                _ => RunState::Starting,
             };
             vec![Input::Adopt { run: run.clone(), job, device }]
         }
@@ -262,6 +268,21 @@ mod tests {
         assert_eq!(b.outcome(), (RunState::Paused, "asked to pause".into(), false));
         b.control(Command::Stop);
         assert_eq!(b.outcome().0, RunState::Stopping);
+    }
+
+    #[test]
+    fn a_worker_that_lingers_or_has_not_begun_is_told_apart() {
+        let mut b = Bench::new();
+        WorkerInfo::of_this_process("cpu", "0", 1).write(&b.folder).unwrap();
+        assert_eq!(b.outcome().0, RunState::Starting, "it has said who it is, and nothing else");
+        b.started();
+        b.event(Body::Stopped { step: 5, reason: "asked to stop".into() });
+        let (state, _, spawns) = b.outcome();
+        assert!(state == RunState::Stopped && !spawns, "{state}: it is about to go");
+        b.control(Command::Resume);
+        assert_eq!(b.outcome(), (RunState::Queued, "asked to stop".into(), false), "it must go first");
+        WorkerInfo::of_this_process("cpu", "0", 2).write(&b.folder).unwrap();
+        assert_eq!(b.outcome().0, RunState::Starting, "the second attempt");
     }
 
     #[test]

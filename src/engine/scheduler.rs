@@ -18,6 +18,9 @@ use kiln_protocol::{Body, Command, RunId, RunState};
 /// How long a worker may live on after its last event before it is killed. Freeing a CUDA context can take seconds.
 pub const LINGER: f64 = 30.0;
 
+/// How long a run waits whose folder is still in use by something that the engine does not know.
+pub const AGAIN: f64 = 0.4;
+
 /// What a run asks to run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
@@ -85,6 +88,8 @@ pub struct Job {
     ended_at: Option<f64>,
     /// How often a stop was asked for during this attempt.
     stops: u32,
+    /// Until when it is not started, and why.
+    busy: Option<(f64, String)>,
 }
 
 impl Job {
@@ -102,6 +107,7 @@ impl Job {
             slot: None,
             ended_at: None,
             stops: 0,
+            busy: None,
         }
     }
 }
@@ -155,6 +161,11 @@ pub enum Input {
     },
     /// The process could not be started; the sentence says why.
     SpawnFailed {
+        run: RunId,
+        reason: String,
+    },
+    /// The process was not started, because something still works in the folder; the sentence says so.
+    Busy {
         run: RunId,
         reason: String,
     },
@@ -302,6 +313,13 @@ impl Scheduler {
                     out.push(Effect::Changed { run });
                 }
             }
+            Input::Busy { run, reason } => {
+                self.release(&run);
+                if let Some(job) = self.jobs.get_mut(&run) {
+                    (job.worker, job.state, job.busy) = (false, RunState::Queued, Some((now + AGAIN, reason)));
+                    out.push(Effect::Changed { run });
+                }
+            }
             Input::Event { run, body } => self.event(now, run, body, &mut out),
             Input::Exited { run, exit, said } => self.exited(run, exit, said, &mut out),
             Input::Hold(reason) => {
@@ -313,19 +331,20 @@ impl Scheduler {
             }
             Input::Tick => self.tick(now, &mut out),
         }
-        self.dispatch(&mut out);
+        self.dispatch(now, &mut out);
         Ok(out)
     }
 
     /// Why the run is in its state, in words for its row.
     pub fn reason(&self, run: &RunId) -> Option<String> {
         let job = self.jobs.get(run)?;
-        match (&job.reason, &self.hold) {
-            (Some(reason), Some(hold)) if job.state == RunState::Queued => Some(format!("{hold}; {reason}")),
-            (None, Some(hold)) if job.state == RunState::Queued => Some(hold.clone()),
-            (None, None) if job.state == RunState::Queued => self.suits(job.wants).err(),
-            (reason, _) => reason.clone(),
+        if job.state != RunState::Queued {
+            return job.reason.clone();
         }
+        let busy = job.busy.as_ref().map(|busy| busy.1.clone());
+        let waits_for = self.hold.clone().or(busy).or_else(|| self.suits(job.wants).err());
+        let both: Vec<String> = waits_for.into_iter().chain(job.reason.clone()).collect();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 
     fn find(&mut self, run: &RunId) -> Result<&mut Job, String> {
@@ -334,7 +353,8 @@ impl Scheduler {
 
     fn adopt(&mut self, now: f64, run: RunId, mut job: Job, device: Option<Device>, out: &mut Vec<Effect>) {
         job.worker = true;
-        job.ended_at = job.state.is_ended().then_some(now);
+        // Queued with a worker: one that has ended and not gone yet.
+        job.ended_at = (job.state.is_ended() || job.state == RunState::Queued).then_some(now);
         // The slot may be gone (another machine set-up) or taken twice; the worker goes on all the same.
         job.slot = device.and_then(|d| self.slots.iter().position(|s| s.device == d && s.run.is_none()));
         if let Some(slot) = job.slot {
@@ -406,6 +426,7 @@ impl Scheduler {
         let before = (job.state, job.reason.clone());
         match body {
             Body::Started { .. } => {
+                job.ended_at = None;
                 if job.state != RunState::Stopping {
                     job.state = RunState::Running;
                 }
@@ -475,7 +496,7 @@ impl Scheduler {
     }
 
     /// Gives free slots to those who wait.
-    fn dispatch(&mut self, out: &mut Vec<Effect>) {
+    fn dispatch(&mut self, now: f64, out: &mut Vec<Effect>) {
         if self.hold.is_some() || self.slots.iter().all(|s| s.run.is_some()) {
             return;
         }
@@ -483,6 +504,7 @@ impl Scheduler {
             .jobs
             .iter()
             .filter(|(_, j)| j.state == RunState::Queued && !j.worker)
+            .filter(|(_, j)| j.busy.as_ref().is_none_or(|busy| busy.0 <= now))
             .map(|(run, j)| (j.priority, j.since, run.clone()))
             .collect();
         queue.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)).then_with(|| a.2.cmp(&b.2)));
@@ -494,7 +516,7 @@ impl Scheduler {
             let Some(job) = self.jobs.get_mut(&run) else { continue };
             self.slots[slot].run = Some(run.clone());
             (job.state, job.slot, job.worker) = (RunState::Starting, Some(slot), true);
-            (job.ended_at, job.stops) = (None, 0);
+            (job.ended_at, job.stops, job.busy) = (None, 0, None);
             out.push(Effect::Changed { run: run.clone() });
             out.push(Effect::Spawn { run, device: self.slots[slot].device });
         }

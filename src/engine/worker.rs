@@ -56,26 +56,33 @@ fn log_path(folder: &RunFolder) -> PathBuf {
     folder.path().join("worker.log")
 }
 
+/// Why no worker was started, in sentences.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NotStarted {
+    /// Something still works in the folder. As a rule it is about to end, such as a child of the worker before.
+    Busy(String),
+    Failed(String),
+}
+
 /// Starts a worker. `control_from`: bytes of `control.jsonl` when the attempt was queued.
-///
-/// # Errors
-/// A sentence: what could not be started or opened, and what to do.
-pub fn start(program: &Path, folder: &RunFolder, device: Device, control_from: u64) -> Result<Child, String> {
+pub fn start(program: &Path, folder: &RunFolder, device: Device, control_from: u64) -> Result<Child, NotStarted> {
     let open = |path: PathBuf| {
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        file.map_err(|e| format!("cannot open {} for a worker: {e}", path.display()))
+        file.map_err(|e| NotStarted::Failed(format!("cannot open {} for a worker: {e}", path.display())))
     };
     let lock = open(lock_path(folder))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            return Err(format!("a worker that this engine does not know still works in {}", folder.path().display()));
+            let folder = folder.path().display();
+            return Err(NotStarted::Busy(format!("a process that this engine does not know still works in {folder}")));
         }
         // Some network file systems have no locks; there, pid and start time must do.
         Err(TryLockError::Error(e)) => tracing::warn!("cannot lock {}: {e}", lock_path(folder).display()),
     }
     let log = open(log_path(folder))?;
-    let errors = log.try_clone().map_err(|e| format!("cannot open the log of a worker twice: {e}"))?;
+    let errors =
+        log.try_clone().map_err(|e| NotStarted::Failed(format!("cannot open the log of a worker twice: {e}")))?;
     Command::new(program)
         .arg(folder.path())
         .current_dir(folder.path())
@@ -89,7 +96,8 @@ pub fn start(program: &Path, folder: &RunFolder, device: Device, control_from: u
         .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         .spawn()
         .map_err(|e| {
-            format!("cannot start the worker {}: {e}; KILN_WORKER names the program to use", program.display())
+            let program = program.display();
+            NotStarted::Failed(format!("cannot start the worker {program}: {e}; KILN_WORKER names the program to use"))
         })
 }
 
@@ -194,7 +202,7 @@ mod tests {
             let process = process_of(&child).unwrap();
             assert_eq!(look(&folder).unwrap(), Life::Alive(None), "by its lock alone");
             let second = start(&script, &folder, Device::Cpu, 0).unwrap_err();
-            assert!(second.contains("still works"), "{second}");
+            assert!(matches!(&second, NotStarted::Busy(why) if why.contains("still works")), "{second:?}");
             while last_words(&folder, 0).is_none() {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
@@ -210,9 +218,8 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let (_dir, folder) = folder();
-        let _guard = runtime();
-        let error =
-            _guard.block_on(async { start(Path::new("/no/such/worker"), &folder, Device::Cpu, 0).unwrap_err() });
+        let started = runtime().block_on(async { start(Path::new("/no/such/worker"), &folder, Device::Cpu, 0) });
+        let Err(NotStarted::Failed(error)) = started else { panic!("{started:?}") };
         assert!(error.contains("/no/such/worker") && error.contains("KILN_WORKER"), "{error}");
         assert_eq!(look(&folder).unwrap(), Life::Dead, "the lock went with the attempt");
     }

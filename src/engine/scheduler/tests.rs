@@ -215,6 +215,17 @@ fn a_worker_that_cannot_be_started_fails_the_run_and_frees_the_device() {
 }
 
 #[test]
+fn a_folder_that_is_still_in_use_is_tried_again_later() {
+    let mut b = Bench::cpu();
+    b.add("a", Wants::Auto, 0, 3);
+    let effects = b.scheduler.handle(b.now, Input::Busy { run: id("a"), reason: "in use".into() }).unwrap();
+    assert!(spawns(&effects).is_empty(), "not at once");
+    assert_eq!((b.state("a"), b.reason("a").as_str()), (RunState::Queued, "in use"));
+    assert_eq!(spawns(&b.tell(Input::Tick).unwrap()), pair("a", "cpu"));
+    assert_eq!((b.state("a"), b.reason("a").as_str()), (RunState::Starting, ""));
+}
+
+#[test]
 fn pause_resume_stop_resume() {
     let mut b = Bench::cpu();
     b.add("a", Wants::Auto, 0, 3);
