@@ -27,7 +27,8 @@ macro_rules! actions {
                 match self { $(Action::$name => $keys),* }
             }
 
-            /// A word or two for the status bar; empty for what goes without saying.
+            /// A word or two for the status bar; empty for what goes without saying. `keys|words` where one hint stands for two
+    /// actions.
             pub fn hint(self) -> &'static str {
                 match self { $(Action::$name => $hint),* }
             }
@@ -44,6 +45,8 @@ macro_rules! actions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Context {
     Global,
+    /// Never valid by itself: the heading under which help lists what moves about in all lists and texts.
+    Lists,
     Runs,
     Run,
     Curves,
@@ -73,6 +76,7 @@ impl Context {
         Context::Text,
         Context::Log,
         Context::Confirm,
+        Context::Lists,
         Context::Help,
         Context::Global,
     ];
@@ -81,7 +85,8 @@ impl Context {
     pub fn title(self) -> &'static str {
         match self {
             Context::Global => "Everywhere",
-            Context::Runs => "List of runs",
+            Context::Lists => "Lists and texts",
+            Context::Runs => "Runs",
             Context::Run => "A run",
             Context::Curves => "Curves",
             Context::Picker => "Choice of series",
@@ -108,9 +113,9 @@ actions! {
 
     // A chart.
     CursorLeft "curves.left" [Curves] "h left" "" "Move the cursor left";
-    CursorRight "curves.right" [Curves] "l right" "cursor" "Move the cursor right, and show the values of all series there";
+    CursorRight "curves.right" [Curves] "l right" "h/l|cursor" "Move the cursor right, and show the values of all series there";
     ZoomIn "curves.zoom-in" [Curves] "+ =" "" "Zoom in around the cursor";
-    ZoomOut "curves.zoom-out" [Curves] "-" "zoom" "Zoom out";
+    ZoomOut "curves.zoom-out" [Curves] "-" "+/-|zoom" "Zoom out";
     ZoomAll "curves.zoom-all" [Curves] "0" "" "Show the whole planned axis again";
     PanLeft "curves.pan-left" [Curves] "H shift-left" "" "Move the zoomed window left";
     PanRight "curves.pan-right" [Curves] "L shift-right" "" "Move the zoomed window right";
@@ -132,7 +137,7 @@ actions! {
     PointLeft "view.left" [Clusters Scatter Matrix] "h left" "" "Move the cursor left";
     PointRight "view.right" [Clusters Scatter Matrix] "l right" "" "Move the cursor right";
     PointUp "view.up" [Clusters Scatter Matrix] "k up" "" "Move the cursor up";
-    PointDown "view.down" [Clusters Scatter Matrix] "j down" "move" "Move the cursor down";
+    PointDown "view.down" [Clusters Scatter Matrix] "j down" "hjkl|move" "Move the cursor down";
     NextWinner "clusters.winner" [Clusters] "w" "next winner" "Go to the next cluster winner";
     Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";
     SortBack "table.sort-back" [Runs Candidates] "S" "" "Sort by the previous column";
@@ -153,13 +158,13 @@ actions! {
     Later "run.later" [Runs] "-" "" "Lower the priority of a queued run";
 
     // Moving about.
-    Up "move.up" [Runs Launcher Picker Candidates Text Log Help] "k up" "" "Up";
-    Down "move.down" [Runs Launcher Picker Candidates Text Log Help] "j down" "" "Down";
-    PageUp "move.page-up" [Runs Launcher Picker Candidates Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
-    PageDown "move.page-down" [Runs Launcher Picker Candidates Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
-    Top "move.top" [Runs Launcher Picker Candidates Text Log Help] "g home" "" "To the top";
-    Bottom "move.bottom" [Runs Launcher Picker Candidates Text Log Help] "G end" "" "To the bottom";
-    NextTab "run.next-tab" [Run] "tab" "tab" "Next tab";
+    Up "move.up" [Lists Runs Launcher Picker Candidates Text Log Help] "k up" "" "Up";
+    Down "move.down" [Lists Runs Launcher Picker Candidates Text Log Help] "j down" "" "Down";
+    PageUp "move.page-up" [Lists Runs Launcher Picker Candidates Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Lists Runs Launcher Picker Candidates Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Lists Runs Launcher Picker Candidates Text Log Help] "g home" "" "To the top";
+    Bottom "move.bottom" [Lists Runs Launcher Picker Candidates Text Log Help] "G end" "" "To the bottom";
+    NextTab "run.next-tab" [Run] "tab" "next tab" "Next tab";
     PrevTab "run.previous-tab" [Run] "backtab" "" "Previous tab";
     GoTab "run.tab" [Run] "1 2 3 4 5 6 7 8 9" "" "Tab by number";
     NextRun "run.next" [Run] "J" "" "Next run of the list";
@@ -219,7 +224,7 @@ pub fn manual() -> String {
         for action in rows {
             let keys: Vec<String> = action.all_keys().split(", ").map(|k| format!("`{k}`")).collect();
             let others: Vec<&str> = action.contexts()[1..].iter().map(|c| c.title()).collect();
-            let also = if others.is_empty() { String::new() } else { format!(" (also: {})", others.join("; ").to_lowercase()) };
+            let also = if others.is_empty() || action.contexts()[0] == Context::Lists { String::new() } else { format!(" (also: {})", others.join("; ").to_lowercase()) };
             out.push_str(&format!("| {} | {}{also} |\n", keys.join(" "), action.help()));
         }
     }

@@ -129,10 +129,11 @@ pub fn detail(size: Size) -> DetailAreas {
 /// Where the titles of tabs go in a line `width` cells wide: index, first cell, cells. The first ones move out of view where
 /// the current one would not fit otherwise.
 pub fn tabs(titles: &[&str], current: usize, width: u16) -> Vec<(usize, u16, u16)> {
-    const GAP: u16 = 3;
     let wide: Vec<u16> = titles.iter().map(|t| text::width(t) as u16).collect();
+    let all: u16 = wide.iter().map(|w| w + 3).sum();
+    let gap = if all <= width + 3 { 3 } else { 2 };
     let mut first = 0;
-    let needed = |first: usize| -> u16 { wide[first..=current].iter().map(|w| w + GAP).sum::<u16>() - GAP };
+    let needed = |first: usize| -> u16 { wide[first..=current].iter().map(|w| w + gap).sum::<u16>() - gap };
     while first < current && current < wide.len() && needed(first) > width {
         first += 1;
     }
@@ -143,7 +144,7 @@ pub fn tabs(titles: &[&str], current: usize, width: u16) -> Vec<(usize, u16, u16
             break;
         }
         out.push((i, at, (*w).min(width - at)));
-        at += w + GAP;
+        at += w + gap;
     }
     out
 }

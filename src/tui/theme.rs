@@ -211,8 +211,6 @@ struct File {
     palette: BTreeMap<String, Spanned<Value>>,
     #[serde(default)]
     roles: BTreeMap<String, Spanned<Value>>,
-    #[serde(flatten)]
-    other: BTreeMap<String, Spanned<Value>>,
 }
 
 /// Where a theme of this name lies: its text, and the name to report mistakes under.
@@ -276,8 +274,10 @@ fn parse(
             return fallback(mistakes);
         }
     };
-    for (key, value) in &parsed.other {
-        wrong(value.span().start, format!("unknown key `{key}`; expected name, inherits, palette or roles"));
+    let keys = toml::de::DeTable::parse(text).map(toml::Spanned::into_inner).unwrap_or_default();
+    for key in keys.keys().filter(|k| !["name", "inherits", "palette", "roles"].contains(&k.get_ref().as_ref())) {
+        let message = format!("unknown key `{}`; expected name, inherits, palette or roles", key.get_ref());
+        wrong(key.span().start, message);
     }
     let mut palette = BTreeMap::new();
     for (name, value) in &parsed.palette {

@@ -102,8 +102,9 @@ impl Scale {
 
 /// A range that follows its data, but rarely: a change redraws the whole chart.
 ///
-/// It moves only when data leave it or fill less than 40 % of it, and then to nice numbers around the data. A fresh range
-/// is always filled to more than 44 %, so it never moves twice for the same data.
+/// It moves only when data leave it or fill less than 30 % of it, and then to nice numbers around the data, with a step to
+/// spare on a side where data have left it before. A fresh range is always filled to more than 34 %, so it never moves twice
+/// for the same data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Fit {
     range: Option<(f64, f64)>,
@@ -111,7 +112,7 @@ pub struct Fit {
 }
 
 /// Share of the range that data must fill for it to stay.
-const FILLED: f64 = 0.4;
+const FILLED: f64 = 0.3;
 
 impl Fit {
     /// Follows the data's bounds; on a logarithmic axis those of positive data. Returns whether the range has changed.
@@ -131,8 +132,9 @@ impl Fit {
                 lo >= a && hi <= b && (filled >= FILLED * span || lo == hi)
             });
         if !stays {
+            let old = self.range.filter(|_| self.log == log);
             self.log = log;
-            self.range = Some(if log { around_log(lo, hi) } else { around(lo, hi) });
+            self.range = Some(if log { around_log(lo, hi) } else { spare(around(lo, hi), old, lo, hi) });
         }
         *self != before
     }
@@ -154,9 +156,23 @@ pub fn around(lo: f64, hi: f64) -> (f64, f64) {
     if !step.is_normal() {
         return (lo - 1.0, hi + 1.0);
     }
-    let nice = ((lo / step + 1e-9).floor() * step, (hi / step - 1e-9).ceil() * step);
+    // A multiple of the step may miss the value it equals by a rounding error: the data stay inside all the same.
+    let nice = (((lo / step + 1e-9).floor() * step).min(lo), ((hi / step - 1e-9).ceil() * step).max(hi));
     // Data far from zero with a tiny spread: steps vanish in rounding.
     if nice.0 < nice.1 && nice.0.is_finite() && nice.1.is_finite() { nice } else { (lo, lo + lo.abs().max(1e-12)) }
+}
+
+/// A step more on a side that data have left, but not across zero or one where data are not: rates and losses live between.
+fn spare(nice: (f64, f64), old: Option<(f64, f64)>, lo: f64, hi: f64) -> (f64, f64) {
+    let step = nice_step(hi - lo, 4);
+    let (mut a, mut b) = nice;
+    if old.is_some_and(|o| lo < o.0 && hi <= o.1) && (lo < 0.0 || a - step >= 0.0) {
+        a -= step;
+    }
+    if old.is_some_and(|o| hi > o.1 && lo >= o.0) && (hi > 1.0 || b + step <= 1.0) {
+        b += step;
+    }
+    (a, b)
 }
 
 /// 1, 2 or 5 times powers of ten around positive `lo..=hi`.

@@ -113,6 +113,21 @@ impl Track {
         candidates.into_iter().flatten().min_by(|a, b| (a[0] - x).abs().total_cmp(&(b[0] - x).abs())).copied()
     }
 
+    /// What a cursor at `x` reads: the nearest point, unless `x` lies more than `slack` beyond the first or the last one.
+    pub fn read(&self, x: f64, slack: f64) -> Option<[f64; 2]> {
+        let (first, last) = (self.points.first()?, self.points.last()?);
+        (x >= first[0] - slack && x <= last[0] + slack).then(|| self.nearest(x)).flatten()
+    }
+
+    /// The first point beyond `x`, to the right or to the left.
+    pub fn beyond(&self, x: f64, right: bool) -> Option<[f64; 2]> {
+        if right {
+            self.points.get(self.points.partition_point(|p| p[0] <= x)).copied()
+        } else {
+            self.points.get(self.points.partition_point(|p| p[0] < x).checked_sub(1)?).copied()
+        }
+    }
+
     /// The points smoothed by a debiased exponential mean whose memory is `tau` on the x axis. What is not finite stays a
     /// gap and takes no part.
     pub fn smooth(&self, tau: f64) -> Vec<[f64; 2]> {
@@ -234,6 +249,10 @@ mod tests {
                 assert_eq!(bounds, brute);
             }
         }
+        assert_eq!(track.read(-0.2, 0.1), None);
+        assert_eq!(track.read(-0.05, 0.1).map(|p| p[0]), Some(0.0));
+        assert_eq!((track.beyond(0.25, true).unwrap()[0], track.beyond(0.25, false).unwrap()[0]), (points[3][0], points[2][0]));
+        assert_eq!((track.beyond(0.0, false), track.beyond(1e9, true)), (None, None));
         assert_eq!(Track::default().nearest(1.0), None);
         assert_eq!(Track::default().bounds(0.0, 1.0, false), None);
     }

@@ -318,11 +318,20 @@ impl Curves {
         let Some(panel) = self.focused() else { return };
         let window = panel.window();
         let newest = panel.series.iter().filter_map(|(i, _)| Some(self.series.get(*i)?.last_x)).fold(window.from, f64::max);
-        let at = match self.cursor {
-            Some(x) => x + by * window.span() / f64::from(cells.max(2) - 1),
-            None => newest,
+        let Some(x) = self.cursor else {
+            self.cursor = Some(newest.clamp(window.from, window.to));
+            return;
         };
-        self.cursor = Some(at.clamp(window.from, window.to));
+        let wished = x + by * window.span() / f64::from(cells.max(2) - 1);
+        // The cursor stands on points: the one nearest to where it is going, or the next one where they are far apart.
+        let tracks = || panel.series.iter().filter_map(|(i, _)| self.tracks.get(&self.series.get(*i)?.name));
+        let near = |a: &f64, b: &f64| (a - wished).abs().total_cmp(&(b - wished).abs());
+        let ahead = |at: &f64| (at - x) * by > 0.0;
+        let nearest = tracks().filter_map(|t| t.nearest(wished)).map(|p| p[0]).filter(ahead).min_by(near);
+        let next = || tracks().filter_map(|t| t.beyond(x, by > 0.0)).map(|p| p[0]).min_by(near);
+        if let Some(at) = nearest.or_else(next) {
+            self.cursor = Some(at.clamp(window.from, window.to));
+        }
     }
 
     /// Zooms the focused panel around the cursor, or around its middle.
@@ -469,12 +478,18 @@ mod tests {
     #[test]
     fn the_cursor_starts_at_the_newest_point_and_stays_in_the_window() {
         let mut curves = curves();
-        curves.move_cursor(-1.0, 101);
-        assert_eq!(curves.cursor, Some(10.0));
-        curves.move_cursor(5.0, 101);
-        assert_eq!(curves.cursor, Some(15.0));
-        curves.move_cursor(-500.0, 101);
-        assert_eq!(curves.cursor, Some(0.0));
+        let want = curves.wants(&[(0, 200)]).remove(0);
+        let points = (0..=10).map(|i| [f64::from(i), 1.0]).chain([[9.25, 1.0]]).collect::<Vec<_>>();
+        let mut points = points;
+        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        curves.answer(&want, vec![Series { name: "train/loss".into(), points, total: 12 }]);
+        let mut visited = Vec::new();
+        // A cell is 1 wide, then 10: steps go from point to point, at least a cell on where points are dense.
+        for (by, cells) in [(-1.0, 101), (-1.0, 101), (-1.0, 101), (1.0, 101), (-1.0, 11), (-1.0, 11), (1.0, 101)] {
+            curves.move_cursor(by, cells);
+            visited.push(curves.cursor.unwrap());
+        }
+        assert_eq!(visited, [10.0, 9.0, 8.0, 9.0, 0.0, 0.0, 1.0]);
     }
 
     #[test]

@@ -242,6 +242,11 @@ impl Model {
             Some(Overlay::Picker) => return vec![Context::Picker, Context::Global],
             None => {}
         }
+        self.screen_contexts()
+    }
+
+    /// As [`Model::contexts`], whatever lies over the screen.
+    pub fn screen_contexts(&self) -> Vec<Context> {
         match (self.screen, &self.detail) {
             (Screen::Detail, Some(detail)) => {
                 let special = match &detail.tab {

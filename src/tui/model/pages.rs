@@ -122,10 +122,12 @@ pub fn settings(spec: &str) -> Vec<Line> {
         .collect()
 }
 
-/// All keys, by context, for a page `width` cells wide. A line a key, whatever the width.
-pub fn help(width: usize) -> Vec<Line> {
+/// All keys for a page `width` cells wide: those of the current contexts first.
+pub fn help(width: usize, current: &[Context]) -> Vec<Line> {
+    const KEYS: usize = 22;
     let mut lines: Vec<Line> = Vec::new();
-    for context in Context::ALL {
+    let others = Context::ALL.iter().filter(|c| !current.contains(c));
+    for context in current.iter().chain(others) {
         let actions = Action::ALL.iter().filter(|a| a.contexts().first() == Some(context)).collect::<Vec<_>>();
         if actions.is_empty() {
             continue;
@@ -135,9 +137,12 @@ pub fn help(width: usize) -> Vec<Line> {
         }
         lines.push(vec![(Role::Accent, context.title().to_owned())]);
         for action in actions {
-            let keys = format!("  {:<18} ", action.all_keys());
-            let text = text::clip(action.help(), width.saturating_sub(text::width(&keys)), "").into_owned();
-            lines.push(vec![(Role::Key, keys), (Role::Text, text)]);
+            let keys = text::left(&format!("  {}", action.all_keys()), KEYS, "");
+            let words = text::wrap(action.help(), width.saturating_sub(KEYS + 1).max(12));
+            for (i, part) in words.into_iter().enumerate() {
+                let keys = if i == 0 { keys.clone() } else { " ".repeat(KEYS) };
+                lines.push(vec![(Role::Key, keys), (Role::Text, part)]);
+            }
         }
     }
     lines

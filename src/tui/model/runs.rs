@@ -66,6 +66,8 @@ pub struct Runs {
     pub filter: String,
     pub selected: Option<RunId>,
     pub list: List,
+    /// To be selected as soon as it is in the list: a run that has just been launched.
+    awaited: Option<RunId>,
 }
 
 /// Runs that need attention or move come first.
@@ -166,8 +168,17 @@ impl Runs {
         self.list = list;
     }
 
+    /// Selects a run, now or when it appears.
+    pub fn select(&mut self, id: RunId) {
+        self.awaited = Some(id.clone());
+        self.selected = Some(id);
+    }
+
     /// Keeps the selection on its run, or on its row if the run is not shown, and in a view of `height` rows.
     pub fn fit(&mut self, height: usize) {
+        if self.awaited.as_ref().is_some_and(|id| self.get(id).is_some()) {
+            self.selected = self.awaited.take();
+        }
         let rows = self.visible();
         let mut list = self.list;
         if let Some(at) = self.selected.as_ref().and_then(|id| rows.iter().position(|r| r.id == *id)) {

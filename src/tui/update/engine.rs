@@ -51,7 +51,7 @@ pub fn disconnected(m: &mut Model, reason: String, retry: f64) {
 pub fn open(m: &mut Model, id: RunId, effects: &mut Vec<Effect>) {
     m.screen = Screen::Detail;
     m.overlay = None;
-    m.runs.selected = Some(id.clone());
+    m.runs.select(id.clone());
     if m.detail.as_ref().is_some_and(|d| d.id == id) {
         return;
     }

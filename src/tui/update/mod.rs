@@ -18,7 +18,7 @@ use crate::keys::Key;
 use crate::layout;
 use crate::model::detail::Tab;
 use crate::model::list::Scroll;
-use crate::model::{Ask, Link, Model, Overlay, Prompt, PromptKind, Question, Screen, figure};
+use crate::model::{Ask, Link, Model, Overlay, Prompt, PromptKind, Question, Screen, figure, pages};
 use crate::msg::{Effect, Msg};
 
 /// Applies a message, and says what is to be done outside.
@@ -58,9 +58,10 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     let size = m.size;
     m.runs.fit(usize::from(layout::runs(size).list.height));
     m.launcher.list.fit(m.launcher.presets.len(), usize::from(layout::launcher(size).1.height));
+    let current = m.screen_contexts();
     if let Some(Overlay::Help(scroll)) = &mut m.overlay {
-        let lines = crate::model::pages::help(80).len();
-        scroll.fit(lines, usize::from(layout::framed(layout::help(size)).height));
+        let area = layout::framed(layout::help(size));
+        scroll.fit(pages::help(usize::from(area.width), &current).len(), usize::from(area.height));
     }
     if m.screen == Screen::Detail {
         detail::settle(m, effects);

@@ -124,9 +124,10 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
     for context in &contexts {
         let here = Action::ALL.iter().filter(|a| a.contexts().contains(context) && !a.hint().is_empty());
         for action in here.filter(|a| applies(m, **a)) {
-            let key = if action.first_key() == "enter" { look.glyphs.enter } else { action.first_key() };
+            let (key, words) = action.hint().split_once('|').unwrap_or((action.first_key(), action.hint()));
+            let key = if key == "enter" { look.glyphs.enter } else { key };
             if !hints.iter().any(|h| h.0 == key) {
-                hints.push((key, action.hint()));
+                hints.push((key, words));
             }
         }
     }

@@ -45,7 +45,7 @@ impl Shape {
         }
         let left = |s: &Shape| width.saturating_sub(s.used());
         if arch > 0 && left(&s) >= arch.min(28) + 16 {
-            s.arch = arch.min(40).min(left(&s) - 14);
+            s.arch = arch.clamp(12, 40).min(left(&s) - 14);
         }
         if left(&s) >= 8 {
             s.status = (left(&s) - 2).min(30);
@@ -107,7 +107,8 @@ fn heading(buf: &mut Buffer, area: Rect, table: &Candidates, pane: &Pane, shape:
         parts.extend([gap(), title("in", 1, shape.cluster, false)]);
     }
     if shape.drawing > 0 {
-        parts.extend([gap(), (Role::Faint, text::left("layers", shape.drawing, e))]);
+        let words = if shape.drawing >= 6 { "layers" } else { "" };
+        parts.extend([gap(), (Role::Faint, text::left(words, shape.drawing, e))]);
     }
     for (i, width) in shape.figures.iter().enumerate() {
         let name = table.columns.get(i).map_or("", |c| c.name.as_str());

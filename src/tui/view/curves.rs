@@ -24,7 +24,8 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     for (i, area) in &areas.panels {
         if let Some(panel) = curves.panels.get(*i) {
             let focused = *i == curves.focus && areas.panels.len() > 1;
-            draw_panel(buf, *area, curves, panel, focused, look);
+            let titled = areas.caption.is_empty() || areas.panels.len() > 1 || curves.panels.len() == 1;
+            draw_panel(buf, *area, curves, panel, titled, focused, look);
         }
     }
 }
@@ -75,7 +76,8 @@ fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &L
     paint::line_right(buf, room, look, &[(Role::Faint, &flags)]);
 }
 
-fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, focused: bool, look: &Look) {
+/// `titled`: whether the legend names what is measured; the caption above does where not all charts are shown.
+fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: bool, focused: bool, look: &Look) {
     let (legend_area, chart_area) = layout::panel(area);
     let smooth = SMOOTHING.get(curves.smooth).copied().unwrap_or(0.0) * panel.window().span();
     let tracks: Vec<(usize, &str, &Track)> = panel
@@ -86,7 +88,7 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, focu
             Some((*colour, name, curves.track(name)?))
         })
         .collect();
-    legend(buf, legend_area, curves, panel, focused, look);
+    legend(buf, legend_area, curves, panel, titled, focused, look);
     let traces: Vec<(usize, &Track)> = tracks.iter().map(|(colour, _, track)| (*colour, *track)).collect();
     let plot = Plot::new(chart_area, panel.window(), panel.y.scale());
     chart(buf, &plot, &traces, smooth, look);
@@ -125,6 +127,11 @@ pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], smooth: 
     });
 }
 
+/// How far beyond its ends a series may be read: a cell.
+fn slack(span: f64, cells: u16) -> f64 {
+    span / f64::from(cells.max(1))
+}
+
 /// A vertical line at the cursor; the points it reads are marked.
 fn cursor(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], x: f64, look: &Look) {
     let Some((column, _)) = plot.cell([x, plot.y.lo]) else { return };
@@ -134,17 +141,22 @@ fn cursor(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], x: f64, loo
             cell.set_symbol(look.glyphs.cursor).set_style(look.style(Role::Faint));
         }
     }
+    let slack = slack(plot.x.hi - plot.x.lo, plot.inner.width);
     for (colour, track) in traces {
-        if let Some(cell) = track.nearest(x).and_then(|p| plot.cell(p)) {
+        if let Some(cell) = track.read(x, slack).and_then(|p| plot.cell(p)) {
             buf[cell].set_symbol(look.glyphs.points[0]).set_style(look.style(series(*colour)));
         }
     }
 }
 
 /// What is drawn, with the newest values, or those at the cursor.
-fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, focused: bool, look: &Look) {
+fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: bool, focused: bool, look: &Look) {
     let role = if focused { Role::Accent } else { Role::Title };
-    let mut parts: Vec<(Role, String)> = vec![(role, panel.metric.clone()), (Role::Text, "  ".into())];
+    let slack = slack(panel.window().span(), area.width);
+    let mut parts: Vec<(Role, String)> = Vec::new();
+    if titled {
+        parts.extend([(role, panel.metric.clone()), (Role::Text, "  ".into())]);
+    }
     if let Some(x) = curves.cursor {
         parts.push((Role::Key, format!("at {}  ", text::number(x))));
     }
@@ -154,7 +166,7 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, focused:
         let Some(info) = curves.series.get(*i) else { continue };
         let track = curves.track(&info.name);
         let value = match curves.cursor {
-            Some(x) => track.and_then(|t| t.nearest(x)).map(|p| p[1]),
+            Some(x) => track.and_then(|t| t.read(x, slack)).map(|p| p[1]),
             None => track.and_then(Track::last).map(|p| p[1]).or(info.last_y),
         };
         let name = subject(&info.name);

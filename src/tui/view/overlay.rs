@@ -15,7 +15,7 @@ use crate::view::paint;
 
 pub fn help(buf: &mut Buffer, m: &Model, scroll: Scroll, look: &Look) {
     let inner = paint::boxed(buf, layout::help(m.size), look, "Keys");
-    let lines = pages::help(usize::from(inner.width));
+    let lines = pages::help(usize::from(inner.width), &m.screen_contexts());
     paint::page(buf, inner, look, &lines, scroll.top);
     let bar = Rect { width: (inner.width + 1).min(buf.area.right() - inner.x), ..inner };
     paint::scrollbar(buf, bar, look, scroll.top, lines.len());

@@ -36,8 +36,10 @@ fn caption(buf: &mut Buffer, area: Rect, title: &str, x: &str, y: &str, look: &L
 
 /// Draws marks in order: later ones cover earlier ones. The selected one comes last, reversed.
 fn marks(buf: &mut Buffer, plot: &Plot, marks: &[Mark], selected: Option<usize>, look: &Look) {
-    let order = (0..marks.len()).filter(|i| Some(*i) != selected).chain(selected);
-    for i in order {
+    // A ring takes the cells beside its point: drawn after the points, so that none breaks it.
+    let plain = (0..marks.len()).filter(|i| !marks[*i].ringed);
+    let ringed = (0..marks.len()).filter(|i| marks[*i].ringed);
+    for i in plain.chain(ringed).filter(|i| Some(*i) != selected).chain(selected) {
         let Some(mark) = marks.get(i) else { continue };
         let Some((x, y)) = plot.cell(mark.at) else { continue };
         let style = look.style(mark.role);
