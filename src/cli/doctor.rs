@@ -159,21 +159,23 @@ fn check_worker(found: &mut Findings) {
         said: format!("{version} ({}){advice}", path.display()),
         detail: Some(report.clone()),
     });
-    if let Some(torch) = text("libtorch") {
-        found.add("libtorch", Grade::Fine, torch);
+    if let Some(libtorch) = text("libtorch") {
+        let path = text("libtorch_path").map(|p| format!(" ({p})")).unwrap_or_default();
+        found.add("libtorch", Grade::Fine, libtorch + &path);
     }
-    if let Some(cuda) = report.get("cuda") {
-        let said = cuda.get("said").and_then(Json::as_str).map_or_else(|| cuda.to_string(), str::to_owned);
-        let grade = match cuda.get("status").and_then(Json::as_str) {
-            Some("loaded") => Grade::Fine,
-            Some("failed") => Grade::Wrong,
+    if let (Some(cuda), Some(said)) = (text("cuda"), text("cuda_says")) {
+        let grade = match cuda.as_str() {
+            "loaded" => Grade::Fine,
+            "failed" => Grade::Wrong,
             _ => Grade::Notice,
         };
         found.add("cuda", grade, said);
     }
     for device in report.get("devices").and_then(Json::as_array).into_iter().flatten() {
-        let said = device.as_str().map_or_else(|| device.to_string(), str::to_owned);
-        found.add("device", Grade::Fine, said);
+        let text = |key: &str| device.get(key).and_then(Json::as_str).unwrap_or_default();
+        let memory =
+            device.get("memory").and_then(Json::as_u64).map(|m| format!(", {}", human::bytes(m))).unwrap_or_default();
+        found.add("device", Grade::Fine, format!("{}: {}{memory}", text("name"), text("words")));
     }
 }
 

@@ -47,23 +47,28 @@ impl Engines {
 
     /// A connection to the engine, started if there is none (and the user has not named a socket).
     pub fn open(&self) -> Outcome<Client> {
-        let socket = self.socket()?;
-        match Client::connect(&socket) {
-            Err(ClientError::NotRunning { .. }) if self.is_remote() => Err(Failure::Engine(format!(
+        match self.reach() {
+            Err(ClientError::NotRunning { socket }) if self.is_remote() => Err(Failure::Engine(format!(
                 "no engine answers at {}; is the forwarding still up, and does an engine run on the other side (`kiln engine status` there)?",
                 socket.display()
             ))),
-            Err(ClientError::NotRunning { .. }) => {
-                let start = Start::this_program().map_err(|e| {
-                    Failure::Engine(format!(
-                        "cannot start an engine: the system does not say which program this is: {e}"
-                    ))
-                })?;
-                daemon::ensure_running(&Engines::home()?, &start).map_err(|e| Failure::Engine(e.to_string()))
+            Err(ClientError::NotRunning { .. }) => start(),
+            Err(ClientError::Connect { socket, source }) if !self.is_remote() => {
+                // A home that cannot be used is the better explanation.
+                Engines::home()?.create().map_err(|e| Failure::Engine(e.to_string()))?;
+                Err(ClientError::Connect { socket, source }.into())
             }
             other => Ok(other?),
         }
     }
+}
+
+fn start() -> Outcome<Client> {
+    let home = Engines::home()?;
+    let start = Start::this_program().map_err(|e| {
+        Failure::Engine(format!("cannot start an engine: the system does not say which program this is: {e}"))
+    })?;
+    daemon::ensure_running(&home, &start).map_err(|e| Failure::Engine(e.to_string()))
 }
 
 /// All runs, newest first.

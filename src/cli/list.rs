@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use kiln_protocol::run::{Best, RunSummary};
-use kiln_protocol::wire::RunDetail;
+use kiln_protocol::run::{Best, RunSummary, Table};
+use kiln_protocol::wire::{RunDetail, SeriesInfo};
 use kiln_protocol::{RunState, now};
 use serde::Serialize;
 
@@ -172,15 +172,14 @@ fn whole(detail: &RunDetail) -> String {
         );
     }
     if !detail.series.is_empty() {
-        let rows: Vec<Vec<String>> = detail
-            .series
-            .iter()
-            .take(SERIES)
-            .map(|s| {
-                let last = s.last_y.map_or_else(|| "-".into(), human::figure);
-                vec![s.name.clone(), s.points.to_string(), last, human::figure(s.last_x)]
-            })
-            .collect();
+        // Curves of single candidates come after those of the run as a whole.
+        let mut series: Vec<&SeriesInfo> = detail.series.iter().collect();
+        series.sort_by_key(|s| s.name.starts_with("cand-"));
+        let row = |s: &&SeriesInfo| {
+            let last = s.last_y.map_or_else(|| "-".into(), human::figure);
+            vec![s.name.clone(), s.points.to_string(), last, human::figure(s.last_x)]
+        };
+        let rows: Vec<Vec<String>> = series.iter().take(SERIES).map(row).collect();
         let _ = writeln!(out, "\n{}", human::columns(&["SERIES", "POINTS", "LAST", "AT"], &rows));
         if detail.series.len() > SERIES {
             let _ = writeln!(out, "and {} more (kiln show --json)", detail.series.len() - SERIES);
@@ -193,14 +192,19 @@ fn whole(detail: &RunDetail) -> String {
 }
 
 /// Series listed before the rest is only counted: a search has several for each candidate.
-const SERIES: usize = 24;
+const SERIES: usize = 12;
 
 pub fn best_in_words(best: &Best) -> String {
     format!("{} {}", best.name, human::figure(best.value))
 }
 
-/// What a run found: the verdict and its tables.
+/// What a run found: the verdict, its tables, and the figures by the names that `--json` has for them.
 pub fn outcome(outcome: &kiln_protocol::Outcome) -> String {
     let verdict = human::wrap(&outcome.verdict, terminal::width().min(100));
-    std::iter::once(verdict).chain(outcome.tables.iter().map(human::table)).collect::<Vec<_>>().join("\n\n")
+    let figures =
+        outcome.figures.iter().map(|(name, value)| vec![name.clone(), value.map_or_else(|| "-".into(), human::figure)]);
+    let figures =
+        Table { title: "Figures".into(), columns: vec!["name".into(), "value".into()], rows: figures.collect() };
+    let tables = outcome.tables.iter().chain((!figures.rows.is_empty()).then_some(&figures));
+    std::iter::once(verdict).chain(tables.map(human::table)).collect::<Vec<_>>().join("\n\n")
 }

@@ -34,9 +34,11 @@ mod run;
 mod terminal;
 mod workbench;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
+use color_eyre::config::{HookBuilder, Theme};
 
 use crate::args::{Cli, Command};
 use crate::engines::Engines;
@@ -44,12 +46,21 @@ use crate::failure::{Failure, Outcome, say};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // A second installation would be refused; reports are then only plainer.
-    let _ = color_eyre::install();
+    reports(&cli);
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Reports of what nobody thought of. In the engine's log a panic's own two lines say more than a picture of it.
+fn reports(cli: &Cli) {
+    if matches!(cli.command, Some(Command::Engine(args::Engine::Start { foreground: true }))) {
+        return;
+    }
+    let theme = if std::io::stderr().is_terminal() { Theme::dark() } else { Theme::new() };
+    // A second installation would be refused; reports are then only plainer.
+    let _ = HookBuilder::default().theme(theme).display_env_section(false).install();
 }
 
 fn dispatch(cli: &Cli) -> Outcome {

@@ -45,7 +45,7 @@ impl Surroundings for Here {
     fn shipped(&self, set: DataSet) -> Result<PathBuf, String> {
         let assets = home::assets_dir().map_err(|e| e.to_string())?;
         let path = assets.join(match set {
-            DataSet::Digits => "digits.csv.gz",
+            DataSet::Digits => "digits",
             DataSet::Fashion => "fashion-mnist",
             DataSet::Cifar10 | DataSet::Folder => return Err("it does not ship with Kiln".into()),
         });

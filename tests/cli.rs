@@ -1,0 +1,438 @@
+//! The command line as its users meet it: transcripts of the real `kiln` with a fake worker behind the real engine.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use kiln_tests::program;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value as Json;
+
+/// A preset of the default method on data that is only there to be found.
+const PRESET: &str = r#"method = "dc-nas"
+title = "A search for tests"
+[data]
+set = "digits"
+path = "digits.csv"
+train = 576
+[space]
+name = "digits-mlp"
+[optim]
+batch = 32
+"#;
+
+/// A home of its own, a preset, and an engine that ends with it.
+struct Kiln {
+    folder: tempfile::TempDir,
+    fake: &'static str,
+}
+
+impl Kiln {
+    /// `fake` scripts the worker, see `fake_worker.rs`.
+    fn new(fake: &'static str) -> Kiln {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("digits.csv"), "").unwrap();
+        std::fs::write(folder.path().join("search.toml"), PRESET).unwrap();
+        Kiln { folder, fake }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("kiln"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("KILN_HOME", self.path("home"))
+            .env("KILN_WORKER", program("kiln-fake-worker"))
+            .env("KILN_FAKE", self.fake)
+            .env_remove("KILN_SHARE")
+            .env("TERM", "dumb")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        Said::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// Standard output of a command that must succeed.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let said = self.run(arguments);
+        assert_eq!(said.code, Some(0), "kiln {}: {said:?}", arguments.join(" "));
+        said.out
+    }
+
+    fn json(&self, arguments: &[&str]) -> Json {
+        serde_json::from_str(&self.ok(arguments)).unwrap()
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Waits until the newest run is in that state.
+    fn until(&self, state: &str) -> Json {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let runs = self.json(&["ls", "--json"]);
+            if runs[0]["state"] == state {
+                return runs[0].clone();
+            }
+            assert!(Instant::now() < deadline, "the run does not get {state}: {}", runs[0]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Kiln {
+    fn drop(&mut self) {
+        // A worker that is left would write into a folder that is being removed.
+        let runs: Json = serde_json::from_str(&self.run(&["ls", "--json"]).out).unwrap_or_default();
+        for run in runs.as_array().into_iter().flatten() {
+            if !["completed", "failed", "stopped"].iter().any(|s| run["state"] == *s) {
+                self.run(&["stop", "--wait", run["id"].as_str().unwrap_or_default()]);
+            }
+        }
+        self.run(&["engine", "stop"]);
+    }
+}
+
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Said {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+fn interrupt(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+}
+
+/// A command that needs no engine and no home: there cannot be one below a device.
+fn alone(arguments: &[&str]) -> Said {
+    Said::of(&Command::new(program("kiln")).args(arguments).env("KILN_HOME", "/dev/null/kiln").output().unwrap())
+}
+
+#[test]
+fn every_command_has_help_with_an_example_that_parses() {
+    let top = alone(&["--help"]).out;
+    let commands: Vec<&str> = top
+        .lines()
+        .skip_while(|l| *l != "Commands:")
+        .skip(1)
+        .take_while(|l| !l.is_empty())
+        .filter_map(|l| l.strip_prefix("  ").filter(|l| !l.starts_with(' '))?.split_whitespace().next())
+        .filter(|c| c.chars().all(|ch| ch.is_ascii_lowercase()) && *c != "help")
+        .collect();
+    assert!(commands.len() >= 15, "{commands:?}");
+    for code in ["0 ", "1 ", "2 ", "3 ", "4 ", "130", "141"] {
+        assert!(top.contains(&format!("\n  {code}")), "no word on exit code {code}\n{top}");
+    }
+    for command in commands {
+        let said = alone(&[command, "--help"]);
+        assert_eq!(said.code, Some(0), "{command}: {said:?}");
+        let examples = said.out.split("Examples:").nth(1).unwrap_or_else(|| panic!("{command} has no example"));
+        assert!(examples.contains(&format!("kiln {command}")), "{command}\n{examples}");
+    }
+    for sub in ["start", "stop", "status", "rebuild"] {
+        assert!(alone(&["engine", sub, "--help"]).out.contains(&format!("kiln engine {sub}")));
+    }
+}
+
+#[test]
+fn mistakes_on_the_command_line_exit_with_2() {
+    for arguments in [&["frobnicate"][..], &["run"], &["ls", "--state", "asleep"], &["plot", "last", "--height", "1"]] {
+        let said = alone(arguments);
+        assert_eq!(said.code, Some(2), "{arguments:?}: {said:?}");
+        assert!(said.out.is_empty() && !said.err.is_empty());
+    }
+}
+
+/// One mistake a preset, and what is said about it.
+const BAD: &[(&str, &str, &str)] = &[
+    ("batch = 32", "bacth = 32", "bad.toml:10: optim.bacth: is not a setting; did you mean `batch`?"),
+    (
+        "batch = 32",
+        "batch = \"many\"",
+        "bad.toml:10: optim.batch: expected a whole number from 1 to 65536 (images), found the text \"many\"",
+    ),
+    ("batch = 32", "batch = 0", "bad.toml:10: optim.batch: expected a whole number from 1 to 65536 (images), found 0"),
+    ("batch = 32", "batch = ", "bad.toml:10: not TOML: "),
+    ("path = \"digits.csv\"", "path = \"gone.csv\"", "/gone.csv` does not exist; expected the digits as CSV"),
+    (
+        "\"digits-mlp\"",
+        "\"digits-mpl\"",
+        "bad.toml:8: space.name: there is no search space `digits-mpl`; did you mean `digits-mlp`?",
+    ),
+    (
+        "name = \"digits-mlp\"",
+        "name = \"digits-mlp\"\nonly = { depth = [\"9\"] }",
+        "bad.toml:9: space.only: decision `depth` of space `digits-mlp` has no option `9`",
+    ),
+    (
+        "method = \"dc-nas\"",
+        "method = \"train\"\n[train]\narch = \"fast-9-64\"",
+        "bad.toml:3: train.arch: `9` in `fast-9-64` is no option of `depth`",
+    ),
+];
+
+#[test]
+fn a_bad_preset_is_named_with_its_place_and_starts_nothing() {
+    let kiln = Kiln::new("");
+    for (line, instead, expected) in BAD {
+        let text = PRESET.replace(line, instead).replace("title = \"A search for tests\"\n[data]", "[data]");
+        let text = if instead.contains("[train]") { text } else { text.replacen("[data]", "title = \"x\"\n[data]", 1) };
+        std::fs::write(kiln.path("bad.toml"), &text).unwrap();
+        let said = kiln.run(&["run", "bad.toml"]);
+        assert_eq!(said.code, Some(2), "{instead}: {said:?}");
+        assert!(said.err.contains(expected), "expected {expected}\nin {}\nfor\n{text}", said.err);
+        assert!(said.out.is_empty());
+    }
+    let said = kiln.run(&["run", "search.toml", "--set", "optim.rl=1", "--set", "dc-nas.population=1"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("--set optim.rl=1: optim.rl: is not a setting; did you mean `lr`?"), "{}", said.err);
+    assert!(said.err.contains("2 mistakes; nothing was started"), "{}", said.err);
+    let said = kiln.run(&["run", "dc-nas-digist"]);
+    assert!(said.code == Some(2) && said.err.contains("did you mean `dc-nas-digits`?"), "{said:?}");
+    assert_eq!(kiln.json(&["ls", "--json"]), serde_json::json!([]));
+    assert!(kiln.ok(&["ls"]).contains("No runs yet"));
+    for arguments in [&["show"][..], &["plot"], &["tail"], &["stop", "nobody"], &["rm", "nobody"]] {
+        let said = kiln.run(arguments);
+        assert!(said.code == Some(2) && said.err.contains("no run"), "{arguments:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_run_without_a_terminal_ends_with_its_tables_and_a_plot() {
+    let kiln = Kiln::new("steps=120,ms=2,candidates=8");
+    let out = kiln.ok(&["run", "search.toml", "--set", "seed=7"]);
+    let id = out.split(':').next().unwrap().to_owned();
+    assert!(id.starts_with("search-"), "{out}");
+    assert!(out.lines().any(|l| l.contains("%  ")), "no progress line in\n{out}");
+    assert!(out.contains("tau_global") && out.contains("tau_within"), "no table in\n{out}");
+    assert!(out.chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c)), "no plot in\n{out}");
+    assert!(out.trim_end().lines().last().unwrap().starts_with(&format!("{id} completed after ")), "{out}");
+    assert!(!out.contains('\x1b'), "escape sequences without a terminal: {out:?}");
+
+    let runs = kiln.json(&["ls", "--json"]);
+    assert_eq!(runs.as_array().unwrap().len(), 1);
+    assert_eq!((runs[0]["id"].as_str(), runs[0]["state"].as_str()), (Some(id.as_str()), Some("completed")));
+    assert_eq!(runs[0]["seed"], 7);
+    assert_eq!(kiln.json(&["ls", "--json", "--state", "failed"]), serde_json::json!([]));
+    let table = kiln.ok(&["ls"]);
+    assert!(table.starts_with("RUN ") && table.contains(&id) && table.contains("100%"), "{table}");
+
+    let detail = kiln.json(&["show", "--json"]);
+    assert_eq!(detail["summary"]["id"], id.as_str());
+    assert!(detail["outcome"]["figures"]["tau_global"].is_number());
+    assert!(detail["spec"].as_str().unwrap().contains("early-epochs = 2"), "the frozen preset hides its defaults");
+    assert!(Path::new(detail["folder"].as_str().unwrap()).join("events.jsonl").is_file());
+    let spec = kiln.ok(&["show", &id, "--spec"]);
+    std::fs::write(kiln.path("again.toml"), &spec).unwrap();
+    assert_eq!(kiln.ok(&["check", "again.toml", "--spec"]), spec, "a frozen preset is a preset");
+    let shown = kiln.ok(&["show", &id]);
+    assert!(
+        shown.contains("A search for tests") && shown.contains("SERIES") && shown.contains("tau_global"),
+        "{shown}"
+    );
+
+    let name = detail["series"][0]["name"].as_str().unwrap();
+    let series = kiln.json(&["plot", "last", name, "--json"]);
+    assert_eq!(series[0]["points"].as_array().unwrap().len() as u64, detail["series"][0]["points"].as_u64().unwrap());
+    let plot = kiln.ok(&["plot", "last", name, "--width", "60", "--height", "5"]);
+    assert!(plot.lines().all(|l| l.chars().count() <= 60) && plot.lines().count() == 8, "{plot}");
+    let said = kiln.run(&["plot", "last", &format!("{name}x")]);
+    assert!(said.code == Some(2) && said.err.contains(&format!("did you mean `{name}`?")), "{said:?}");
+
+    let tail = kiln.ok(&["tail", "-n", "100000"]);
+    assert!(tail.contains("started on") && tail.contains("completed: "), "{tail}");
+    let events = kiln.ok(&["tail", "--json", "-n", "100000"]);
+    let seqs: Vec<u64> =
+        events.lines().map(|l| serde_json::from_str::<Json>(l).unwrap()["seq"].as_u64().unwrap()).collect();
+    assert!(seqs.len() > 2 && seqs.is_sorted(), "{seqs:?}");
+    assert_eq!(kiln.ok(&["tail", "-n", "1", "--json"]).lines().count(), 1);
+    assert_eq!(kiln.ok(&["tail", "-f", &id[..id.len() - 1]]).lines().last(), tail.lines().last());
+
+    kiln.ok(&["rm", &id]);
+    assert_eq!(kiln.json(&["ls", "--json"]), serde_json::json!([]));
+    assert!(!Path::new(detail["folder"].as_str().unwrap()).exists());
+}
+
+#[test]
+fn a_run_that_fails_exits_with_1_and_says_why() {
+    let kiln = Kiln::new("steps=100,ms=1,fail_at=20");
+    let said = kiln.run(&["run", "search.toml"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("the script says to fail at step 20"), "{said:?}");
+    let said = kiln.run(&["tail", "-f"]);
+    assert!(said.code == Some(1) && said.out.contains("error: failed: "), "{said:?}");
+}
+
+#[test]
+fn a_detached_run_is_paused_resumed_set_and_stopped() {
+    let kiln = Kiln::new("steps=100000,ms=2");
+    let id = kiln.ok(&["run", "search.toml", "--detach"]).trim().to_owned();
+    kiln.until("running");
+    assert!(kiln.ok(&["pause", "last"]).contains(&id));
+    let paused = kiln.until("paused");
+    assert_eq!(paused["reason"], "asked to pause");
+    kiln.ok(&["resume", &id]);
+    kiln.until("running");
+    kiln.ok(&["set", &id, "optim.lr=0.005"]);
+    let said = kiln.run(&["set", &id, "optim.momentum=0.5"]);
+    assert!(said.code == Some(2) && said.err.contains("cannot be changed while a run goes on"), "{said:?}");
+    let said = kiln.run(&["rm", &id]);
+    assert!(said.code == Some(2) && said.err.contains(&id), "a live run is not removed: {said:?}");
+
+    let watcher = kiln.spawn(&["tail", "-f", &id]);
+    let stopped = kiln.json(&["stop", &id, "--wait", "--json"]);
+    assert_eq!(stopped["runs"][0], id.as_str());
+    let watched = Said::of(&watcher.wait_with_output().unwrap());
+    assert_eq!(watched.code, Some(3), "{watched:?}");
+    assert!(watched.out.contains("optim.lr set to 0.005") && watched.out.contains("stopped at step"), "{watched:?}");
+    assert_eq!(kiln.until("stopped")["id"], id.as_str());
+    kiln.ok(&["resume", &id]);
+    let resumed = kiln.until("running");
+    assert_eq!(resumed["attempts"], 2);
+}
+
+#[test]
+fn ctrl_c_leaves_the_run_going() {
+    let kiln = Kiln::new("steps=150,ms=10");
+    let mut child = kiln.spawn(&["run", "search.toml"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|l| l.unwrap().contains('%')));
+    interrupt(&child, Signal::SIGINT);
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{err}");
+    assert!(err.contains("goes on in the background") && err.contains("kiln stop search-"), "{err}");
+    kiln.until("completed");
+}
+
+#[test]
+fn a_run_survives_the_death_of_its_engine_and_so_does_who_watches_it() {
+    let kiln = Kiln::new("steps=300,ms=10");
+    let child = kiln.spawn(&["run", "search.toml"]);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while kiln.run(&["ls", "--json"]).out.matches("\"running\"").count() == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let engine = kiln.json(&["engine", "status", "--json"]);
+    kill(Pid::from_raw(engine["pid"].as_i64().unwrap() as i32), Signal::SIGKILL).unwrap();
+    let said = Said::of(&child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("tau_global") && said.out.contains(" completed after "), "{said:?}");
+    let again = kiln.json(&["engine", "status", "--json"]);
+    assert_ne!(again["pid"], engine["pid"]);
+    assert_eq!(kiln.json(&["ls", "--json"])[0]["attempts"], 1, "the run went on, it was not started again");
+}
+
+#[test]
+fn kiln_without_a_terminal_runs_the_default_preset() {
+    let kiln = Kiln::new("steps=30,ms=1");
+    let share = kiln.path("share");
+    std::fs::create_dir_all(share.join("assets")).unwrap();
+    std::fs::create_dir_all(share.join("presets")).unwrap();
+    std::fs::write(share.join("assets/digits"), "").unwrap();
+    let said = Said::of(&kiln.command(&[]).env("KILN_SHARE", &share).output().unwrap());
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.starts_with("dc-nas-digits-") && said.out.contains("tau_global"), "{said:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_not_an_error_worth_a_word() {
+    let kiln = Kiln::new("");
+    for arguments in [&["presets"][..], &["schema", "dc-nas"], &["completions", "bash"], &["ls"]] {
+        let mut child = kiln.spawn(arguments);
+        drop(child.stdout.take());
+        let said = Said::of(&child.wait_with_output().unwrap());
+        assert!(matches!(said.code, Some(0 | 141)), "{arguments:?}: {said:?}");
+        assert_eq!(said.err, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn without_an_engine_each_command_says_what_to_do() {
+    let kiln = Kiln::new("");
+    let said = kiln.run(&["engine", "status"]);
+    assert!(said.code == Some(4) && said.err.contains("kiln engine start"), "{said:?}");
+    assert!(kiln.ok(&["engine", "stop"]).contains("no engine was running"));
+    let said = kiln.run(&["ls", "--socket", "/nonexistent/kiln.sock"]);
+    assert!(said.code == Some(4) && said.err.contains("/nonexistent/kiln.sock"), "{said:?}");
+    let said = alone(&["ls"]);
+    assert!(said.code == Some(4) && said.err.contains("KILN_HOME"), "a home that cannot be made: {said:?}");
+
+    assert!(kiln.ok(&["engine", "start"]).contains("the engine runs (pid "));
+    let status = kiln.json(&["engine", "status", "--json"]);
+    assert!(status["running"] == true && status["devices"].is_array(), "{status}");
+    assert!(kiln.ok(&["engine", "status"]).contains("worker "));
+    assert!(kiln.ok(&["engine", "rebuild"]).contains("0 run folders"));
+    assert!(kiln.ok(&["engine", "stop"]).contains("has ended"));
+    assert_eq!(kiln.run(&["engine", "status"]).code, Some(4));
+}
+
+#[test]
+fn check_and_schema_need_neither_engine_nor_home() {
+    let kiln = Kiln::new("");
+    let checked = kiln.json(&["check", "search.toml", "--json"]);
+    let estimate = &checked["estimate"];
+    assert_eq!(estimate["space_size"], 40.0);
+    // 64 inputs: 64*64 + 64 and 64*64 + 64 and 64*10 + 10.
+    assert_eq!((&estimate["reference"]["arch"], &estimate["reference"]["params"]), (&"fast-2-64".into(), &8970.into()));
+    assert!(estimate["seconds"].as_f64().unwrap() > 0.0 && estimate["memory"].as_u64().unwrap() > 0);
+    let said = alone(&["check", kiln.path("search.toml").to_str().unwrap()]);
+    assert!(said.code == Some(0) && said.out.contains("estimates") && said.out.contains("8,970"), "{said:?}");
+    let said = alone(&["check", "dc-nas-cifar10", "--set", "data.path=/nonexistent/cifar"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.out.contains("conv-cells") && said.err.contains("`/nonexistent/cifar` does not exist"), "{said:?}");
+
+    for name in kiln.json(&["presets", "--json"]).as_array().unwrap() {
+        assert!(name["estimate"].is_object() && !name["title"].as_str().unwrap().is_empty(), "{name}");
+    }
+    for method in ["train", "dc-nas"] {
+        let schema: Json = serde_json::from_str(&alone(&["schema", method]).out).unwrap();
+        assert_eq!(schema["properties"]["method"]["const"], method);
+        let fields: Json = serde_json::from_str(&alone(&["schema", method, "--json"]).out).unwrap();
+        let table = alone(&["schema", method, "--markdown"]).out;
+        let listing = alone(&["schema", method, "--fields"]).out;
+        for field in fields.as_array().unwrap() {
+            let key = field["key"].as_str().unwrap();
+            assert!(
+                table.contains(&format!("| `{key}` |")) && listing.contains(&format!("\n{key} ")) || key == "method"
+            );
+        }
+    }
+    assert!(alone(&["completions", "bash"]).out.contains("complete "));
+}
+
+#[test]
+fn the_doctor_names_what_is_missing() {
+    let kiln = Kiln::new("");
+    let said =
+        Said::of(&kiln.command(&["doctor", "--json"]).env("KILN_WORKER", "/nonexistent/worker").output().unwrap());
+    assert_eq!(said.code, Some(4), "{said:?}");
+    let found: Json = serde_json::from_str(&said.out).unwrap();
+    let find = |what: &str| {
+        found.as_array().unwrap().iter().find(|f| f["what"] == what).unwrap_or_else(|| panic!("no {what}"))
+    };
+    assert_eq!(find("home")["grade"], "fine");
+    assert_eq!(find("worker")["grade"], "wrong");
+    assert!(find("worker")["said"].as_str().unwrap().contains("/nonexistent/worker does not exist"));
+    assert!(find("disk")["said"].as_str().unwrap().contains("free"));
+    let said = alone(&["doctor"]);
+    assert!(said.code == Some(4) && said.out.contains("!! home"), "{said:?}");
+}
