@@ -377,11 +377,14 @@ mod tests {
     use crate::testing::World;
     use kiln_protocol::spec::OptimSettings;
 
+    /// Why a candidate ended early, and its final weights.
+    type Left = (Option<String>, Vec<Vec<f32>>);
+
     /// Hands the final weights back.
     struct Weights;
 
     impl Recipe for Weights {
-        type Product = (Option<String>, Vec<Vec<f32>>);
+        type Product = Left;
 
         fn finish(
             &self,
@@ -390,7 +393,7 @@ mod tests {
             _note: &Note,
             failure: Option<&Failure>,
             _stop: &Stop,
-        ) -> Result<Option<Self::Product>, TrainError> {
+        ) -> Result<Option<Left>, TrainError> {
             let tensors = trainer.map(|t| t.network().named_tensors()).unwrap_or_default();
             let flat = |t: &Tensor| Vec::<f32>::try_from(t.reshape([-1])).unwrap();
             let weights = tensors.iter().map(|(_, t)| flat(t)).collect();
@@ -409,7 +412,7 @@ mod tests {
         (Task { plan, config, subset: None, epochs: 3, halve: true }, data)
     }
 
-    fn run(world: &World, candidates: &[(u64, f64)]) -> Vec<(usize, (Option<String>, Vec<Vec<f32>>))> {
+    fn run(world: &World, candidates: &[(u64, f64)]) -> Vec<(usize, Left)> {
         let mut cx = world.cx();
         let mut fleet = Fleet::new(Pool::new(0, 1, cx.device()));
         for &(id, lr) in candidates {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
 use crate::error::MethodError;
-use crate::method::{Flow, Method, create};
+use crate::method::{Flow, create};
 use crate::runtime::Place;
 
 /// `n` images of 8x8 in the digits' format: ten blurred patterns with noise, so that a small network learns them in some

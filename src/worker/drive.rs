@@ -108,10 +108,12 @@ impl Drive {
                 return None;
             }
             self.orders.wait(RETRY);
-            if full && self.outbox.retry() && self.starved.is_some() {
-                if let Err(message) = self.checkpoint() {
-                    return Some(self.fail(message));
-                }
+            if full
+                && self.outbox.retry()
+                && self.starved.is_some()
+                && let Err(message) = self.checkpoint()
+            {
+                return Some(self.fail(message));
             }
         }
     }

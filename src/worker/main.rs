@@ -5,7 +5,7 @@
 //! - [`drive`]: the loop
 //! - [`orders`]: control file and signals
 //! - [`outbox`]: events on their way to the run folder
-//! - [`keeper`]: checkpoints
+//! - [`keeper`]: when checkpoints are due, and what they hold
 //! - [`vitals`], [`doctor`]: signs of life, and what the machine gives
 //!
 //! Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 stopped on request.

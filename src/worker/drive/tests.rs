@@ -214,7 +214,7 @@ fn a_checkpoint_that_finds_no_room_pauses_the_run_until_it_is_written() {
     let bench = Bench::new();
     bench.shelf_room.store(2, Ordering::SeqCst);
     let room = Arc::clone(&bench.shelf_room);
-    let method = at(3, move || {
+    let method = at(2, move || {
         let room = Arc::clone(&room);
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(300));
