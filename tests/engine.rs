@@ -412,6 +412,39 @@ fn a_slow_client_holds_up_nobody() {
 }
 
 #[test]
+fn a_watcher_gets_a_snapshot_then_what_changes() {
+    let bench = Bench::running("steps=100,ms=5");
+    let other = bench.launch("other");
+    bench.wait_state(&other, RunState::Completed);
+    let mut watcher = bench.client();
+    watcher.request(&Request::Watch { run: None }).unwrap();
+    let Some(Push::Runs { runs }) = watcher.next_push(PATIENCE).unwrap() else { panic!("a snapshot comes first") };
+    assert_eq!((runs.len(), runs[0].state), (1, RunState::Completed));
+    let run = bench.launch("digits");
+    watcher.request(&Request::Watch { run: Some(run.clone()) }).unwrap();
+    let (mut states, mut figures, mut progress, mut ended) = (vec![], 0, 0, false);
+    while !ended || figures == 0 {
+        match watcher.next_push(PATIENCE).unwrap().unwrap() {
+            Push::Runs { runs } => states.extend(runs.into_iter().filter(|r| r.id == run).map(|r| r.state)),
+            Push::Events { run: of, events } => {
+                assert_eq!(of, run);
+                progress += events.iter().filter(|e| matches!(e.body, Body::Progress(_))).count();
+                ended |= events.iter().any(|e| matches!(e.body, Body::Completed { .. }));
+            }
+            Push::System { system } => {
+                assert!(system.ram_total > 0 && system.disk_total > 0, "{system:?}");
+                figures += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    states.dedup();
+    assert_eq!(states.first(), Some(&RunState::Starting), "{states:?}");
+    assert!(states.contains(&RunState::Running), "{states:?}");
+    assert!(progress > 2, "it came bit by bit");
+}
+
+#[test]
 fn a_full_disk_keeps_runs_queued_with_the_reason() {
     let mut bench = Bench::new("steps=20,ms=1");
     bench.var("KILN_MIN_FREE_MB", "1000000000000").start();

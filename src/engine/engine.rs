@@ -26,6 +26,9 @@ use crate::worker::{self, Life, NotStarted, Process};
 /// How often time is looked at: adopted workers, the disk, idleness.
 pub const TICK: Duration = Duration::from_millis(500);
 
+/// How long a request waits for all runs to be found. Less than clients wait for an answer, so that they get a reason.
+const FINDING: Duration = Duration::from_secs(6);
+
 /// Where an answer goes.
 pub type ReplyTo = oneshot::Sender<Result<Reply, String>>;
 
@@ -99,6 +102,14 @@ impl Tracked {
     }
 }
 
+/// A request that came before all runs were found.
+struct Waiting {
+    client: u64,
+    request: Request,
+    reply: ReplyTo,
+    since: Instant,
+}
+
 pub struct Engine {
     options: Options,
     devices: Vec<Named>,
@@ -115,7 +126,7 @@ pub struct Engine {
     /// Why the queue stands still until all runs are found; after that the disk decides.
     finding: bool,
     /// Requests that came before all runs were found: half a list would be a wrong one.
-    waiting: Vec<(u64, Request, ReplyTo)>,
+    waiting: Vec<Waiting>,
     idle_since: Instant,
     store_bytes: Box<dyn Fn() -> u64>,
     /// Why the engine ends.
@@ -190,7 +201,7 @@ impl Engine {
             Msg::FoundAll => {
                 self.finding = false;
                 self.tell(Input::Hold(self.low_disk()));
-                for (client, request, reply) in std::mem::take(&mut self.waiting) {
+                for Waiting { client, request, reply, .. } in std::mem::take(&mut self.waiting) {
                     self.request(client, request, reply);
                 }
             }
@@ -230,6 +241,11 @@ impl Engine {
     fn tick(&mut self) {
         if !self.finding {
             self.tell(Input::Hold(self.low_disk()));
+        }
+        let late = |w: &mut Waiting| w.since.elapsed() > FINDING;
+        for waiting in self.waiting.extract_if(.., late) {
+            let sentence = "the engine has just started and is still reading the run folders; try again in a moment";
+            let _ = waiting.reply.send(Err(sentence.into()));
         }
         self.tell(Input::Tick);
         self.look_at_adopted();
@@ -485,7 +501,7 @@ impl Engine {
 
     fn request(&mut self, client: u64, request: Request, reply: ReplyTo) {
         if self.finding && !matches!(request, Request::Status | Request::Shutdown) {
-            return self.waiting.push((client, request, reply));
+            return self.waiting.push(Waiting { client, request, reply, since: Instant::now() });
         }
         let answer = match request {
             Request::Remove { run } => return self.remove(run, reply),

@@ -18,6 +18,9 @@ const WATCHED: Duration = Duration::from_secs(1);
 /// How often otherwise: just so that a status asked for is not years old.
 const UNWATCHED: Duration = Duration::from_secs(10);
 
+/// Until the first figures: the shortest time over which the use of the processor means something.
+const FIRST: Duration = Duration::from_millis(250);
+
 /// The thread that takes figures. It ends when `send` says that nobody listens any more.
 pub struct Telemetry {
     watched: Arc<AtomicBool>,
@@ -35,12 +38,13 @@ impl Telemetry {
         let flag = watched.clone();
         let handle = thread::Builder::new().name("telemetry".into()).spawn(move || {
             let mut meter = Meter::new(home, gpus);
+            let mut pause = FIRST;
             loop {
-                let pause = if flag.load(Ordering::Relaxed) { WATCHED } else { UNWATCHED };
                 thread::park_timeout(pause);
                 if !send(meter.read()) {
                     break;
                 }
+                pause = if flag.load(Ordering::Relaxed) { WATCHED } else { UNWATCHED };
             }
         })?;
         Ok(Telemetry { watched, thread: handle.thread().clone() })
