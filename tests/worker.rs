@@ -304,6 +304,7 @@ fn a_run_pauses_resumes_turns_knobs_and_stops_by_its_control_file_and_outlives_t
     let before = points(&run);
     std::thread::sleep(Duration::from_millis(700));
     assert_eq!(points(&run), before, "a paused run does nothing");
+    run.wait_for("sign of life", |b| matches!(b, Body::Beat { rss, .. } if *rss > 1 << 20));
 
     run.order(Command::Set { key: "optim.lr".into(), value: "0.001".into() });
     run.order(Command::Set { key: "optim.batch".into(), value: "1".into() });

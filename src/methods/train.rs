@@ -112,9 +112,13 @@ impl Recipe for Finish {
     }
 }
 
-/// Copies of a network's tensors: the trainer and its storage go.
+/// Copies of a network's tensors on the CPU: the trainer and its storage go.
 pub(crate) fn copies(network: &Network) -> Result<Vec<(String, Tensor)>, TrainError> {
-    network.named_tensors().into_iter().map(|(name, tensor)| Ok((name, tensor.f_detach_copy()?))).collect()
+    network
+        .named_tensors()
+        .into_iter()
+        .map(|(name, tensor)| Ok((name, tensor.f_detach_copy()?.f_to_device(tch::Device::Cpu)?)))
+        .collect()
 }
 
 fn finite(eval: Eval) -> Option<Eval> {

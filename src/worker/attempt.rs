@@ -37,13 +37,12 @@ struct Ready {
 /// # Errors
 /// A sentence, if the folder cannot be worked on at all, so that nothing could be written into it. Everything later
 /// becomes a `Failed` event and [`End::Failed`].
-pub fn run(folder: &Path, runtime: &Runtime) -> Result<End, String> {
+pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, String> {
     let path = std::path::absolute(folder).map_err(|error| format!("the folder {}: {error}", folder.display()))?;
     if !path.join("spec.toml").is_file() {
         return Err(format!("{} is no run folder: it has no spec.toml", path.display()));
     }
     let folder = RunFolder::new(path);
-    let signals = Signals::install().map_err(|error| format!("signals cannot be watched: {error}"))?;
     let before = WorkerInfo::read(&folder).map_err(|error| error.to_string())?;
     // The lock on events.jsonl keeps a second worker out; where a file system has no locks, worker.json does.
     let journal = EventWriter::open(&folder).map_err(|error| error.to_string())?;
@@ -92,11 +91,16 @@ pub fn run(folder: &Path, runtime: &Runtime) -> Result<End, String> {
         .map_err(|error| format!("no thread to watch the control file: {error}"))?;
 
     let mut drive = Drive::new(ready.method, ready.cx, ready.keeper, Arc::clone(&outbox), orders);
-    Ok(catch_unwind(AssertUnwindSafe(|| drive.run())).unwrap_or_else(|payload| {
+    Ok(guarded(&panics, &outbox, || drive.run()))
+}
+
+/// Works; a panic becomes the run's last event.
+fn guarded(panics: &Panics, outbox: &Outbox, work: impl FnOnce() -> End) -> End {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let message = panics.words(payload.as_ref());
-        farewell(&outbox, Body::Failed { message });
+        farewell(outbox, Body::Failed { message });
         End::Failed
-    }))
+    })
 }
 
 fn prepare(folder: &RunFolder, runtime: &Runtime, outbox: &Arc<Outbox>, orders: &Orders) -> Result<Ready, String> {
@@ -158,5 +162,25 @@ impl Panics {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let place = place.unwrap_or_else(|| "an unknown place".into());
         format!("the worker panicked at {place}: {text}. This is a mistake in Kiln; the last checkpoint stands")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::tests::Tiny;
+    use std::sync::atomic::AtomicI64;
+
+    #[test]
+    fn a_panic_is_told_with_its_message_and_place() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let tiny = Tiny { room: Arc::new(AtomicI64::new(i64::MAX)), written: Arc::clone(&written) };
+        let outbox = Outbox::new(Box::new(tiny));
+        let panics = Panics::install();
+        let end = guarded(&panics, &outbox, || panic!("the shelf fell down"));
+        assert_eq!(end, End::Failed);
+        let written = written.lock().unwrap();
+        let [Body::Failed { message }] = written.as_slice() else { panic!("{written:?}") };
+        assert!(message.contains("the shelf fell down") && message.contains("attempt.rs"), "{message}");
     }
 }

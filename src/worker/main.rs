@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use kiln_methods::runtime::Runtime;
 
 use crate::drive::End;
+use crate::orders::Signals;
 
 const USAGE: &str = "usage: kiln-worker RUN-FOLDER | --doctor | --version";
 
@@ -55,12 +56,20 @@ fn main() -> ExitCode {
 }
 
 fn work(folder: &Path) -> ExitCode {
+    // First of all: opening CUDA may take a second, in which a SIGTERM should not count as a crash.
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("kiln-worker: signals cannot be watched: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     // Before any thread, and before anything else touches libtorch.
     let runtime = Runtime::start();
     let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
-    match attempt::run(folder, &runtime) {
+    match attempt::run(folder, &runtime, signals) {
         Ok(End::Completed) => ExitCode::SUCCESS,
         Ok(End::Stopped) => ExitCode::from(3),
         Ok(End::Failed) => ExitCode::FAILURE,

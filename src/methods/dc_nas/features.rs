@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_nn::{Network, TrainError};
+use kiln_nn::{TrainError, Trainer};
 use kiln_protocol::spec::{ChangeMeasure, DcNasSettings, FeatureKind};
 use tch::{Device, Kind, Tensor};
 
@@ -48,30 +48,30 @@ pub struct Features<'a> {
     pub settings: &'a DcNasSettings,
     /// Slots of a fixed-slot space; `None` where the depth varies.
     pub slots: Option<usize>,
-    /// Normalised training images `[b, c, h, w]` on the device; none if outputs are not asked for.
+    /// Numbers of the training images whose outputs are compared; none if outputs are not asked for.
     pub probe: Option<&'a Tensor>,
 }
 
 impl Features<'_> {
-    /// The row of a network: `fresh` as it was built, `now` as it stands. Its length is the same for all networks of the
-    /// space.
+    /// The row of a network: `fresh` is its trainer at the first moment, `now` as it stands. Its length is the same for all
+    /// networks of the space.
     ///
     /// The inner error is a sentence: a layer without numbers or with nothing but zeros, so that the network has no place
     /// among the others.
-    pub fn row(&self, fresh: &Network, now: &Network) -> Result<Result<Vec<f64>, String>, TrainError> {
+    pub fn row(&self, fresh: &Trainer, now: &Trainer) -> Result<Result<Vec<f64>, String>, TrainError> {
         let mut row = Vec::new();
         if self.settings.feature != FeatureKind::Output {
             let measure = match self.settings.change {
                 ChangeMeasure::Cosine => turned,
                 ChangeMeasure::Relative => moved,
             };
-            match changes(&flat(fresh.slot_weights()?)?, &flat(now.slot_weights()?)?, measure) {
+            match changes(&flat(fresh.network().slot_weights()?)?, &flat(now.network().slot_weights()?)?, measure) {
                 Ok(values) => row.extend(self.equal_length(&values)),
                 Err(slot) => return Ok(Err(format!("the weights of layer {slot} vanished or are no numbers"))),
             }
         }
         if let (true, Some(probe)) = (self.settings.feature != FeatureKind::Param, self.probe) {
-            let (before, after) = (flat(fresh.forward_probe(probe)?.1)?, flat(now.forward_probe(probe)?.1)?);
+            let (before, after) = (flat(fresh.probe(probe)?.1)?, flat(now.probe(probe)?.1)?);
             match changes(&before, &after, turned) {
                 Ok(values) => row.extend(self.equal_length(&values)),
                 Err(slot) => return Ok(Err(format!("the outputs of layer {slot} vanished or are no numbers"))),

@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use kiln_data::DataSet;
 use kiln_nn::pool::Stop;
 use kiln_nn::{TrainError, Trainer};
 use kiln_protocol::spec::DcNasSettings;
@@ -32,6 +31,7 @@ pub struct Short {
     pub settings: DcNasSettings,
     /// See [`Features::slots`].
     pub slots: Option<usize>,
+    /// See [`Features::probe`].
     pub probe: Option<Shared>,
 }
 
@@ -43,7 +43,7 @@ impl Short {
         let fresh = Trainer::new(&task.plan, task.config.clone(), trainer.data().share(), subset)?;
         let probe = self.probe.as_ref().map(Shared::handle);
         let features = Features { settings: &self.settings, slots: self.slots, probe: probe.as_ref() };
-        features.row(fresh.network(), trainer.network())
+        features.row(&fresh, trainer)
     }
 }
 
@@ -141,10 +141,4 @@ impl Recipe for Whole {
         let tensors = if self.winners.contains(&note.id) { copies(trainer.network())? } else { Vec::new() };
         Ok(Some(Trained { full, tensors }))
     }
-}
-
-/// The probe batch: normalised training images without augmentation.
-pub fn probe(data: &DataSet, index: &Tensor) -> Result<Tensor, TrainError> {
-    let (images, _) = kiln_data::batch(data, &data.train, index, None)?;
-    Ok(images)
 }

@@ -19,7 +19,7 @@ use super::clustering::Search;
 use super::findings::{Costs, Findings, findings};
 use super::geometry::Plane;
 use super::kmeans::Partition;
-use super::recipes::{Shared, Short, Whole, probe};
+use super::recipes::{Shared, Short, Whole};
 use super::record::{Clustering, Sampled, ranking};
 use super::report::Report;
 use super::scale::standardise;
@@ -110,7 +110,7 @@ impl DcNas {
             FeatureKind::Param => None,
             FeatureKind::Output | FeatureKind::Both => {
                 let index = draw(spec.seed, "probe", train, i64::from(settings.probe).min(train), cx.device())?;
-                Some(Shared::new(probe(&data, &index).map_err(MethodError::failed)?))
+                Some(Shared::new(index))
             }
         };
         let mut method = DcNas {

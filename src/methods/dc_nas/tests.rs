@@ -103,6 +103,28 @@ fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
 }
 
 #[test]
+fn a_fixed_slot_space_is_indexed_by_slot_and_survives_kills_with_its_running_statistics() {
+    let text = preset("feature = \"both\"\n", "schedule = \"cosine\"\nweight-decay = 5e-4")
+        .replace("digits-mlp", "conv-cells")
+        .replace("full-epochs = 15", "full-epochs = 2")
+        .replace("population = 16", "population = 12")
+        .replace("clusters = 2", "clusters = 3");
+    let whole = World::new(&text);
+    let expected = timeless(whole.run());
+    let csv = String::from_utf8(whole.artifact("features.csv")).unwrap();
+    let header: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    assert_eq!(header.len(), 9 + 2 * 9, "nine slots, weights and outputs");
+    assert_eq!(header.last(), Some(&"z_o8"));
+    let world = World::new(&text);
+    let (outcome, kills) = world.run_with_kills(1);
+    assert!(kills > 0);
+    assert_eq!(timeless(outcome), expected);
+    for file in ["features.csv", "winner.safetensors"] {
+        assert_eq!(world.artifact(file), whole.artifact(file), "{file}");
+    }
+}
+
+#[test]
 fn output_features_and_a_free_number_of_clusters() {
     let world = World::new(&preset("", "").replace("clusters = 2", "feature = \"output\"\nclusters-max = 4"));
     let outcome = world.run();
