@@ -190,6 +190,25 @@ fn an_adopted_worker_is_obeyed_followed_and_if_it_dies_replaced() {
 }
 
 #[test]
+fn a_paused_run_stays_paused_whoever_dies() {
+    let mut bench = Bench::new("steps=100,ms=3,checkpoint=10");
+    bench.start();
+    let run = bench.launch("digits");
+    bench.wait_step(&run, 15);
+    bench.control(&run, Command::Pause).unwrap();
+    bench.wait_state(&run, RunState::Paused);
+    bench.kill_worker(&run);
+    bench.wait(&run, "paused again", |s| s.attempts == 2 && s.state == RunState::Paused);
+    bench.kill_engine();
+    bench.kill_worker(&run);
+    bench.start();
+    bench.wait(&run, "paused a third time", |s| s.attempts == 3 && s.state == RunState::Paused);
+    bench.control(&run, Command::Resume).unwrap();
+    bench.wait_state(&run, RunState::Completed);
+    bench.assert_store_equals_folder(&run);
+}
+
+#[test]
 fn engine_and_worker_may_die_together() {
     let mut bench = Bench::new("steps=200,ms=3,checkpoint=20");
     bench.start();

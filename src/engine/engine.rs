@@ -209,9 +209,8 @@ impl Engine {
             Msg::Exited { run, exit } => self.ingest.finish(run, exit),
             Msg::Drained { run, exit } => self.drained(run, exit),
             Msg::Removed { run, result, reply } => {
-                if result.is_ok() {
-                    self.watchers_do(|o| o.put_removed(&run));
-                }
+                // Also if part of its folder is left: it is no run any more.
+                self.watchers_do(|o| o.put_removed(&run));
                 let _ = reply.send(result.map(|()| Reply::Done));
             }
             Msg::Rebuilt { result, reply } => {

@@ -32,6 +32,7 @@ pub fn find(folder: &RunFolder, life: Result<Life, SpoolError>, summary: &RunSum
     let spec = read_spec(folder);
     let controls = all_controls(folder);
     let mut job = job_of(&spec, launch.priority, summary);
+    job.paused = wants_pause(&controls);
     let (mut process, mut alive) = (None, false);
     let inputs = match (life, spec) {
         (Err(e), _) => vec![add(&run, ended(job, RunState::Failed, e.to_string()))],
@@ -146,6 +147,11 @@ fn asked_again(controls: &[Control], summary: &RunSummary) -> Option<f64> {
     let ended = summary.ended?;
     let resume = controls.iter().rev().find(|c| c.command == Command::Resume)?;
     (resume.t > ended).then_some(resume.t)
+}
+
+fn wants_pause(controls: &[Control]) -> bool {
+    let last = controls.iter().rev().find(|c| matches!(c.command, Command::Pause | Command::Resume));
+    last.is_some_and(|c| c.command == Command::Pause)
 }
 
 fn asked_to_stop(controls: &[Control], started: f64) -> bool {

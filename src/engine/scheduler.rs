@@ -80,6 +80,8 @@ pub struct Job {
     pub retries: u32,
     /// Deaths since a person last asked for it.
     pub deaths: u32,
+    /// A person wants it paused. A worker that follows one that died is told so again.
+    pub paused: bool,
     /// Whether a process works on it, or may still be ending.
     worker: bool,
     /// Index of the slot that is taken.
@@ -103,6 +105,7 @@ impl Job {
             wants,
             retries,
             deaths: 0,
+            paused: false,
             worker: false,
             slot: None,
             ended_at: None,
@@ -373,7 +376,7 @@ impl Scheduler {
                 // Written down first: the folder alone must tell a later engine that the run is wanted again.
                 out.push(Effect::Control { run: run.clone(), command });
                 (job.state, job.reason) = (RunState::Queued, None);
-                (job.deaths, job.since, job.stops) = (0, now, 0);
+                (job.deaths, job.since, job.stops, job.paused) = (0, now, 0, false);
                 out.push(Effect::Changed { run });
                 return Ok(());
             }
@@ -409,6 +412,11 @@ impl Scheduler {
             (Command::Resume, RunState::Running | RunState::Starting) => return refuse("it is not paused"),
             (Command::Pause, RunState::Paused) => return refuse("resume lets it go on"),
             (Command::Pause | Command::Resume, RunState::Stopping) => return refuse("wait until it has stopped"),
+            _ => {}
+        }
+        match command {
+            Command::Pause => job.paused = true,
+            Command::Resume => job.paused = false,
             _ => {}
         }
         if command == Command::Stop {
@@ -479,6 +487,9 @@ impl Scheduler {
                 job.deaths, job.retries
             );
             (job.state, job.reason) = (RunState::Queued, Some(message.clone()));
+            if job.paused {
+                out.push(Effect::Control { run: run.clone(), command: Command::Pause });
+            }
             Report::Warn { message }
         };
         out.push(Effect::Report { run: run.clone(), report });

@@ -254,6 +254,23 @@ fn pause_resume_stop_resume() {
 }
 
 #[test]
+fn a_run_whose_worker_dies_while_paused_stays_paused() {
+    let mut b = Bench::cpu();
+    b.add("a", Wants::Auto, 0, 3);
+    b.event("a", started());
+    b.event("a", Body::Paused { reason: "the disk is full".into() });
+    assert!(controls(&b.exit("a", Exit::Signal(9))).is_empty(), "nobody asked for that pause");
+    b.event("a", started());
+    b.control("a", Command::Pause).unwrap();
+    b.event("a", Body::Paused { reason: "asked to".into() });
+    assert_eq!(controls(&b.exit("a", Exit::Signal(9))), [Command::Pause]);
+    b.event("a", started());
+    b.event("a", Body::Paused { reason: "asked to".into() });
+    b.control("a", Command::Resume).unwrap();
+    assert!(controls(&b.exit("a", Exit::Signal(9))).is_empty());
+}
+
+#[test]
 fn a_starting_worker_can_be_told_things() {
     let mut b = Bench::cpu();
     b.add("a", Wants::Auto, 0, 3);
