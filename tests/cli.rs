@@ -416,6 +416,13 @@ fn check_and_schema_need_neither_engine_nor_home() {
             );
         }
     }
+    let reference = alone(&["schema", "--markdown"]).out;
+    assert!(reference.contains("### `dc-nas`") && reference.contains("| `dc-nas.population` |"), "{reference}");
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    assert!(
+        readme.contains(reference.trim_end()),
+        "README's settings are not those of `kiln schema --markdown`:\n{reference}"
+    );
     assert!(alone(&["completions", "bash"]).out.contains("complete "));
 }
 

@@ -170,7 +170,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   kiln schema dc-nas > dc-nas.schema.json
   kiln schema dc-nas --fields
-  kiln schema train --markdown")]
+  kiln schema --markdown")]
     Schema(Schema),
     /// Print completions for a shell.
     #[command(after_help = "Examples:
@@ -353,12 +353,12 @@ pub enum Engine {
 #[derive(Args, Debug)]
 pub struct Schema {
     /// The method.
-    #[arg(value_parser = ["train", "dc-nas"])]
-    pub method: String,
+    #[arg(value_parser = ["train", "dc-nas"], required_unless_present = "markdown")]
+    pub method: Option<String>,
     /// A table of all settings, for reading.
     #[arg(long)]
     pub fields: bool,
-    /// The same table in Markdown.
+    /// The same table in Markdown; of all methods if none is named.
     #[arg(long, conflicts_with = "fields")]
     pub markdown: bool,
     /// The table as JSON.

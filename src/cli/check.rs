@@ -107,9 +107,9 @@ fn size(n: f64) -> String {
 }
 
 pub fn schema(args: &args::Schema) -> Outcome {
-    let method = MethodName::ALL.iter().find(|m| m.as_str() == args.method);
-    let Some(method) = method.copied() else {
-        return Err(Failure::Input(format!("there is no method `{}`", args.method)));
+    let Some(name) = &args.method else { return say(reference()) };
+    let Some(method) = MethodName::ALL.iter().find(|m| m.as_str() == name).copied() else {
+        return Err(Failure::Input(format!("there is no method `{name}`")));
     };
     match (args.fields, args.markdown, args.json) {
         (_, true, _) => say(markdown(&schema::fields(method))),
@@ -117,6 +117,21 @@ pub fn schema(args: &args::Schema) -> Outcome {
         (true, ..) => say(listing(&schema::fields(method))),
         _ => say_json(&schema::json_schema(method)),
     }
+}
+
+/// The settings of all methods: what they share first.
+fn reference() -> String {
+    let own = |m: &MethodName| format!("{m}.");
+    let is_shared = |f: &Field| !MethodName::ALL.iter().any(|m| f.key.starts_with(&own(m)));
+    let mut shared = MethodName::ALL.first().map(|m| schema::fields(*m)).unwrap_or_default();
+    shared.retain(is_shared);
+    let mut out = format!("### Every method\n\n{}", markdown(&shared));
+    for method in MethodName::ALL {
+        let mut fields = schema::fields(*method);
+        fields.retain(|f| f.key.starts_with(&own(method)));
+        let _ = write!(out, "\n\n### `{method}`\n\n{}", markdown(&fields));
+    }
+    out
 }
 
 /// Range or options, in words.

@@ -31,7 +31,7 @@ struct Rates {
 }
 
 /// One core of a server CPU, 32-bit floats, one intra-op thread.
-const CPU: Rates = Rates { layer: 22e-6, step: 60e-6, ops: 2.0e10, start: 0.5, base: 250_000_000 };
+const CPU: Rates = Rates { layer: 22e-6, step: 60e-6, ops: 3.0e10, start: 0.5, base: 250_000_000 };
 
 /// A recent data-centre GPU. Small networks are bound by the start of kernels there, not by arithmetic.
 const GPU: Rates = Rates { layer: 60e-6, step: 150e-6, ops: 4.0e12, start: 4.0, base: 1_200_000_000 };

@@ -171,3 +171,38 @@ pub struct Input {
     pub shape: Shape,
     pub classes: u32,
 }
+
+#[cfg(test)]
+mod tests {
+    use kiln_protocol::arch::space::NAMES;
+    use kiln_protocol::spec::schema;
+
+    use super::*;
+
+    #[test]
+    fn the_built_in_presets_are_those_of_the_folder_and_have_no_mistake() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../presets");
+        let mut files: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let mut built_in: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        built_in.sort_unstable();
+        assert_eq!(files, built_in);
+        for (name, _) in BUILT_IN {
+            let file = Path::new(BUILT_IN_FOLDER).join(name);
+            let (preset, _) = Preset::read(&file, &[], &Here).unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!(misfits(&preset), []);
+            assert!(!preset.spec.title.is_empty() && !preset.spec.description.is_empty(), "{name}");
+            assert!(crate::estimate::estimate(&preset).unwrap().seconds > 0.0);
+        }
+    }
+
+    #[test]
+    fn the_help_on_spaces_names_all_of_them() {
+        let fields = schema::fields(MethodName::Train);
+        let help = &fields.iter().find(|f| f.key == "space.name").unwrap().help;
+        for name in NAMES {
+            assert!(help.contains(&format!("`{name}`")), "{name} is not in: {help}");
+        }
+    }
+}

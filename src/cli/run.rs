@@ -92,17 +92,26 @@ fn picture(client: &mut Client, detail: &RunDetail) -> Outcome<Option<String>> {
     Ok(series.first().map(|s| plot::plot(&s.name, &s.points, frame)))
 }
 
-/// The series by which the run is judged, else one of those that every training has, else the first.
+/// The series by which the run is judged. Where that has too few points for a curve, as in a search that learns of a new
+/// best now and then, the curve of the candidate that reached it; else what every training has, else the first.
 pub fn telling(detail: &RunDetail) -> Option<&SeriesInfo> {
-    let best = detail.summary.best.as_ref().map(|b| b.name.as_str());
-    let names = best.into_iter().chain(["valid/accuracy", "train/loss"]);
-    let drawable = |s: &&SeriesInfo| s.points > 1;
-    names
-        .filter_map(|name| detail.series.iter().filter(drawable).find(|s| s.name == name))
-        .next()
-        .or_else(|| detail.series.iter().find(drawable))
-        .or_else(|| detail.series.first())
+    let series = || detail.series.iter();
+    let is_curve = |s: &&SeriesInfo| s.points >= CURVE;
+    let judged = detail.summary.best.as_ref().and_then(|best| {
+        let of_candidate = format!("/{}", best.name);
+        let off = |s: &&SeriesInfo| s.last_y.map_or(f64::INFINITY, |y| (y - best.value).abs());
+        let own = series().filter(is_curve).find(|s| s.name == best.name);
+        let candidates = series().filter(is_curve).filter(|s| s.name.ends_with(&of_candidate));
+        own.or_else(|| candidates.min_by(|a, b| off(a).total_cmp(&off(b))))
+    });
+    judged
+        .or_else(|| series().find(|s| s.name == "valid/accuracy" && s.points > 1))
+        .or_else(|| series().find(|s| s.name == "train/loss" && s.points > 1))
+        .or_else(|| series().max_by_key(|s| s.points))
 }
+
+/// Points from which on a line looks like a curve.
+const CURVE: u64 = 8;
 
 /// Series of a run, at most two points a column; all points for 0 columns.
 pub fn series(
@@ -195,8 +204,9 @@ impl Lines {
                     || (fraction > self.fraction && said.elapsed() >= LINE_EVERY)
             }
         };
-        // The end has lines of its own.
-        if !due || run.state.is_ended() {
+        // The end has lines of its own, and so has the beginning: the worker's first words.
+        let passing = run.state == RunState::Starting || (run.state == RunState::Running && fraction == 0.0);
+        if !due || passing || run.state.is_ended() {
             return Ok(());
         }
         (self.said, self.fraction, self.state) = (Some(Instant::now()), fraction, Some(run.state));

@@ -64,7 +64,7 @@ impl DataSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SpaceSettings {
-    /// Name of a shipped space: `digits-mlp` (space D), `conv-cells` (space C), `mobile-m`, `mobile-xs`, `hournas-f`.
+    /// Name of a shipped space: `digits-mlp` (space D), `conv-cells` (space C), `mobile-xs`, `mobile-m`, `hournas-f`, `hournas-f-cifar`.
     pub name: String,
     /// Narrows decisions of the space to some options, such as `only = { family = ["fast"] }`.
     #[serde(default)]
