@@ -146,6 +146,7 @@ actions! {
     Search "log.search" [Log] "/" "search" "Search the log";
     NextMatch "log.next" [Log] "n" "" "Next line that matches";
     PrevMatch "log.previous" [Log] "N" "" "Previous line that matches";
+    Details "log.details" [Log] "d" "details" "Show or hide lines of level debug";
     Follow "log.follow" [Log] "f" "follow" "Follow new lines, or stay";
 
     // What runs can be told.

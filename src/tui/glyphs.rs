@@ -27,6 +27,8 @@ pub struct Glyphs {
     pub off: &'static str,
     /// One a cluster or group.
     pub points: [&'static str; 8],
+    /// A measured point on a line.
+    pub spot: &'static str,
     pub centroid: &'static str,
     pub winner: &'static str,
     /// Around a winner in a scatter plot.
@@ -66,6 +68,7 @@ pub static UNICODE: Glyphs = Glyphs {
     on: "■",
     off: "□",
     points: ["●", "▲", "■", "◆", "▼", "○", "△", "□"],
+    spot: "•",
     centroid: "✚",
     winner: "★",
     ring: ["(", ")"],
@@ -103,6 +106,7 @@ pub static ASCII: Glyphs = Glyphs {
     on: "x",
     off: ".",
     points: ["o", "^", "s", "d", "v", "c", "t", "q"],
+    spot: "o",
     centroid: "+",
     winner: "*",
     ring: ["(", ")"],
@@ -140,7 +144,7 @@ mod tests {
         for set in [&UNICODE, &ASCII] {
             let one = [
                 set.ellipsis, set.queued, set.starting, set.running, set.paused, set.stopping, set.stopped,
-                set.completed, set.failed, set.marker, set.ascending, set.descending, set.on, set.off, set.centroid,
+                set.completed, set.failed, set.marker, set.ascending, set.descending, set.on, set.off, set.spot, set.centroid,
                 set.winner, set.line, set.grid, set.cursor, set.rule, set.back, set.separator, set.none, set.info,
                 set.warning, set.error,
             ];

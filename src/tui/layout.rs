@@ -126,15 +126,20 @@ pub fn detail(size: Size) -> DetailAreas {
     }
 }
 
-/// Where the titles of tabs go in a line `width` cells wide: index, first cell, cells. The first ones move out of view where
-/// the current one would not fit otherwise.
+/// Where the titles of tabs go in a line `width` cells wide: index, first cell, cells. Where they do not all fit, the longest
+/// are cut, but not the current one; and if even that is not enough, the first ones move out of view.
 pub fn tabs(titles: &[&str], current: usize, width: u16) -> Vec<(usize, u16, u16)> {
-    let wide: Vec<u16> = titles.iter().map(|t| text::width(t) as u16).collect();
-    let all: u16 = wide.iter().map(|w| w + 3).sum();
-    let gap = if all <= width + 3 { 3 } else { 2 };
+    const LEAST: u16 = 5;
+    let full: Vec<u16> = titles.iter().map(|t| text::width(t) as u16).collect();
+    let cut = |most: u16| -> Vec<u16> {
+        full.iter().enumerate().map(|(i, w)| if i == current { *w } else { (*w).min(most) }).collect()
+    };
+    let total = |wide: &[u16], gap: u16| wide.iter().map(|w| w + gap).sum::<u16>().saturating_sub(gap);
+    let gap = if total(&full, 3) <= width { 3 } else { 2 };
+    let longest = full.iter().copied().max().unwrap_or(0).max(LEAST);
+    let wide = (LEAST..=longest).rev().map(cut).find(|wide| total(wide, gap) <= width).unwrap_or_else(|| cut(LEAST));
     let mut first = 0;
-    let needed = |first: usize| -> u16 { wide[first..=current].iter().map(|w| w + gap).sum::<u16>() - gap };
-    while first < current && current < wide.len() && needed(first) > width {
+    while first < current && current < wide.len() && total(&wide[first..=current], gap) > width {
         first += 1;
     }
     let mut out = Vec::new();
@@ -401,6 +406,8 @@ mod tests {
                 assert!(spans.iter().all(|s| s.1 + s.2 <= width));
             }
         }
+        // All six are in view long before all six fit as they are.
+        assert_eq!(tabs(&titles, 5, 50).len(), 6);
         assert!(tabs(&[], 0, 10).is_empty());
     }
 

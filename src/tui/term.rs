@@ -88,13 +88,11 @@ pub fn is_alive() -> bool {
 pub struct Frames<W: Write> {
     out: W,
     frame: Vec<u8>,
-    /// Bytes written so far.
-    pub written: u64,
 }
 
 impl<W: Write> Frames<W> {
     pub fn new(out: W) -> Frames<W> {
-        Frames { out, frame: Vec::new(), written: 0 }
+        Frames { out, frame: Vec::new() }
     }
 }
 
@@ -112,7 +110,6 @@ impl<W: Write> Write for Frames<W> {
         queue!(whole, BeginSynchronizedUpdate)?;
         whole.append(&mut self.frame);
         queue!(whole, EndSynchronizedUpdate)?;
-        self.written += whole.len() as u64;
         self.out.write_all(&whole)?;
         self.out.flush()
     }
@@ -130,7 +127,6 @@ mod tests {
         frames.write_all(b"c").unwrap();
         frames.flush().unwrap();
         frames.flush().unwrap();
-        assert_eq!(frames.written, 19);
         assert_eq!(out, b"\x1b[?2026habc\x1b[?2026l");
     }
 

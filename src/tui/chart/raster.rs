@@ -8,7 +8,8 @@ use ratatui::style::Style;
 /// two curves in a cell would show a shape that belongs to neither.
 pub struct Raster {
     cells: (u16, u16),
-    per_cell: (u16, u16),
+    /// Binary logarithms of the dots in a cell, across and down.
+    shift: (u8, u8),
     dots: Vec<u8>,
     owners: Vec<u8>,
 }
@@ -22,7 +23,7 @@ impl Raster {
         let cells = usize::from(width) * usize::from(height);
         Raster {
             cells: (width, height),
-            per_cell: per_cell(braille),
+            shift: if braille { (1, 2) } else { (0, 1) },
             dots: vec![0; cells],
             owners: vec![0; cells],
         }
@@ -30,15 +31,14 @@ impl Raster {
 
     /// Dots across and down.
     pub fn size(&self) -> (f64, f64) {
-        let across = |cells: u16, per: u16| f64::from(u32::from(cells) * u32::from(per));
-        (across(self.cells.0, self.per_cell.0), across(self.cells.1, self.per_cell.1))
+        let across = |cells: u16, shift: u8| f64::from(u32::from(cells) << shift);
+        (across(self.cells.0, self.shift.0), across(self.cells.1, self.shift.1))
     }
 
     /// Sets one dot; (0, 0) is at the top left. Dots outside are ignored.
     pub fn dot(&mut self, x: i64, y: i64, owner: u8) {
         let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y)) else { return };
-        let (px, py) = (usize::from(self.per_cell.0), usize::from(self.per_cell.1));
-        let (cx, cy) = (x / px, y / py);
+        let (cx, cy) = (x >> self.shift.0, y >> self.shift.1);
         if cx >= usize::from(self.cells.0) || cy >= usize::from(self.cells.1) {
             return;
         }
@@ -47,7 +47,7 @@ impl Raster {
             self.owners[cell] = owner;
             self.dots[cell] = 0;
         }
-        self.dots[cell] |= if px == 2 { BRAILLE[x % 2][y % 4] } else { 1 << (y % 2) };
+        self.dots[cell] |= if self.shift.0 == 1 { BRAILLE[x & 1][y & 3] } else { 1 << (y & 1) };
     }
 
     /// Draws a line between two places, in dots; parts outside are cut off.
@@ -95,7 +95,7 @@ impl Raster {
     }
 
     fn sign(&self, dots: u8) -> char {
-        if self.per_cell.0 == 2 {
+        if self.shift.0 == 1 {
             return char::from_u32(0x2800 + u32::from(dots)).unwrap_or(' ');
         }
         match dots {

@@ -22,11 +22,16 @@ pub struct Want {
     pub grid: Option<Grid>,
 }
 
-/// One chart: all drawn series that measure the same.
+/// One chart: all drawn series that measure the same over the same plan. Series of different plans count different things
+/// on their x axes (epochs, networks, iterations).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     /// Last part of the series' names, such as `accuracy`.
     pub metric: String,
+    /// Planned end of the x axis, as bits, so that it compares exactly.
+    plan: Option<u64>,
+    /// What the chart is called: what it measures, or, where several measure the same, the name of its first series.
+    pub title: String,
     /// Index among [`Curves::series`], and index of the colour.
     pub series: Vec<(usize, usize)>,
     /// From the start to the planned end.
@@ -49,8 +54,8 @@ pub struct Curves {
     pub series: Vec<SeriesInfo>,
     /// Series switched on or off by hand.
     pub chosen: BTreeMap<String, bool>,
-    /// Whether series of single candidates are drawn.
-    pub candidates: bool,
+    /// Whether series of single candidates are drawn; `None`: if there are no others.
+    candidates: Option<bool>,
     pub smooth: usize,
     pub panels: Vec<Panel>,
     /// The panel that keys act on.
@@ -68,7 +73,7 @@ pub struct Curves {
     stale: BTreeSet<String>,
     /// Planned ends of x axes by series name; `*` for all others.
     plans: BTreeMap<String, f64>,
-    /// The panel of this metric comes first.
+    /// The series by which the run is judged: its panel comes first.
     judged: Option<String>,
 }
 
@@ -98,8 +103,8 @@ impl Curves {
 
     /// The figure by which the run is judged.
     pub fn judge_by(&mut self, name: &str) {
-        if self.judged.as_deref() != Some(metric(name)) {
-            self.judged = Some(metric(name).to_owned());
+        if self.judged.as_deref() != Some(name) {
+            self.judged = Some(name.to_owned());
             self.refresh();
         }
     }
@@ -125,9 +130,14 @@ impl Curves {
         self.asked.clear();
     }
 
+    /// Whether series of single candidates are drawn.
+    pub fn candidates(&self) -> bool {
+        self.candidates.unwrap_or_else(|| self.series.iter().all(|s| per_candidate(&s.name)))
+    }
+
     /// Whether a series is drawn.
     pub fn shown(&self, name: &str) -> bool {
-        self.chosen.get(name).copied().unwrap_or(self.candidates || !per_candidate(name))
+        self.chosen.get(name).copied().unwrap_or_else(|| !per_candidate(name) || self.candidates())
     }
 
     /// The points of a series, as far as they are here.
@@ -148,7 +158,7 @@ impl Curves {
 
     /// Shows or hides series of single candidates; forgets what was chosen by hand among them.
     pub fn toggle_candidates(&mut self) {
-        self.candidates = !self.candidates;
+        self.candidates = Some(!self.candidates());
         self.chosen.retain(|name, _| !per_candidate(name));
         self.refresh();
     }
@@ -242,39 +252,57 @@ impl Curves {
 
     /// Puts the panels together again after series or choices have changed.
     fn refresh(&mut self) {
-        let mut metrics: Vec<&str> = Vec::new();
+        let key = |s: &SeriesInfo| (metric(&s.name).to_owned(), s.x_max.map(f64::to_bits));
+        let mut keys: Vec<(String, Option<u64>)> = Vec::new();
         for info in self.series.iter().filter(|s| self.shown(&s.name)) {
-            if !metrics.contains(&metric(&info.name)) {
-                metrics.push(metric(&info.name));
+            if !keys.contains(&key(info)) {
+                keys.push(key(info));
             }
         }
-        metrics.sort_by_key(|m| self.judged.as_deref() != Some(*m));
-        let focused = self.panels.get(self.focus).map(|p| p.metric.clone());
+        // The chart of the judged figure first; charts of nothing but candidates last.
+        let rank = |k: &(String, Option<u64>)| {
+            let own = self.series.iter().filter(|s| key(s) == *k && !per_candidate(&s.name));
+            let names: Vec<&str> = own.map(|s| s.name.as_str()).collect();
+            let judged = self.judged.as_deref();
+            match (names.is_empty(), judged.is_some_and(|j| names.contains(&j))) {
+                (false, true) => 0,
+                (false, false) if judged.is_some_and(|j| metric(j) == k.0) => 1,
+                (false, false) => 2,
+                (true, _) => 3,
+            }
+        };
+        keys.sort_by_key(rank);
+        let focused = self.panels.get(self.focus).map(|p| (p.metric.clone(), p.plan));
         let mut old = std::mem::take(&mut self.panels);
-        self.panels = metrics
-            .into_iter()
-            .map(|m| {
-                let of_metric = self.series.iter().enumerate().filter(|(_, s)| metric(&s.name) == m);
-                // Colours belong to the series of the run first: those of candidates must not shift them.
-                let (own, single): (Vec<_>, Vec<_>) = of_metric.partition(|(_, s)| !per_candidate(&s.name));
-                let coloured = own.into_iter().chain(single).enumerate();
-                let series =
-                    coloured.filter(|(_, (_, s))| self.shown(&s.name)).map(|(c, (i, _))| (i, c)).collect::<Vec<_>>();
-                let kept = old.iter().position(|p| p.metric == m).map(|at| old.swap_remove(at));
-                match kept {
-                    Some(panel) => Panel { series, ..panel },
-                    None => Panel {
-                        metric: m.to_owned(),
-                        series,
-                        full: Window { from: 0.0, to: 0.0 },
-                        zoom: None,
-                        y: Fit::default(),
-                        log: false,
-                    },
-                }
-            })
-            .collect();
-        self.focus = focused.and_then(|m| self.panels.iter().position(|p| p.metric == m)).unwrap_or(0);
+        let mut panels: Vec<Panel> = Vec::with_capacity(keys.len());
+        for k in &keys {
+            let members = self.series.iter().enumerate().filter(|(_, s)| key(s) == *k);
+            // Colours belong to the series of the run first: those of candidates must not shift them.
+            let (own, single): (Vec<_>, Vec<_>) = members.partition(|(_, s)| !per_candidate(&s.name));
+            let alone = keys.iter().filter(|other| other.0 == k.0).count() == 1;
+            let title = match own.first() {
+                _ if alone => k.0.clone(),
+                Some((_, first)) => first.name.clone(),
+                None => format!("{} of candidates", k.0),
+            };
+            let coloured = own.into_iter().chain(single).enumerate();
+            let series = coloured.filter(|(_, (_, s))| self.shown(&s.name)).map(|(c, (i, _))| (i, c)).collect();
+            panels.push(match old.iter().position(|p| p.metric == k.0 && p.plan == k.1) {
+                Some(at) => Panel { series, title, ..old.swap_remove(at) },
+                None => Panel {
+                    metric: k.0.clone(),
+                    plan: k.1,
+                    title,
+                    series,
+                    full: Window { from: 0.0, to: 0.0 },
+                    zoom: None,
+                    y: Fit::default(),
+                    log: false,
+                },
+            });
+        }
+        self.panels = panels;
+        self.focus = focused.and_then(|f| self.panels.iter().position(|p| (p.metric.clone(), p.plan) == f)).unwrap_or(0);
         self.widen();
     }
 
@@ -387,7 +415,7 @@ mod tests {
         curves.set_series(vec![
             info("train/loss", 10, 10.0, Some(100.0)),
             info("valid/accuracy", 10, 10.0, Some(100.0)),
-            info("cand-000/valid/accuracy", 5, 2.0, Some(2.0)),
+            info("cand-000/valid/accuracy", 5, 2.0, Some(100.0)),
             info("train/accuracy", 1_000_000, 10.0, Some(100.0)),
         ]);
         curves
@@ -414,6 +442,22 @@ mod tests {
         assert_eq!(panels(&curves)[1].1, [(3, 1), (2, 2)]);
         curves.judge_by("valid/accuracy");
         assert_eq!(curves.panels[0].metric, "accuracy");
+    }
+
+    #[test]
+    fn other_plans_are_other_charts_and_candidates_alone_are_shown() {
+        let mut curves = Curves::default();
+        curves.set_series(vec![info("cand-000/valid/accuracy", 5, 2.0, Some(100.0))]);
+        assert_eq!(curves.panels[0].title, "accuracy");
+        let early = info("early/accuracy", 5, 2.0, Some(40.0));
+        let valid = info("valid/accuracy", 5, 2.0, Some(900.0));
+        curves.set_series(vec![info("cand-000/valid/accuracy", 5, 2.0, Some(100.0)), early, valid]);
+        let titles = |c: &Curves| c.panels.iter().map(|p| p.title.clone()).collect::<Vec<_>>();
+        assert_eq!(titles(&curves), ["early/accuracy", "valid/accuracy"]);
+        curves.judge_by("valid/accuracy");
+        curves.toggle_candidates();
+        assert_eq!(titles(&curves), ["valid/accuracy", "early/accuracy", "accuracy of candidates"]);
+        assert_eq!(curves.panels.iter().map(|p| p.full.to).collect::<Vec<_>>(), [900.0, 40.0, 100.0]);
     }
 
     #[test]

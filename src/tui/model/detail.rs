@@ -72,6 +72,14 @@ impl Detail {
         self.curves.set_series(run.series);
     }
 
+    /// Takes an event of the past over: its line for the log, and what it planned. All else came with the run itself.
+    pub fn recall(&mut self, event: &Event) {
+        self.log.add(event);
+        if let Body::Started { x_max, .. } = &event.body {
+            self.curves.started(x_max, false);
+        }
+    }
+
     /// Takes one event over.
     pub fn apply(&mut self, event: &Event) {
         self.log.add(event);

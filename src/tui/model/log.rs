@@ -23,9 +23,11 @@ pub struct LogLine {
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogBook {
     pub lines: Vec<LogLine>,
+    /// Whether lines of level debug are shown.
+    pub details: bool,
     /// The newest line stays in view.
     pub follow: bool,
-    /// First visible line.
+    /// First visible line, among those shown.
     pub top: usize,
     pub query: String,
     /// The line that the last search has found.
@@ -36,7 +38,7 @@ pub struct LogBook {
 
 impl Default for LogBook {
     fn default() -> Self {
-        LogBook { lines: Vec::new(), follow: true, top: 0, query: String::new(), found: None, pushed: false }
+        LogBook { lines: Vec::new(), details: false, follow: true, top: 0, query: String::new(), found: None, pushed: false }
     }
 }
 
@@ -51,49 +53,59 @@ impl LogBook {
         self.lines.insert(at, LogLine { seq: event.seq, t: event.t, level, lifecycle, text });
         if self.lines.len() > MAX_LINES {
             let excess = self.lines.len() - MAX_LINES;
+            let gone = self.lines[..excess].iter().filter(|l| self.details || l.level > Level::Debug).count();
             self.lines.drain(..excess);
-            self.top = self.top.saturating_sub(excess);
+            self.top = self.top.saturating_sub(gone);
+        }
+    }
+
+    /// The lines that are shown, in order.
+    pub fn shown(&self) -> Vec<&LogLine> {
+        self.lines.iter().filter(|l| self.details || l.level > Level::Debug).collect()
+    }
+
+    /// Shows or hides lines of level debug; what is on top stays there.
+    pub fn toggle_details(&mut self) {
+        let top = self.shown().get(self.top).map(|l| l.seq);
+        self.details = !self.details;
+        if let Some(seq) = top {
+            self.top = self.shown().partition_point(|l| l.seq < seq);
         }
     }
 
     /// Goes to the next line that matches, forwards or backwards, round the end. Returns whether there is one.
     pub fn search(&mut self, forwards: bool) -> bool {
-        let hits: Vec<usize> = (0..self.lines.len()).filter(|i| text::matches(&self.lines[*i].text, &self.query)).collect();
-        if self.query.is_empty() || hits.is_empty() {
-            self.found = None;
-            return false;
-        }
-        let at = self.found.map(|seq| self.lines.partition_point(|l| l.seq < seq));
+        let shown = self.shown();
+        let hits: Vec<usize> = (0..shown.len()).filter(|i| text::matches(&shown[*i].text, &self.query)).collect();
+        let at = self.found.map(|seq| shown.partition_point(|l| l.seq < seq));
         let hit = match (at, forwards) {
+            _ if self.query.is_empty() => None,
             (Some(at), true) => hits.iter().find(|h| **h > at).or(hits.first()),
             (Some(at), false) => hits.iter().rev().find(|h| **h < at).or(hits.last()),
             // The first search looks from what is on the screen; the newest matter most.
             (None, _) => hits.iter().rev().find(|h| self.follow || **h >= self.top).or(hits.last()),
         };
-        if let Some(hit) = hit {
-            self.found = Some(self.lines[*hit].seq);
+        let found = hit.map(|hit| (*hit, shown[*hit].seq));
+        self.found = found.map(|f| f.1);
+        if let Some((hit, _)) = found {
             self.follow = false;
             self.top = hit.saturating_sub(3);
         }
-        true
-    }
-
-    /// Rows that line `i` takes on a screen that leaves `cells` cells for its text.
-    pub fn rows(&self, i: usize, cells: usize) -> usize {
-        self.lines.get(i).map_or(0, |l| text::wrap(&l.text, cells).len())
+        found.is_some()
     }
 
     /// Puts `top` right for a view of `height` rows with `cells` cells for text.
     pub fn fit(&mut self, height: usize, cells: usize) {
-        let (mut rows, mut last_page) = (0, self.lines.len());
+        let shown = self.shown();
+        let (mut rows, mut last_page) = (0, shown.len());
         while last_page > 0 {
-            rows += self.rows(last_page - 1, cells);
+            rows += text::wrap(&shown[last_page - 1].text, cells).len();
             if rows > height.max(1) {
                 break;
             }
             last_page -= 1;
         }
-        let last_page = last_page.min(self.lines.len().saturating_sub(1));
+        let last_page = last_page.min(shown.len().saturating_sub(1));
         self.follow |= std::mem::take(&mut self.pushed) && self.top >= last_page;
         self.top = if self.follow { last_page } else { self.top.min(last_page) };
     }
@@ -193,6 +205,21 @@ mod tests {
         book.query = "nothing".into();
         assert!(!book.search(true));
         assert_eq!(book.found, None);
+    }
+
+    #[test]
+    fn details_are_shown_on_request_and_the_top_stays() {
+        let mut book = LogBook::default();
+        for seq in 0..60 {
+            let level = if seq % 3 == 0 { Level::Info } else { Level::Debug };
+            book.add(&Event { seq, t: 0.0, body: Body::Log { level, message: seq.to_string() } });
+        }
+        assert_eq!(book.shown().len(), 20);
+        (book.follow, book.top) = (false, 5);
+        book.toggle_details();
+        assert_eq!((book.shown().len(), book.shown()[book.top].seq), (60, 15));
+        book.toggle_details();
+        assert_eq!(book.top, 5);
     }
 
     #[test]

@@ -139,6 +139,7 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::PrevMatch => {
             detail.log.search(false);
         }
+        Action::Details => detail.log.toggle_details(),
         Action::Follow => detail.log.follow = !detail.log.follow,
         Action::NextTab => detail.step_tab(1),
         Action::PrevTab => detail.step_tab(-1),

@@ -124,7 +124,7 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
         }
         (Ask::Events(id), Reply::Events { events }) => {
             if let Some(detail) = m.detail.as_mut().filter(|d| d.id == id) {
-                events.iter().for_each(|event| detail.log.add(event));
+                events.iter().for_each(|event| detail.recall(event));
             }
         }
         (Ask::Series(id, want), Reply::Series { series }) => {

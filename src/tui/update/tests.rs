@@ -368,8 +368,11 @@ fn pictures_and_tables_have_cursors() {
 #[test]
 fn the_log_scrolls_follows_and_is_searched() {
     let mut m = opened(SIZE);
-    keys(&mut m, "7");
     let log = |m: &Model| m.detail.as_ref().unwrap().log.clone();
+    keys(&mut m, "7");
+    assert!(log(&m).shown().len() < 12);
+    keys(&mut m, "d");
+    assert_eq!(log(&m).shown().len(), log(&m).lines.len());
     assert!(log(&m).follow && log(&m).top > 0);
     keys(&mut m, "home");
     assert!(!log(&m).follow && log(&m).top == 0);

@@ -35,7 +35,7 @@ fn empty(buf: &mut Buffer, area: Rect, curves: &Curves, look: &Look) {
     let hidden = curves.series.iter().filter(|s| per_candidate(&s.name)).count();
     if curves.series.is_empty() {
         paint::line_centre(buf, middle, look, &[(Role::Dim, "No points yet: the first ones appear here.")]);
-    } else if hidden > 0 && !curves.candidates {
+    } else if hidden > 0 && !curves.candidates() {
         let words = format!(" shows the series of single candidates ({hidden}).");
         paint::line_centre(buf, middle, look, &[(Role::Key, "c"), (Role::Dim, &words)]);
     } else {
@@ -50,7 +50,7 @@ fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &L
     if shown < curves.panels.len() {
         for (i, panel) in curves.panels.iter().enumerate() {
             let role = if i == curves.focus { Role::Title } else { Role::Faint };
-            parts.push((role, format!("{}  ", panel.metric)));
+            parts.push((role, format!("{}   ", panel.title)));
         }
     }
     let words: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
@@ -125,6 +125,12 @@ pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], smooth: 
         let colour = usize::from((owner - 2) / 2);
         if front { look.style(series(colour)) } else { look.style(Role::Grid) }
     });
+    // A few points alone would be lost as dots.
+    for (colour, track) in traces.iter().rev().filter(|t| t.1.points().len() * 8 <= usize::from(inner.width)) {
+        for cell in track.points().iter().filter_map(|p| plot.cell(*p)) {
+            buf[cell].set_symbol(look.glyphs.spot).set_style(look.style(series(*colour)));
+        }
+    }
 }
 
 /// How far beyond its ends a series may be read: a cell.
@@ -155,7 +161,7 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
     let slack = slack(panel.window().span(), area.width);
     let mut parts: Vec<(Role, String)> = Vec::new();
     if titled {
-        parts.extend([(role, panel.metric.clone()), (Role::Text, "  ".into())]);
+        parts.extend([(role, panel.title.clone()), (Role::Text, "  ".into())]);
     }
     if let Some(x) = curves.cursor {
         parts.push((Role::Key, format!("at {}  ", text::number(x))));
@@ -170,7 +176,7 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
             None => track.and_then(Track::last).map(|p| p[1]).or(info.last_y),
         };
         let name = subject(&info.name);
-        let name = if name == panel.metric { String::new() } else { format!("{name} ") };
+        let name = if name == panel.metric || info.name == panel.title { String::new() } else { format!("{name} ") };
         let value = value.map_or(look.glyphs.none.to_owned(), text::number);
         let part = [
             (series(*colour), format!("{} ", look.glyphs.line)),

@@ -10,7 +10,7 @@ use crate::model::detail::{Detail, Tab};
 use crate::model::{Link, Model, pages};
 use crate::text;
 use crate::theme::Role;
-use crate::view::runs::{facts, state_sign};
+use crate::view::runs::{doing, facts, state_sign};
 use crate::view::{candidates, curves, log, matrix, paint, picture};
 
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
@@ -64,9 +64,10 @@ fn text_page(buf: &mut Buffer, area: Rect, look: &Look, lines: &[pages::Line], t
 /// State and what is being done; the judged figure.
 fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSummary, look: &Look) {
     let (role, sign) = state_sign(run.state, look.glyphs);
-    let what = match &run.reason {
-        Some(reason) if run.state != RunState::Running => reason.as_str(),
-        _ => run.progress.note.as_str(),
+    let what = match (&m.detail, run.state) {
+        // The verdict is what an ended run has to say.
+        (Some(Detail { outcome: Some(outcome), .. }), RunState::Completed) => outcome.verdict.as_str(),
+        _ => doing(run),
     };
     let state = format!("{sign} {}", run.state);
     let best = run.best.as_ref().map(|b| (text::number(b.value), format!(" {}", b.name)));

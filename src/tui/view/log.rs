@@ -15,17 +15,18 @@ use crate::view::paint;
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let (area, caption) = layout::log(m.size);
     let log = &detail.log;
-    if log.lines.is_empty() {
+    let shown = log.shown();
+    if shown.is_empty() {
         let row = rows(area, area.height / 2, 1);
         paint::line_centre(buf, row, look, &[(Role::Dim, "No lines yet.")]);
         return;
     }
     // Times count from the run's beginning: hosts, and the clocks of those who watch, differ.
-    let start = m.runs.get(&detail.id).map_or(log.lines[0].t, |r| r.started.unwrap_or(r.created));
+    let start = m.runs.get(&detail.id).map_or(shown[0].t, |r| r.started.unwrap_or(r.created));
     let margin = layout::log_margin(area);
     let cells = layout::log_cells(area);
     let mut y = 0;
-    for line in log.lines.iter().skip(log.top) {
+    for line in shown.iter().skip(log.top) {
         let (role, sign) = level_sign(line.level, look);
         let hit = !log.query.is_empty() && text::matches(&line.text, &log.query);
         let text_role = match (hit, line.lifecycle) {
@@ -56,11 +57,15 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
         }
     }
     let bar = Rect { width: (area.width + 1).min(buf.area.right() - area.x), ..area };
-    paint::scrollbar(buf, bar, look, log.top, log.lines.len());
+    paint::scrollbar(buf, bar, look, log.top, shown.len());
     let state = if log.follow { "following" } else { "held" };
-    let mut parts = vec![(Role::Faint, format!("{} lines {} {state}", log.lines.len(), look.glyphs.separator))];
+    let separator = look.glyphs.separator;
+    let hidden = log.lines.len() - shown.len();
+    let details = if hidden > 0 { format!(" {separator} {hidden} details hidden") } else { String::new() };
+    let words = format!("{} lines{details} {separator} {state}", shown.len());
+    let mut parts = vec![(Role::Faint, words)];
     if !log.query.is_empty() {
-        let hits = log.lines.iter().filter(|l| text::matches(&l.text, &log.query)).count();
+        let hits = shown.iter().filter(|l| text::matches(&l.text, &log.query)).count();
         parts.insert(0, (Role::Match, format!("/{} ({hits})   ", log.query)));
     }
     let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();

@@ -178,7 +178,7 @@ pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &
         let [x, y] = group.points[i];
         let (x, y) = (text::number(x), text::number(y));
         let label = group.labels.get(i).map_or("", String::as_str);
-        let label = format!("{label}  {} {x}  {} {y}", view.x_label, view.y_label);
+        let label = format!("{label}  {x} across, {y} up");
         under(buf, &areas, &view.note, sign(g), label.trim_start(), look);
     }
 }

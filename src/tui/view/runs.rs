@@ -158,6 +158,15 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
     paint::line(buf, area, look, &parts);
 }
 
+/// What a run is doing, or why it is not: its reason, else its note. The last note of an ended run says nothing any more.
+pub fn doing(run: &RunSummary) -> &str {
+    match &run.reason {
+        Some(reason) if run.state != RunState::Running => reason,
+        _ if run.state.is_ended() => "",
+        _ => &run.progress.note,
+    }
+}
+
 /// `cpu` of `cpu (2 cores)`, `cuda:0` of `cuda:0 NVIDIA H100`, where there is little room.
 fn device(run: &RunSummary, cells: usize) -> &str {
     let full = run.device.as_deref().unwrap_or("");
@@ -170,10 +179,6 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
     let known = |text: Option<String>| text.map_or((Role::Faint, none()), |t| (Role::Text, t));
     let eta = run.eta.filter(|_| run.state == RunState::Running).map(text::duration);
     let age = run.last_event.map(|t| text::age(m.now - t));
-    let doing = match &run.reason {
-        Some(reason) if run.state != RunState::Running => reason.clone(),
-        _ => run.progress.note.clone(),
-    };
     // A silent running worker is the one thing to notice at a glance.
     let silent = run.state == RunState::Running && run.last_event.is_some_and(|t| m.now - t > 60.0);
     let name_role = if run.state.is_live() { Role::Title } else { Role::Text };
@@ -188,7 +193,7 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
         (Role::Dim, device(run, columns.device).to_owned()),
         known(eta),
         (if silent { Role::Warn } else { Role::Dim }, age.unwrap_or_else(none)),
-        (Role::Dim, doing),
+        (Role::Dim, doing(run).to_owned()),
     ];
     let mut parts =
         vec![(role, format!("{sign} ")), (name_role, text::left(&run.id.0, columns.name, look.glyphs.ellipsis))];
@@ -217,13 +222,7 @@ fn about(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Look)
     paint::line(buf, rows(area, 0, 1), look, &[(Role::Rule, &rule)]);
     let title = if run.title.is_empty() { &run.preset } else { &run.title };
     paint::line(buf, rows(area, 1, 1), look, &[(Role::Title, title)]);
-    let mut state = vec![(role, run.state.as_str().to_owned())];
-    match &run.reason {
-        Some(reason) => state.push((Role::Text, format!("  {reason}"))),
-        None if !run.progress.note.is_empty() => state.push((Role::Text, format!("  {}", run.progress.note))),
-        None => {}
-    }
-    let state: Vec<(Role, &str)> = state.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    let state = [(role, run.state.as_str()), (Role::Text, "  "), (Role::Text, doing(run))];
     paint::line(buf, rows(area, 2, 1), look, &state);
     let facts = facts(m, run, look);
     paint::line(buf, rows(area, 3, 1), look, &[(Role::Dim, &facts)]);
