@@ -16,8 +16,9 @@ use crate::spool::SpoolError;
 /// Longest line that is read as one; a longer one is reported and passed over.
 pub const MAX_LINE: usize = 64 << 20;
 
-/// Bytes that one poll reads, unless a single line is longer.
-const POLL_BYTES: usize = 4 << 20;
+/// Bytes that one poll reads, unless a single line is longer. The store takes one poll in as one batch, and is sound with
+/// small batches only.
+const POLL_BYTES: usize = 1 << 20;
 
 /// What a line is appended to: a file, or in tests a disk that fills.
 pub(crate) trait Sink: Write {
@@ -207,7 +208,7 @@ impl<T> Tail<T> {
         &self.path
     }
 
-    /// Reads what has been completed since; at most about 4 MiB at a time.
+    /// Reads what has been completed since; at most about 1 MiB at a time.
     ///
     /// # Errors
     /// The file cannot be read, or is shorter than what was already read from it (somebody replaced it).

@@ -1,0 +1,659 @@
+//! The store itself: runs, what their events say, and questions about them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kiln_protocol::reduce::reduce;
+use kiln_protocol::wire::{RunDetail, Series};
+use kiln_protocol::{Body, Event, Outcome, RunId, RunSummary, View};
+
+use crate::database::{self, Lock};
+use crate::error::StoreError;
+use crate::keys::{self, Changes, Kind, Trees};
+use crate::record::{Head, SeriesRecord, compress, decompress, from_json, to_json};
+use crate::series::{Index, Place};
+
+/// What sled may keep in memory unless said otherwise.
+pub const CACHE_BYTES: u64 = 64 << 20;
+
+/// Bytes written before a flush. Two reasons:
+///
+/// - sled can use the room of what was overwritten only after one: without, a million points that come twenty at a time
+///   take 74 MB, with it 7.
+/// - sled 0.34 locks up for ever if a write has to wait for the file to be cut shorter while all of its seven I/O threads
+///   are busy with earlier writes. A quarter of a mebibyte is written by two or three of them at most.
+const FLUSH_BYTES: usize = 256 << 10;
+
+/// Time before a flush: what a kill may take is read from the run folder again, but that takes time, too. sled's own
+/// thread for this is off, so that only one thread ever writes.
+const FLUSH_AFTER: Duration = Duration::from_millis(500);
+
+/// Events in one block of the log.
+const LOG_BLOCK: u32 = 64;
+
+/// Runs whose series and views are kept in memory.
+const MAX_LIVE: usize = 16;
+
+/// What happened while a store was opened.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// Sentences for the log: what was found wrong and what was done about it.
+    pub notices: Vec<String>,
+    /// Where a damaged database was moved to. The store is then empty: [`Store::catch_up`] fills it from the run folders.
+    pub moved_aside: Option<PathBuf>,
+}
+
+/// What a batch of events did.
+#[derive(Debug)]
+pub struct Ingested {
+    pub summary: RunSummary,
+    /// The run's state was another before.
+    pub state_changed: bool,
+    /// Events that were new. Those that had been applied before changed nothing.
+    pub applied: usize,
+    /// Sentences about what could not be used.
+    pub problems: Vec<String>,
+}
+
+/// Runs, their series, views and logs, in sled. One process has it open; within it all threads may ask.
+pub struct Store {
+    path: PathBuf,
+    cache_bytes: u64,
+    inner: Mutex<Inner>,
+    _lock: Lock,
+}
+
+/// Everything that is in memory. Without a database after an error: the next call opens it again.
+#[derive(Default)]
+pub(crate) struct Inner {
+    open: Option<Open>,
+}
+
+struct Open {
+    trees: Trees,
+    runs: HashMap<RunId, Run>,
+    next_no: u32,
+    clock: u64,
+    /// Bytes written since the last flush, and when that was.
+    unflushed: usize,
+    flushed: Instant,
+}
+
+struct Run {
+    no: u32,
+    head: Head,
+    live: Option<Live>,
+    used: u64,
+}
+
+/// What is read when a run is asked for, and kept while it is used.
+#[derive(Default)]
+struct Live {
+    series: Vec<LiveSeries>,
+    by_name: HashMap<String, usize>,
+    views: Vec<View>,
+}
+
+struct LiveSeries {
+    record: SeriesRecord,
+    index: Option<Index>,
+}
+
+impl Store {
+    /// Opens or creates the store in this folder.
+    ///
+    /// A torn snapshot is repaired; a database that cannot be opened at all is moved aside and an empty one made. Both
+    /// are told in [`Opening`].
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] with the pid of the process that has it open; [`StoreError::Newer`] for a store of a newer
+    /// Kiln.
+    pub fn open(path: &Path) -> Result<(Store, Opening), StoreError> {
+        Store::open_with(path, CACHE_BYTES)
+    }
+
+    /// As [`Store::open`], with a limit of its own to the memory that sled uses as cache.
+    pub fn open_with(path: &Path, cache_bytes: u64) -> Result<(Store, Opening), StoreError> {
+        let absolute = std::path::absolute(path);
+        let path = absolute.map_err(|e| StoreError::Open { path: path.into(), why: e.to_string() })?;
+        let lock = Lock::take(&path)?;
+        let mut opening = Opening::default();
+        let open = match Open::open(&path, cache_bytes, &mut opening.notices) {
+            Ok(open) => open,
+            Err(e @ (StoreError::Open { .. } | StoreError::Damaged(_) | StoreError::Database(_))) if path.exists() => {
+                let to = database::move_aside(&path)?;
+                opening.notices.push(format!("{e}; it was moved to {}, and a new store begun", to.display()));
+                opening.moved_aside = Some(to);
+                Open::open(&path, cache_bytes, &mut opening.notices)?
+            }
+            Err(e) => return Err(e),
+        };
+        for notice in &opening.notices {
+            tracing::warn!("{notice}");
+        }
+        let inner = Mutex::new(Inner { open: Some(open) });
+        Ok((Store { path, cache_bytes, inner, _lock: lock }, opening))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the database on disk.
+    pub fn bytes_on_disk(&self) -> u64 {
+        database::bytes_on_disk(&self.path)
+    }
+
+    /// Runs `f` on the open database. After an error of the database itself it is closed, so that the next call opens
+    /// it again (with room on the disk, or repaired).
+    fn with<T>(&self, f: impl FnOnce(&mut Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out: were `f` to panic, half-changed memory would go with it.
+        let mut open = match inner.open.take() {
+            Some(open) => open,
+            None => {
+                let mut notices = Vec::new();
+                let open = Open::open(&self.path, self.cache_bytes, &mut notices);
+                notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+                open?
+            }
+        };
+        let result = f(&mut open);
+        if !matches!(result, Err(StoreError::Database(_) | StoreError::Damaged(_))) {
+            inner.open = Some(open);
+        }
+        result
+    }
+
+    /// Closes the database, throws it away, and begins an empty one.
+    pub(crate) fn clear(&self) -> Result<(), StoreError> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(inner.open.take());
+        // Renamed first: a kill meanwhile leaves no half of a database under the name of a whole one.
+        let old = database::beside(&self.path, "old");
+        let discard = || {
+            if old.exists() {
+                std::fs::remove_dir_all(&old)?;
+            }
+            if self.path.exists() {
+                std::fs::rename(&self.path, &old)?;
+                std::fs::remove_dir_all(&old)?;
+            }
+            Ok(())
+        };
+        discard().map_err(|e: std::io::Error| StoreError::Open { path: self.path.clone(), why: e.to_string() })?;
+        inner.open = Some(Open::open(&self.path, self.cache_bytes, &mut Vec::new())?);
+        Ok(())
+    }
+
+    /// Adds a run that has no events yet. `spec` is the frozen preset.
+    ///
+    /// # Errors
+    /// [`StoreError::Exists`].
+    pub fn insert(&self, summary: RunSummary, spec: &str) -> Result<(), StoreError> {
+        self.with(|open| {
+            if open.runs.contains_key(&summary.id) {
+                return Err(StoreError::Exists(summary.id.0));
+            }
+            let (no, head) = (open.next_no, Head::new(summary));
+            let mut changes = Changes::new(&open.trees);
+            changes.put(keys::one(no, Kind::Head), to_json(&head)?);
+            changes.put(keys::one(no, Kind::Spec), compress(spec.as_bytes())?);
+            let bytes = changes.apply()?;
+            open.next_no += 1;
+            open.runs.insert(head.id().clone(), Run { no, head, live: None, used: 0 });
+            open.wrote(bytes, true)
+        })
+    }
+
+    /// All runs, newest first.
+    pub fn runs(&self) -> Result<Vec<RunSummary>, StoreError> {
+        self.with(|open| {
+            let mut runs: Vec<RunSummary> = open.runs.values().map(|r| r.head.summary.clone()).collect();
+            runs.sort_by(|a, b| b.created.total_cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+            Ok(runs)
+        })
+    }
+
+    /// One run's summary.
+    pub fn summary(&self, run: &RunId) -> Result<RunSummary, StoreError> {
+        self.with(|open| Ok(open.run(run)?.head.summary.clone()))
+    }
+
+    /// Bytes of the run's `events.jsonl` that the store has taken in: where to read on.
+    pub fn offset(&self, run: &RunId) -> Result<u64, StoreError> {
+        self.with(|open| Ok(open.run(run)?.head.offset))
+    }
+
+    /// The frozen preset.
+    pub fn spec(&self, run: &RunId) -> Result<String, StoreError> {
+        self.with(|open| {
+            let no = open.run(run)?.no;
+            open.spec(no)
+        })
+    }
+
+    /// Changes what the engine itself knows of a run (queued, starting, stopping, priority). Flushed if its state
+    /// changes.
+    pub fn update(&self, run: &RunId, change: impl FnOnce(&mut RunSummary)) -> Result<RunSummary, StoreError> {
+        self.with(|open| {
+            let (trees, run) = open.run_mut(run)?;
+            let mut head = run.head.clone();
+            change(&mut head.summary);
+            head.summary.id = run.head.id().clone();
+            let mut changes = Changes::new(trees);
+            changes.put(keys::one(run.no, Kind::Head), to_json(&head)?);
+            let bytes = changes.apply()?;
+            let state_changed = head.summary.state != run.head.summary.state;
+            let summary = head.summary.clone();
+            run.head = head;
+            open.wrote(bytes, state_changed)?;
+            Ok(summary)
+        })
+    }
+
+    /// Takes in what was read from a run's `events.jsonl`, and that it was read up to `new_offset`: all of it or
+    /// nothing, so that whoever reads on from [`Store::offset`] loses and doubles nothing, whenever it was killed. Events
+    /// that were taken in before are passed over by their number.
+    pub fn ingest(&self, run: &RunId, events: &[Event], new_offset: u64) -> Result<Ingested, StoreError> {
+        self.with(|open| {
+            open.load(run)?;
+            let (trees, run) = open.run_mut(run)?;
+            let Run { no, head, live, .. } = run;
+            let live = live.get_or_insert_default();
+            let before = head.summary.state;
+            let mut batch = Batch { no: *no, head, live, trees, changes: Changes::new(trees), found: Found::default() };
+            let applied = events.iter().map(|event| batch.event(event)).sum::<Result<usize, StoreError>>();
+            let (applied, found) = (applied?, batch.finish(new_offset)?);
+            let state_changed = head.summary.state != before;
+            let done = Ingested { summary: head.summary.clone(), state_changed, applied, problems: found.problems };
+            open.wrote(found.bytes, state_changed || found.milestone)?;
+            Ok(done)
+        })
+    }
+
+    /// Everything about a run but its series and log. `folder` is passed on to the client.
+    pub fn detail(&self, run: &RunId, folder: &Path) -> Result<RunDetail, StoreError> {
+        self.with(|open| {
+            open.load(run)?;
+            let Run { no, head, live, .. } = open.run(run)?;
+            let outcome = match open.trees.get(&keys::one(*no, Kind::Outcome))? {
+                Some(bytes) => Some(from_json::<Outcome>(&decompress(&bytes)?)?),
+                None => None,
+            };
+            let (series, views) = live.as_ref().map_or((&[][..], &[][..]), |l| (&l.series[..], &l.views[..]));
+            Ok(RunDetail {
+                summary: head.summary.clone(),
+                spec: open.spec(*no)?,
+                series: series.iter().map(|s| s.record.info(&head.x_max)).collect(),
+                views: head.views.iter().cloned().zip(views.iter().cloned()).collect(),
+                outcome,
+                folder: folder.display().to_string(),
+            })
+        })
+    }
+
+    /// The points of a series with `from <= x <= to` (open where `None`), and how many there are.
+    ///
+    /// At most two points a column: the smallest and the largest finite y of each of `columns` equal parts of the range,
+    /// in order of x, and one with NaN for a part without a finite y. Every point where there are no more than that
+    /// anyway, or `columns` is 0.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRun`], [`StoreError::NoSeries`].
+    pub fn series(
+        &self,
+        run: &RunId,
+        name: &str,
+        from: Option<f64>,
+        to: Option<f64>,
+        columns: u32,
+    ) -> Result<Series, StoreError> {
+        self.with(|open| {
+            open.load(run)?;
+            let (trees, Run { no, live, .. }) = open.run_mut(run)?;
+            let live = live.get_or_insert_default();
+            let Some(&at) = live.by_name.get(name) else {
+                return Err(StoreError::NoSeries { run: run.0.clone(), name: name.to_owned() });
+            };
+            let place = Place { run: *no, series: at as u32 };
+            let (points, total) = live.series[at].index(trees, place)?.query(trees, place, from, to, columns)?;
+            Ok(Series { name: name.to_owned(), points, total })
+        })
+    }
+
+    /// Log and lifecycle events with `seq > after`, at most `limit`: the oldest of them, or the newest if `tail`. In
+    /// order.
+    pub fn events(&self, run: &RunId, after: u64, limit: u32, tail: bool) -> Result<Vec<Event>, StoreError> {
+        self.with(|open| {
+            let no = open.run(run)?.no;
+            let limit = limit as usize;
+            let mut events: Vec<Event> = Vec::new();
+            if tail {
+                for item in open.trees.range(keys::log(no, 0), keys::log(no, u64::MAX)).rev() {
+                    let (key, value) = item?;
+                    let block: Vec<Event> = from_json(&decompress(&value)?)?;
+                    events.extend(block.into_iter().rev().filter(|e| e.seq > after));
+                    if events.len() >= limit || keys::first_seq(&key).is_none_or(|first| first <= after) {
+                        break;
+                    }
+                }
+                events.truncate(limit);
+                events.reverse();
+            } else {
+                // The block that holds the first one wanted begins at it or before it.
+                let first = open.trees.range(keys::log(no, 0), keys::log(no, after.saturating_add(1))).next_back();
+                let first = first.transpose()?.map_or_else(|| keys::log(no, 0), |item| item.0.to_vec());
+                for item in open.trees.range(first, keys::log(no, u64::MAX)) {
+                    let block: Vec<Event> = from_json(&decompress(&item?.1)?)?;
+                    events.extend(block.into_iter().filter(|e| e.seq > after));
+                    if events.len() >= limit {
+                        break;
+                    }
+                }
+                events.truncate(limit);
+            }
+            Ok(events)
+        })
+    }
+
+    /// Forgets a run. Its folder is the caller's to remove, before this.
+    pub fn remove(&self, run: &RunId) -> Result<(), StoreError> {
+        self.with(|open| {
+            let no = open.run(run)?.no;
+            let mut changes = Changes::new(&open.trees);
+            changes.remove_all(&keys::run(no))?;
+            let bytes = changes.apply()?;
+            open.runs.remove(run);
+            open.wrote(bytes, true)
+        })
+    }
+
+    /// Waits until all that was taken in would survive a kill.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.with(Open::flush)
+    }
+}
+
+impl Open {
+    fn open(path: &Path, cache_bytes: u64, notices: &mut Vec<String>) -> Result<Open, StoreError> {
+        let (db, repaired) = database::open(path, cache_bytes)?;
+        notices.extend(repaired);
+        database::migrate(&db, path, database::MIGRATIONS)?;
+        let mut open = Open {
+            trees: Trees::open(db)?,
+            runs: HashMap::new(),
+            next_no: 0,
+            clock: 0,
+            unflushed: 0,
+            flushed: Instant::now(),
+        };
+        let mut unreadable = Vec::new();
+        while let Some(key) = open.trees.next_hot(&keys::run(open.next_no))? {
+            let no = keys::run_of(&key).ok_or_else(|| StoreError::Damaged("a key is too short".to_owned()))?;
+            open.next_no = no + 1;
+            match open.trees.get(&keys::one(no, Kind::Head))?.map(|bytes| from_json::<Head>(&bytes)) {
+                Some(Ok(head)) => {
+                    open.runs.insert(head.id().clone(), Run { no, head, live: None, used: 0 });
+                }
+                _ => unreadable.push(no),
+            }
+        }
+        for no in unreadable {
+            notices.push(format!("the store's record of run number {no} is damaged; it is read from its folder again"));
+            let mut changes = Changes::new(&open.trees);
+            changes.remove_all(&keys::run(no))?;
+            changes.apply()?;
+        }
+        Ok(open)
+    }
+
+    /// To be called after each write: flushes when it is due.
+    fn wrote(&mut self, bytes: usize, at_once: bool) -> Result<(), StoreError> {
+        self.unflushed += bytes;
+        if at_once || self.unflushed > FLUSH_BYTES || self.flushed.elapsed() > FLUSH_AFTER {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        if self.unflushed > 0 {
+            self.trees.flush()?;
+        }
+        (self.unflushed, self.flushed) = (0, Instant::now());
+        Ok(())
+    }
+
+    fn run(&self, id: &RunId) -> Result<&Run, StoreError> {
+        self.runs.get(id).ok_or_else(|| StoreError::NoRun(id.0.clone()))
+    }
+
+    fn run_mut(&mut self, id: &RunId) -> Result<(&Trees, &mut Run), StoreError> {
+        let run = self.runs.get_mut(id).ok_or_else(|| StoreError::NoRun(id.0.clone()))?;
+        Ok((&self.trees, run))
+    }
+
+    fn spec(&self, no: u32) -> Result<String, StoreError> {
+        let bytes = self.trees.get(&keys::one(no, Kind::Spec))?.unwrap_or_default();
+        let text = if bytes.is_empty() { Vec::new() } else { decompress(&bytes)? };
+        String::from_utf8(text).map_err(|e| StoreError::Damaged(format!("a preset is no text: {e}")))
+    }
+
+    /// Brings a run's series and views into memory, and puts those of the run longest unused out.
+    fn load(&mut self, id: &RunId) -> Result<(), StoreError> {
+        self.clock += 1;
+        let clock = self.clock;
+        let (trees, run) = self.run_mut(id)?;
+        run.used = clock;
+        if run.live.is_some() {
+            return Ok(());
+        }
+        let mut live = Live::default();
+        for item in trees.scan(&keys::one(run.no, Kind::Series)) {
+            let record: SeriesRecord = from_json(&item?.1)?;
+            live.by_name.insert(record.name.clone(), live.series.len());
+            live.series.push(LiveSeries { record, index: None });
+        }
+        for item in trees.scan(&keys::one(run.no, Kind::View)) {
+            live.views.push(from_json(&decompress(&item?.1)?)?);
+        }
+        if live.series.len() != run.head.series as usize || live.views.len() != run.head.views.len() {
+            return Err(StoreError::Damaged(format!("series or views of the run `{id}` are missing")));
+        }
+        run.live = Some(live);
+        let mut others: Vec<&mut Run> = self.runs.values_mut().filter(|r| r.live.is_some()).collect();
+        if others.len() > MAX_LIVE
+            && let Some(oldest) = others.iter_mut().min_by_key(|r| r.used)
+        {
+            oldest.live = None;
+        }
+        Ok(())
+    }
+}
+
+impl LiveSeries {
+    fn index(&mut self, trees: &Trees, place: Place) -> Result<&mut Index, StoreError> {
+        let index = match self.index.take() {
+            Some(index) => index,
+            None => Index::load(trees, place, &self.record)?,
+        };
+        Ok(self.index.insert(index))
+    }
+}
+
+/// One call of [`Store::ingest`] under way. Memory is changed as it goes; should the database then fail, all of it is
+/// dropped and read again.
+struct Batch<'a> {
+    no: u32,
+    head: &'a mut Head,
+    live: &'a mut Live,
+    trees: &'a Trees,
+    changes: Changes<'a>,
+    found: Found,
+}
+
+/// What one call has gathered.
+#[derive(Default)]
+struct Found {
+    /// By series; written when the attempt changes and at the end.
+    points: BTreeMap<usize, Vec<[f64; 2]>>,
+    views: BTreeSet<usize>,
+    log: Vec<Event>,
+    milestone: bool,
+    problems: Vec<String>,
+    bytes: usize,
+}
+
+impl Batch<'_> {
+    /// Returns 1 if the event was new.
+    fn event(&mut self, event: &Event) -> Result<usize, StoreError> {
+        if !reduce(&mut self.head.summary, &mut self.head.pace, event) {
+            return Ok(0);
+        }
+        match &event.body {
+            Body::Started { resumed_from, x_max, .. } => {
+                self.write_points()?;
+                self.head.starts += 1;
+                self.head.x_max.clone_from(x_max);
+                self.found.milestone = true;
+                if resumed_from.is_none() && self.head.starts > 1 {
+                    self.begin_anew()?;
+                }
+            }
+            Body::Points { series, points } => self.points(series, points),
+            Body::View { name, view } => self.view(name, view),
+            Body::Completed { outcome } => {
+                self.changes.put(keys::one(self.no, Kind::Outcome), compress(&to_json(outcome)?)?);
+            }
+            _ => {}
+        }
+        if event.body.ends_attempt() {
+            self.write_points()?;
+            self.found.milestone = true;
+            for (series, live) in self.live.series.iter_mut().enumerate() {
+                let place = Place { run: self.no, series: series as u32 };
+                live.index(self.trees, place)?;
+                if let Some(index) = &live.index {
+                    index.settle(&mut self.changes, place, &mut live.record)?;
+                    self.changes.put(keys::series(self.no, series as u32), to_json(&live.record)?);
+                }
+            }
+        }
+        if event.body.is_lifecycle() {
+            self.found.log.push(event.clone());
+        }
+        Ok(1)
+    }
+
+    /// A run that starts from the beginning again: what it had shown is void, its log stays.
+    fn begin_anew(&mut self) -> Result<(), StoreError> {
+        for kind in [Kind::Series, Kind::Points, Kind::Group, Kind::Crumb, Kind::View, Kind::Outcome] {
+            self.changes.remove_all(&keys::one(self.no, kind))?;
+        }
+        *self.live = Live::default();
+        self.head.series = 0;
+        self.head.views.clear();
+        self.found.views.clear();
+        Ok(())
+    }
+
+    fn points(&mut self, name: &str, points: &[[f64; 2]]) {
+        let at = match self.live.by_name.get(name) {
+            Some(&at) => at,
+            None => {
+                let at = self.live.series.len();
+                let record = SeriesRecord::new(name, self.head.starts);
+                self.live.series.push(LiveSeries { record, index: Some(Index::default()) });
+                self.live.by_name.insert(name.to_owned(), at);
+                self.head.series = self.live.series.len() as u32;
+                at
+            }
+        };
+        let record = &self.live.series[at].record;
+        let held = self.found.points.entry(at).or_default();
+        let mut last = held.last().map(|p| p[0]);
+        if last.is_none() && record.starts == self.head.starts && record.points > 0 {
+            last = Some(record.last_x);
+        }
+        let mut refused = 0;
+        for &point in points {
+            if point[0].is_finite() && last.is_none_or(|last| point[0] >= last) {
+                last = Some(point[0]);
+                held.push(point);
+            } else {
+                refused += 1;
+            }
+        }
+        if refused > 0 {
+            self.found.problems.push(format!(
+                "{refused} points of series `{name}` were left out: their x is not a number or lies before the last one"
+            ));
+        }
+    }
+
+    fn view(&mut self, name: &str, view: &View) {
+        match self.head.views.iter().position(|n| n == name) {
+            Some(at) => {
+                self.live.views[at].merge(view.clone());
+                self.found.views.insert(at);
+            }
+            None => {
+                self.found.views.insert(self.live.views.len());
+                self.live.views.push(view.clone());
+                self.head.views.push(name.to_owned());
+            }
+        }
+    }
+
+    /// Brings the gathered points into blocks and crumbs.
+    fn write_points(&mut self) -> Result<(), StoreError> {
+        for (at, points) in std::mem::take(&mut self.found.points) {
+            let place = Place { run: self.no, series: at as u32 };
+            let live = &mut self.live.series[at];
+            live.index(self.trees, place)?;
+            let (Some(index), Some(first)) = (&mut live.index, points.first()) else { continue };
+            if live.record.starts != self.head.starts {
+                index.cut(&mut self.changes, place, &mut live.record, first[0])?;
+                live.record.starts = self.head.starts;
+            }
+            index.append(&mut self.changes, place, &mut live.record, &points)?;
+            self.changes.put(keys::series(self.no, at as u32), to_json(&live.record)?);
+        }
+        Ok(())
+    }
+
+    fn write_log(&mut self) -> Result<(), StoreError> {
+        let mut new = std::mem::take(&mut self.found.log).into_iter().peekable();
+        while let Some(next) = new.peek() {
+            let (first, mut block) = match self.head.log {
+                Some((first, len)) if len < LOG_BLOCK => {
+                    let old = self.changes.get(&keys::log(self.no, first))?;
+                    let old = old.ok_or_else(|| StoreError::Damaged("a block of the log is missing".to_owned()))?;
+                    (first, from_json::<Vec<Event>>(&decompress(&old)?)?)
+                }
+                _ => (next.seq, Vec::new()),
+            };
+            block.extend(new.by_ref().take(LOG_BLOCK as usize - block.len()));
+            self.changes.put(keys::log(self.no, first), compress(&to_json(&block)?)?);
+            self.head.log = Some((first, block.len() as u32));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, new_offset: u64) -> Result<Found, StoreError> {
+        self.write_points()?;
+        self.write_log()?;
+        for &at in &self.found.views {
+            let view = to_json(&self.live.views[at])?;
+            self.changes.put(keys::view(self.no, at as u16), compress(&view)?);
+        }
+        self.head.offset = new_offset;
+        self.changes.put(keys::one(self.no, Kind::Head), to_json(self.head)?);
+        self.found.bytes = self.changes.apply()?;
+        Ok(self.found)
+    }
+}
