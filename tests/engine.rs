@@ -477,6 +477,32 @@ fn a_full_disk_keeps_runs_queued_with_the_reason() {
     assert_eq!(done.reason, None);
 }
 
+/// The kernel's limit on the size of files, lowered and lifted while the engine runs, is as good as a full disk.
+#[test]
+fn a_disk_that_fills_up_under_the_store_loses_nothing() {
+    let mut bench = Bench::new("steps=200,ms=5,burst=200");
+    let mut command = bench.engine_command();
+    let engine = std::mem::replace(&mut command, std::process::Command::new("sh"));
+    command.args(["-c", "trap '' XFSZ; exec \"$0\""]).arg(engine.get_program());
+    command.envs(engine.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    bench.start_as(command);
+    let run = bench.launch("digits");
+    bench.wait_step(&run, 20);
+    let limit = |bytes: &str| {
+        let pid = bench.engine_pid().to_string();
+        let set = std::process::Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
+        assert!(set.unwrap().success());
+    };
+    limit("1000");
+    std::thread::sleep(Duration::from_millis(700));
+    bench.client();
+    assert!(bench.output().contains("File too large"), "the disk was not full: {}", bench.output());
+    limit("unlimited");
+    bench.wait_state(&run, RunState::Completed);
+    bench.assert_store_equals_folder(&run);
+    assert_eq!(bench.summary(&run).attempts, 1);
+}
+
 #[test]
 fn a_worker_without_room_is_shown_as_paused() {
     let bench = Bench::running("steps=60,ms=2,enospc=10,enospc_ms=400");

@@ -74,9 +74,14 @@ impl Bench {
 
     /// Starts an engine and waits until it answers.
     pub fn start(&mut self) {
+        self.start_as(self.engine_command());
+    }
+
+    /// As [`Bench::start`], with a command made from [`Bench::engine_command`].
+    pub fn start_as(&mut self, mut command: Command) {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("engine.out")).unwrap();
-        let mut engine = self.engine_command().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let mut engine = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let deadline = Instant::now() + PATIENCE;
         while Client::connect(&self.home.socket()).is_err() {
             if let Some(status) = engine.try_wait().unwrap() {

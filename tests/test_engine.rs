@@ -7,6 +7,7 @@ use kiln_engine::Options;
 use kiln_protocol::home::Home;
 
 fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let home = Home::from_env().map_err(|e| e.to_string());
     let served = home.and_then(Options::new).and_then(|o| kiln_engine::serve(o).map_err(|e| e.to_string()));
     match served {
