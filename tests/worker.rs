@@ -84,6 +84,10 @@ impl Run {
 
     fn start(&self) -> Worker {
         let said = fs::File::options().create(true).append(true).open(self.folder.path().join("said")).unwrap();
+        self.start_saying(said)
+    }
+
+    fn start_saying(&self, said: fs::File) -> Worker {
         let child = Process::new(kiln_tests::program("kiln-worker"))
             .arg(self.folder.path())
             .env_remove("KILN_DEVICE")
@@ -431,6 +435,15 @@ fn a_damaged_checkpoint_is_passed_over_and_the_one_before_is_used() {
     );
     assert!(run.events().iter().any(|e| matches!(&e.body, Body::Log { message, .. } if message.contains("damaged"))));
     Expected::train().is_met_by(&run);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_the_run() {
+    let run = Run::new(SEARCH);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let worker = run.start_saying(full);
+    assert!(worker.end().success());
+    Expected::search().is_met_by(&run);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use kiln_data::DataSet;
 use kiln_protocol::event::{Body, Level};
 use kiln_protocol::run::{Best, Progress};
 use kiln_protocol::spec::Spec;
+use kiln_protocol::spool::{is_disk_full, replace};
 use kiln_protocol::view::View;
 use tch::Device;
 
@@ -74,12 +75,18 @@ impl StepCx {
         self.device
     }
 
-    /// The run folder's `artifacts/`, made if missing.
-    pub fn artifacts(&self) -> Result<PathBuf> {
+    /// Writes a file into the run folder's `artifacts/`, whole or not at all, and gives its path.
+    ///
+    /// # Errors
+    /// [`MethodError::NoRoom`] if the disk is full: the caller should be able to do this step again.
+    pub fn write_artifact(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let folder = self.folder.join("artifacts");
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| MethodError::failed(format!("cannot make the folder {}: {error}", folder.display())))?;
-        Ok(folder)
+        let path = folder.join(name);
+        let written = std::fs::create_dir_all(&folder).and_then(|()| replace(&path, bytes));
+        written.map(|()| path.clone()).map_err(|error| {
+            let message = format!("cannot write {}: {error}", path.display());
+            if is_disk_full(&error) { MethodError::NoRoom(message) } else { MethodError::Failed(message) }
+        })
     }
 
     /// The data set, on the device. Read at the first call; later calls share its tensors.
@@ -180,5 +187,81 @@ impl StepCx {
         if let Some(progress) = held.progress {
             (self.emit)(Body::Progress(progress));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_protocol::View;
+    use kiln_protocol::view::{Candidate, Candidates};
+    use std::sync::Mutex;
+
+    fn cx() -> (StepCx, Arc<Mutex<Vec<Body>>>, Arc<AtomicBool>) {
+        let text = "method = \"train\"\n[data]\nset = \"digits\"\n[space]\nname = \"digits-mlp\"\n";
+        let spec = Spec::from_toml("spec.toml", text).unwrap();
+        let (events, flag) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let sink = Arc::clone(&events);
+        let emit = Box::new(move |body| sink.lock().unwrap().push(body));
+        (StepCx::new(spec, Path::new("/nowhere"), &Place::cpu(), Arc::clone(&flag), emit), events, flag)
+    }
+
+    fn row(id: u32, status: &str) -> View {
+        let row = Candidate {
+            id,
+            arch: "a".into(),
+            glyph: vec![],
+            cells: vec![],
+            cluster: None,
+            winner: false,
+            status: status.into(),
+        };
+        View::Candidates(Candidates { columns: vec![], rows: vec![row] })
+    }
+
+    #[test]
+    fn points_are_merged_and_views_thinned_without_losing_rows() {
+        let (mut cx, events, _) = cx();
+        for x in 0..100 {
+            cx.scalar("loss", f64::from(x), 1.0);
+        }
+        cx.view("candidates", row(1, "waiting"));
+        cx.view("candidates", row(2, "waiting"));
+        cx.view("candidates", row(1, "done"));
+        cx.tick().unwrap();
+        assert!(events.lock().unwrap().is_empty(), "it is not time yet");
+        std::thread::sleep(FLUSH_EVERY);
+        cx.tick().unwrap();
+        let events = events.lock().unwrap();
+        let [Body::Points { points, .. }, Body::View { view, .. }] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(points.len(), 100);
+        let View::Candidates(table) = view.as_ref() else { panic!("{view:?}") };
+        let rows: Vec<(u32, &str)> = table.rows.iter().map(|r| (r.id, r.status.as_str())).collect();
+        assert_eq!(rows, [(1, "done"), (2, "waiting")]);
+    }
+
+    #[test]
+    fn the_log_keeps_its_place_among_the_points() {
+        let (mut cx, events, _) = cx();
+        cx.scalar("loss", 1.0, 1.0);
+        cx.log(Level::Info, "then this");
+        assert!(matches!(events.lock().unwrap().as_slice(), [Body::Points { .. }, Body::Log { .. }]));
+    }
+
+    #[test]
+    fn a_tick_says_when_the_worker_waits() {
+        let (mut cx, _, flag) = cx();
+        assert!(cx.tick().is_ok());
+        flag.store(true, Ordering::Relaxed);
+        assert!(matches!(cx.tick(), Err(MethodError::Interrupted)));
+    }
+
+    #[test]
+    fn an_artifact_that_cannot_be_written_names_its_path() {
+        let (cx, ..) = cx();
+        std::fs::create_dir_all("/proc/nowhere").unwrap_err();
+        let cx = StepCx { folder: "/proc/nowhere".into(), ..cx };
+        let error = cx.write_artifact("x.csv", b"").unwrap_err();
+        assert!(matches!(&error, MethodError::Failed(why) if why.contains("/proc/nowhere/artifacts/x.csv")), "{error}");
     }
 }

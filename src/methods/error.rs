@@ -7,6 +7,10 @@ pub enum MethodError {
     /// call of `step` goes on where this one left off.
     #[error("interrupted at a safe point")]
     Interrupted,
+    /// The disk is full. A sentence: what could not be written. The method is at a safe point, and the next call of `step`
+    /// tries again.
+    #[error("{0}")]
+    NoRoom(String),
     /// The run cannot go on. A sentence: what failed, on what, what to do.
     #[error("{0}")]
     Failed(String),

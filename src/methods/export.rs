@@ -1,13 +1,11 @@
 //! A finished network as a file that other programs read: safetensors, with what the network is in its metadata.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::path::Path;
-
 use kiln_arch::{Arch, Plan};
 use kiln_data::DataSet;
 use safetensors::tensor::{Dtype, View};
 use serde_json::json;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use tch::Tensor;
 
 use crate::error::{MethodError, Result};
@@ -33,13 +31,12 @@ impl View for &Plain {
     }
 }
 
-/// Writes the tensors of a network. The metadata's one entry `kiln` is JSON: space and genotype, input and classes, and the
+/// The tensors of a network as the bytes of a file. The metadata's one entry `kiln` is JSON: space and genotype, input and classes, and the
 /// mean and standard deviation by which images are normalised (of pixels scaled to `0..=1`, by channel). Equal networks
 /// give equal files.
-pub fn network(path: &Path, arch: &Arch, plan: &Plan, data: &DataSet, tensors: &[(String, Tensor)]) -> Result<()> {
-    let fail = |error: &dyn std::fmt::Display| {
-        MethodError::failed(format!("cannot write the network to {}: {error}", path.display()))
-    };
+pub fn network(arch: &Arch, plan: &Plan, data: &DataSet, tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
+    let fail =
+        |error: &dyn std::fmt::Display| MethodError::failed(format!("the network {arch} cannot be exported: {error}"));
     let mut plain = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let (dtype, shape, data) = kiln_nn::torch::to_bytes(tensor).map_err(|error| fail(&error))?;
@@ -60,6 +57,5 @@ pub fn network(path: &Path, arch: &Arch, plan: &Plan, data: &DataSet, tensors: &
     // One entry only: the library writes several in random order, and equal networks should give equal files.
     let metadata = HashMap::from([("kiln".to_owned(), about.to_string())]);
     let views = plain.iter().map(|(name, view)| (*name, view));
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| fail(&error))?;
-    kiln_protocol::spool::replace(path, &bytes).map_err(|error| fail(&error))
+    safetensors::serialize(views, Some(metadata)).map_err(|error| fail(&error))
 }

@@ -81,7 +81,7 @@ impl World {
             match stepped {
                 Ok(Flow::Done) => return (method.outcome(), kills),
                 Ok(Flow::More) | Err(MethodError::Interrupted) => {}
-                Err(MethodError::Failed(why)) => panic!("{why}"),
+                Err(error) => panic!("{error}"),
             }
             if rng.gen_bool(0.7) {
                 kills += 1;

@@ -210,8 +210,8 @@ impl Train {
 
     fn write_artifacts(&mut self, cx: &mut StepCx) -> Result<()> {
         if !self.network.is_empty() {
-            let path = cx.artifacts()?.join("network.safetensors");
-            crate::export::network(&path, &self.arch, &self.plan, &self.data, &self.network)?;
+            let bytes = crate::export::network(&self.arch, &self.plan, &self.data, &self.network)?;
+            let path = cx.write_artifact("network.safetensors", &bytes)?;
             cx.log(Level::Info, format!("the trained network is in {}", path.display()));
         }
         self.state.written = true;

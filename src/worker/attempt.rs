@@ -70,9 +70,17 @@ pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, St
             return Ok(End::Failed);
         }
     };
-    WorkerInfo::of_this_process(&ready.place.name, VERSION, attempt)
-        .write(&folder)
-        .map_err(|error| error.to_string())?;
+    let info = WorkerInfo::of_this_process(&ready.place.name, VERSION, attempt);
+    while let Err(error) = info.write(&folder) {
+        if !error.is_disk_full() {
+            return Err(error.to_string());
+        }
+        tracing::warn!("{error}; trying again");
+        if signals.taken().is_some() {
+            return Ok(End::Stopped);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
     outbox.send(started(attempt, ready.resumed_from, ready.place.words.clone(), ready.method.axes()));
     for message in &ready.skipped {
         outbox.send(Body::Log { level: Level::Warn, message: message.clone() });

@@ -33,11 +33,15 @@ pub struct Drive {
     pub orders: Arc<Orders>,
     /// Why the last checkpoint was not written: the disk is full.
     starved: Option<String>,
+    /// Why the last step could not write its files: the disk is full.
+    hungry: Option<String>,
+    /// The run is paused for want of room.
+    full: bool,
 }
 
 impl Drive {
     pub fn new(method: Box<dyn Method>, cx: StepCx, keeper: Keeper, outbox: Arc<Outbox>, orders: Arc<Orders>) -> Drive {
-        Drive { method, cx, keeper, outbox, orders, starved: None }
+        Drive { method, cx, keeper, outbox, orders, starved: None, hungry: None, full: false }
     }
 
     /// Works until the run is done, stopped or has failed.
@@ -48,6 +52,10 @@ impl Drive {
             }
             let done = match self.method.step(&mut self.cx) {
                 Ok(Flow::More) | Err(MethodError::Interrupted) => false,
+                Err(MethodError::NoRoom(reason)) => {
+                    self.hungry = Some(format!("the disk is full ({reason}); the run goes on when there is room"));
+                    false
+                }
                 Ok(Flow::Done) => true,
                 Err(MethodError::Failed(message)) => return self.fail(message),
             };
@@ -66,7 +74,7 @@ impl Drive {
 
     /// Obeys what was ordered. Comes back when the run may go on: not while it is paused, and not while the disk is full.
     fn attend(&mut self) -> Option<End> {
-        let (mut asked, mut full) = (false, false);
+        let mut asked = false;
         loop {
             while let Some(order) = self.orders.take() {
                 match order {
@@ -91,29 +99,34 @@ impl Drive {
                     Order::Set { key, value } => self.turn(&key, value),
                 }
             }
-            match (self.outbox.blocked().or_else(|| self.starved.clone()), full) {
+            let stuck = self.outbox.blocked().or_else(|| self.starved.clone());
+            match (stuck.clone().or_else(|| self.hungry.clone()), self.full) {
                 (Some(reason), false) => {
-                    full = true;
+                    self.full = true;
                     tracing::warn!("paused: {reason}");
                     self.outbox.send(Body::Paused { reason });
                 }
                 (None, true) => {
-                    full = false;
+                    self.full = false;
                     tracing::info!("there is room again");
                     self.outbox.send(Body::Resumed { reason: "there is room on the disk again".into() });
                 }
                 _ => {}
             }
-            if !asked && !full {
+            if !asked && !self.full {
                 return None;
             }
             self.orders.wait(RETRY);
-            if full
-                && self.outbox.retry()
-                && self.starved.is_some()
-                && let Err(message) = self.checkpoint()
-            {
-                return Some(self.fail(message));
+            if self.full && self.outbox.retry() {
+                if self.starved.is_some()
+                    && let Err(message) = self.checkpoint()
+                {
+                    return Some(self.fail(message));
+                }
+                // Whether there is room for the method's own files only the method can try.
+                if !asked && stuck.is_none() && self.hungry.take().is_some() {
+                    return None;
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ mod orders;
 mod outbox;
 mod vitals;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,24 +32,24 @@ const USAGE: &str = "usage: kiln-worker RUN-FOLDER | --doctor | --version";
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     let [argument] = arguments.as_slice() else {
-        eprintln!("{USAGE}");
+        complain(format_args!("{USAGE}"));
         return ExitCode::from(2);
     };
     match argument.to_str() {
         Some("--version" | "-V") => {
-            println!("kiln-worker {}", env!("CARGO_PKG_VERSION"));
+            tell(format_args!("kiln-worker {}", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }
         Some("--help" | "-h") => {
-            println!("{USAGE}");
+            tell(format_args!("{USAGE}"));
             ExitCode::SUCCESS
         }
         Some("--doctor") => {
-            println!("{}", doctor::report(&Runtime::start()));
+            tell(format_args!("{}", doctor::report(&Runtime::start())));
             ExitCode::SUCCESS
         }
         Some(option) if option.starts_with('-') => {
-            eprintln!("kiln-worker has no option {option}; {USAGE}");
+            complain(format_args!("kiln-worker has no option {option}; {USAGE}"));
             ExitCode::from(2)
         }
         _ => work(Path::new(argument)),
@@ -60,7 +61,7 @@ fn work(folder: &Path) -> ExitCode {
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("kiln-worker: signals cannot be watched: {error}");
+            complain(format_args!("kiln-worker: signals cannot be watched: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -68,14 +69,27 @@ fn work(folder: &Path) -> ExitCode {
     let runtime = Runtime::start();
     let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    // A log that cannot be written (full disk, closed pipe) must not end the run: complaining about it to the same
+    // standard error would panic.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    log.with_writer(std::io::stderr).with_ansi(false).init();
     match attempt::run(folder, &runtime, signals) {
         Ok(End::Completed) => ExitCode::SUCCESS,
         Ok(End::Stopped) => ExitCode::from(3),
         Ok(End::Failed) => ExitCode::FAILURE,
         Err(sentence) => {
-            eprintln!("kiln-worker: {sentence}");
+            complain(format_args!("kiln-worker: {sentence}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// To standard output; nobody may be listening.
+fn tell(text: std::fmt::Arguments) {
+    drop(writeln!(std::io::stdout(), "{text}"));
+}
+
+/// To standard error; nobody may be listening.
+fn complain(text: std::fmt::Arguments) {
+    drop(writeln!(std::io::stderr(), "{text}"));
 }

@@ -93,7 +93,8 @@ impl Signals {
         Ok(signals)
     }
 
-    fn take(&self) -> Option<&'static str> {
+    /// The signal that came since the last call, as a sentence.
+    pub fn taken(&self) -> Option<&'static str> {
         if self.terminate.swap(false, Ordering::Relaxed) {
             Some("the worker was sent SIGTERM")
         } else if self.interrupt.swap(false, Ordering::Relaxed) {
@@ -125,7 +126,7 @@ pub fn watch(mut control: ControlTail, signals: Signals, orders: &Orders, outbox
             }
             Err(_) => {}
         }
-        if let Some(reason) = signals.take() {
+        if let Some(reason) = signals.taken() {
             orders.give(Order::Stop(reason.into()));
         }
         if outbox.quiet() >= BEAT_AFTER && outbox.blocked().is_none() {

@@ -1,25 +1,21 @@
 //! What a search leaves in `artifacts/`: tables for other programs.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use kiln_protocol::spool::replace;
 use ndarray::Array2;
 
 use super::kmeans::Partition;
 use super::record::{Clustering, Sampled};
-use crate::error::{MethodError, Result};
 
 /// `features.csv`: one row a network, with what it is, what it reached, its cluster and its features z (empty for failed
 /// ones, whose cluster is `failed`).
 pub fn features(
-    path: &Path,
     population: &[Sampled],
     clustering: &Clustering,
     winners: &[usize],
     (z, members): (&Array2<f64>, &[usize]),
     names: &[String],
-) -> Result<()> {
+) -> String {
     let mut out = String::from("id,arch,family,params,macs,cluster,winner,early_accuracy,final_accuracy");
     for name in names {
         out += &format!(",z_{name}");
@@ -47,11 +43,11 @@ pub fn features(
         }
         out.push('\n');
     }
-    save(path, &out)
+    out
 }
 
 /// `centroids.csv`: one row a cluster, in the coordinates of z.
-pub fn centroids(path: &Path, partition: &Partition, names: &[String]) -> Result<()> {
+pub fn centroids(partition: &Partition, names: &[String]) -> String {
     let mut out = String::from("cluster,networks");
     for name in names {
         out += &format!(",z_{name}");
@@ -64,10 +60,5 @@ pub fn centroids(path: &Path, partition: &Partition, names: &[String]) -> Result
         }
         out.push('\n');
     }
-    save(path, &out)
-}
-
-fn save(path: &Path, text: &str) -> Result<()> {
-    replace(path, text.as_bytes())
-        .map_err(|error| MethodError::failed(format!("cannot write {}: {error}", path.display())))
+    out
 }

@@ -280,23 +280,24 @@ impl DcNas {
 
     /// Test accuracy of the merged winner, once; files; last views.
     pub(super) fn close(&mut self, cx: &mut StepCx) -> Result<()> {
-        let folder = cx.artifacts()?;
+        let (partition, names, picks) = (self.partition()?, self.columns(), self.picks());
         if let Some(id) = self.state.champion {
             let arch = self.state.population[id].arch.clone();
             let plan = self.space.plan(&arch, self.input, self.classes()).map_err(MethodError::failed)?;
-            if !self.data.test.is_empty() {
+            // Looked at once, also if a full disk makes this step be done again.
+            if !self.data.test.is_empty() && self.state.test_accuracy.is_none() {
                 self.state.test_accuracy = Some(self.test(&plan, cx)?);
             }
-            let path = folder.join("winner.safetensors");
-            crate::export::network(&path, &arch, &plan, &self.data, &self.champion)?;
-            cx.log(Level::Info, format!("the merged winner {arch} is in {}", path.display()));
+            let bytes = crate::export::network(&arch, &plan, &self.data, &self.champion)?;
+            cx.write_artifact("winner.safetensors", &bytes)?;
         }
-        let (partition, names, picks) = (self.partition()?, self.columns(), self.picks());
         if let Some(map) = &self.map {
             let rows = (map.search.z(), map.members.as_slice());
-            let path = folder.join("features.csv");
-            files::features(&path, &self.state.population, &self.state.clustering, &picks, rows, &names)?;
-            files::centroids(&folder.join("centroids.csv"), &partition, &names)?;
+            let table = files::features(&self.state.population, &self.state.clustering, &picks, rows, &names);
+            cx.write_artifact("features.csv", table.as_bytes())?;
+            let path = cx.write_artifact("centroids.csv", files::centroids(&partition, &names).as_bytes())?;
+            let folder = path.parent().unwrap_or(&path).display().to_string();
+            cx.log(Level::Info, format!("winner.safetensors, features.csv and centroids.csv are in {folder}"));
         }
         let note = views::tau_note(Some(&self.findings()));
         cx.view("early-final", views::early_final(&self.state.population, &self.state.clustering, note));

@@ -229,6 +229,16 @@ fn a_checkpoint_that_finds_no_room_pauses_the_run_until_it_is_written() {
 }
 
 #[test]
+fn a_step_that_finds_no_room_for_its_files_is_done_again() {
+    let bench = Bench::new();
+    let method = at(5, || Err(MethodError::NoRoom("cannot write table.csv".into())));
+    assert_eq!(bench.run(method, NEVER), End::Completed);
+    assert_eq!(bench.counts(), (1..=10).map(f64::from).collect::<Vec<_>>());
+    let paused = bench.position(|b| matches!(b, Body::Paused { reason } if reason.contains("table.csv")));
+    assert!(paused < bench.position(|b| matches!(b, Body::Resumed { .. })));
+}
+
+#[test]
 fn knobs_are_set_said_or_refused() {
     let bench = Bench::new();
     let orders = Arc::clone(&bench.orders);
