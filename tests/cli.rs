@@ -1,5 +1,8 @@
 //! The command line as its users meet it: transcripts of the real `kiln` with a fake worker behind the real engine.
 
+// Clippy's exemption of tests does not reach their helpers.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -278,6 +278,9 @@ pub struct Tail {
     /// How many of the newest lines.
     #[arg(long, short = 'n', default_value_t = 20, value_name = "N")]
     pub lines: u32,
+    /// Also lines that matter when something is looked into, such as checkpoints.
+    #[arg(long, short)]
+    pub verbose: bool,
     /// Print events as JSON, one a line.
     #[arg(long)]
     pub json: bool,

@@ -112,8 +112,8 @@ fn in_words(status: &Status) -> String {
     let jobs = format!("{} running, {} queued, {} clients", status.running, status.queued, status.clients);
     line("jobs", format!("{jobs}, store {}", human::bytes(status.store_bytes)));
     for slot in &status.devices {
-        let run = slot.run.as_ref().map_or_else(|| "free".into(), ToString::to_string);
-        line(&slot.device, format!("{}: {run}", slot.name));
+        let run = slot.run.as_ref().map_or_else(|| "free".into(), |run| format!("runs {run}"));
+        line(&slot.device, format!("{} ({run})", slot.name));
     }
     let s = &status.system;
     let used = |used: u64, total: u64| format!("{} of {}", human::bytes(used), human::bytes(total));

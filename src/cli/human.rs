@@ -142,6 +142,18 @@ pub fn indent(text: &str) -> String {
     text.lines().map(|l| if l.is_empty() { String::new() } else { format!("  {l}") }).collect::<Vec<_>>().join("\n")
 }
 
+/// `text` after `prefix`, wrapped to `width` columns with the further lines below its beginning.
+pub fn hang(prefix: &str, text: &str, width: usize) -> String {
+    let room = width.saturating_sub(prefix.chars().count()).max(20);
+    let gap = " ".repeat(prefix.chars().count());
+    let body = wrap(text, room);
+    body.lines()
+        .enumerate()
+        .map(|(i, l)| format!("{}{l}", if i == 0 { prefix } else { &gap }))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// Text broken at spaces into lines of at most `width` characters; empty lines stay.
 pub fn wrap(text: &str, width: usize) -> String {
     let mut out: Vec<String> = Vec::new();
@@ -191,6 +203,7 @@ mod tests {
 
     #[test]
     fn text_is_wrapped_at_spaces() {
+        assert_eq!(hang("  - ", "one two three four five six", 24), "  - one two three four\n    five six");
         assert_eq!(wrap("one two three\n\nfour", 8), "one two\nthree\n\nfour");
     }
 }

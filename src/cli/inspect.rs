@@ -1,12 +1,12 @@
 //! `plot` and `tail`.
 
-use kiln_protocol::{Event, RunState};
+use kiln_protocol::{Event, Level, RunState};
 
 use crate::engines::{self, Engines};
 use crate::failure::{Failure, Outcome, say, say_json};
 use crate::follow::{self, Seen};
 use crate::plot::{Frame, plot as draw};
-use crate::{args, run, terminal};
+use crate::{args, human, run, terminal};
 
 pub fn plot(engines: &Engines, args: &args::Plot) -> Outcome {
     let mut client = engines.open()?;
@@ -47,7 +47,7 @@ pub fn tail(engines: &Engines, args: &args::Tail) -> Outcome {
     let events = engines::events(&mut client, &id, 0, args.lines, true)?;
     drop(client);
     for event in &events {
-        print(event, created, args.json)?;
+        print(event, created, args)?;
     }
     if !args.follow {
         return Ok(());
@@ -55,7 +55,7 @@ pub fn tail(engines: &Engines, args: &args::Tail) -> Outcome {
     let interrupted = follow::on_interrupt()?;
     let after = events.last().map_or(0, |e| e.seq);
     let ended = follow::follow(engines, &id, after, &interrupted, &mut |seen| match seen {
-        Seen::Event(event) => print(event, created, args.json),
+        Seen::Event(event) => print(event, created, args),
         Seen::Lost(said) => {
             crate::failure::note(format!("{said}; trying again"));
             Ok(())
@@ -70,12 +70,16 @@ pub fn tail(engines: &Engines, args: &args::Tail) -> Outcome {
 }
 
 /// Seconds since the run was created, and the sentence; or the whole event in JSON.
-fn print(event: &Event, created: f64, as_json: bool) -> Outcome {
-    if as_json {
+fn print(event: &Event, created: f64, args: &args::Tail) -> Outcome {
+    if args.json {
         return say(serde_json::to_string(event)?);
     }
     match follow::sentence(&event.body) {
-        Some((level, text)) => say(format!("{:>9.1} s  {}{text}", event.t - created, follow::mark(level))),
-        None => Ok(()),
+        Some((level, text)) if level > Level::Debug || args.verbose => {
+            let (time, text) = (format!("{:>9.1} s  ", event.t - created), format!("{}{text}", follow::mark(level)));
+            // Lines that a program reads are left whole.
+            say(if terminal::is_terminal() { human::hang(&time, &text, terminal::width()) } else { time + &text })
+        }
+        _ => Ok(()),
     }
 }

@@ -169,11 +169,13 @@ impl Display {
             (Display::Lines(lines), Seen::Summary(run)) => lines.summary(run),
             (Display::Bar(bar), Seen::Event(event)) => {
                 if let Some(line) = log_line(event) {
-                    bar.println(line);
+                    bar.println(human::hang("      ", &line, terminal::width()));
                 }
                 Ok(())
             }
-            (Display::Lines(_), Seen::Event(event)) => log_line(event).map_or(Ok(()), say),
+            (Display::Lines(_), Seen::Event(event)) => {
+                log_line(event).map_or(Ok(()), |line| say(format!("      {line}")))
+            }
             (Display::Bar(bar), Seen::Lost(said)) => {
                 bar.set_message(format!("{said}; trying again"));
                 Ok(())
@@ -237,5 +239,5 @@ fn log_line(event: &Event) -> Option<String> {
         return None;
     }
     let (level, text) = follow::sentence(&event.body)?;
-    (level >= Level::Info).then(|| format!("      {}{text}", follow::mark(level)))
+    (level >= Level::Info).then(|| format!("{}{text}", follow::mark(level)))
 }
