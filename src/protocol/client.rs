@@ -193,6 +193,7 @@ pub struct Receiver {
 
 impl Receiver {
     /// Waits for the next frame, however long it takes.
+    #[expect(clippy::should_implement_trait, reason = "after an error there is no next one, so this is no iterator")]
     pub fn next(&mut self) -> Result<FromEngine, ClientError> {
         loop {
             if let Some(frame) = self.read(None)? {

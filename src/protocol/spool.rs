@@ -376,7 +376,7 @@ impl WorkerInfo {
         // The version first: the other fields may mean something else in a newer one.
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(malformed)?;
         match value.get("spool_version").and_then(serde_json::Value::as_u64) {
-            Some(found) if found > u64::from(SPOOL_VERSION) => return Err(SpoolError::Newer { path, found }),
+            Some(found) if found > u64::from(SPOOL_VERSION) => Err(SpoolError::Newer { path, found }),
             _ => serde_json::from_value(value).map(Some).map_err(malformed),
         }
     }

@@ -1,55 +1,105 @@
-fn main() {
-    let dir = tempfile::tempdir().unwrap();
+//! What a million points cost: processor time to take in, bytes on disk, time to draw. `cargo bench -p kiln-store`.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use kiln_protocol::{Body, Event, RunId, RunSummary};
+use kiln_store::Store;
+
+const POINTS: usize = 1_000_000;
+const COLUMNS: u32 = 200;
+
+/// Processor seconds of this process so far, in steps of the kernel's tick of 10 ms.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let ticks: f64 = [fields.next()?, fields.next()?].iter().filter_map(|t| t.parse::<f64>().ok()).sum();
+    Some(ticks / 100.0)
+}
+
+/// Curves as runs make them; `unit` is noise in 0..1.
+type Curve = fn(i: usize, unit: f64) -> [f64; 2];
+
+const CURVES: [(&str, Curve); 4] = [
+    ("32-bit loss each step", |i, unit| [i as f64 / 469.0, f64::from(falling(i, unit) as f32)]),
+    ("32-bit loss now and then", |i, unit| [(i * 17 + i * i % 13) as f64 / 469.0, f64::from(falling(i, unit) as f32)]),
+    ("accuracy of 1000 images", |i, unit| [i as f64, (800.0 + 100.0 * unit).round() / 1000.0]),
+    ("64-bit loss each step", |i, unit| [i as f64 / 469.0, falling(i, unit)]),
+];
+
+fn falling(i: usize, unit: f64) -> f64 {
+    2.3 * (-(i as f64) / 3e5).exp() + 0.1 * unit
+}
+
+fn curve(of: Curve) -> Vec<[f64; 2]> {
+    let mut state = 1_u64;
+    let mut unit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    (0..POINTS).map(|i| of(i, unit())).collect()
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("{POINTS} points; charts of {COLUMNS} columns\n");
+    println!(
+        "{:<26} {:>7} {:>9} {:>9} {:>8} {:>9} {:>9} {:>9}",
+        "curve", "a batch", "cpu s", "wall s", "bytes/pt", "chart ms", "zoomed ms", "first ms"
+    );
+    for (name, of) in CURVES {
+        measure(name, &curve(of), 10_000)?;
+    }
+    let (name, of) = CURVES[0];
+    measure(name, &curve(of), 100)?;
+    Ok(())
+}
+
+fn measure(name: &str, points: &[[f64; 2]], batch: usize) -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
     let path = dir.path().join("store");
-    let (store, _) = kiln_store::Store::open(&path).unwrap();
-    use kiln_protocol::*;
-    let id = RunId("a-0001".into());
-    store.insert(RunSummary::queued(id.clone(), 1.0), "").unwrap();
-    let per: usize = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(4000);
-    let mut z = 1u64;
-    let line: Vec<[f64; 2]> = (0..1_000_000)
-        .map(|i| {
-            z = z.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            [
-                i as f64 / 469.0,
-                f64::from((2.3 * (-(i as f64) / 3e5).exp() + 0.1 * ((z >> 40) as f64 / 16777216.0)) as f32),
-            ]
+    let (store, _) = Store::open(&path)?;
+    let run = RunId("bench-0001".into());
+    store.insert(RunSummary::queued(run.clone(), 0.0), "")?;
+    let events: Vec<Event> = points
+        .chunks(batch)
+        .zip(1..)
+        .map(|(points, seq)| {
+            let body = Body::Points { series: "y".into(), points: points.to_vec() };
+            Event { seq, t: 0.0, body }
         })
         .collect();
-    let t = std::time::Instant::now();
-    for (i, b) in line.chunks(per).enumerate() {
-        store
-            .ingest(
-                &id,
-                &[Event { seq: i as u64 + 1, t: 1.0, body: Body::Points { series: "l".into(), points: b.to_vec() } }],
-                1,
-            )
-            .unwrap();
+
+    let (cpu, wall) = (cpu_seconds(), Instant::now());
+    for event in &events {
+        store.ingest(&run, std::slice::from_ref(event), event.seq)?;
     }
-    println!("ingest {:?}", t.elapsed());
-    store.flush().unwrap();
-    let size = || {
-        std::process::Command::new("sh")
-            .arg("-c")
-            .arg(format!("du -sb {p}/*; du -sk {p}; ls {p}/blobs | wc -l", p = path.display()))
-            .status()
-            .unwrap()
+    store.flush()?;
+    let cpu = cpu_seconds().zip(cpu).map_or(f64::NAN, |(after, before)| after - before);
+    let wall = wall.elapsed().as_secs_f64();
+
+    let last = points.last().map_or(0.0, |p| p[0]);
+    let chart = |store: &Store, from: f64, to: f64| -> Result<f64, Box<dyn Error>> {
+        let mut times = Vec::new();
+        for _ in 0..51 {
+            let begun = Instant::now();
+            store.series(&run, "y", Some(from), Some(to), COLUMNS)?;
+            times.push(begun.elapsed());
+        }
+        Ok(median(times))
     };
-    size();
-    for c in [200; 5] {
-        let t = std::time::Instant::now();
-        store.series(&id, "l", None, None, c).unwrap();
-        println!("query {:?}", t.elapsed());
-    }
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    store.flush().unwrap();
-    size();
+    let (whole, zoomed) = (chart(&store, 0.0, last)?, chart(&store, last * 0.4, last * 0.5)?);
+    let bytes = store.bytes_on_disk() as f64 / points.len() as f64;
     drop(store);
-    size();
-    let t = std::time::Instant::now();
-    let (store, _) = kiln_store::Store::open(&path).unwrap();
-    println!("open {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    store.series(&id, "l", None, None, 200).unwrap();
-    println!("cold query {:?}", t.elapsed());
+
+    let (store, _) = Store::open(&path)?;
+    let begun = Instant::now();
+    store.series(&run, "y", None, None, COLUMNS)?;
+    let first = begun.elapsed().as_secs_f64() * 1e3;
+    println!("{name:<26} {batch:>7} {cpu:>9.2} {wall:>9.2} {bytes:>8.2} {whole:>9.2} {zoomed:>9.2} {first:>9.2}");
+    Ok(())
 }

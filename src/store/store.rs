@@ -651,7 +651,8 @@ impl Batch<'_> {
             let view = to_json(&self.live.views[at])?;
             self.changes.put(keys::view(self.no, at as u16), compress(&view)?);
         }
-        self.head.offset = new_offset;
+        // A reader that lags behind (it kept its place while the store was rebuilt) must not take it back.
+        self.head.offset = self.head.offset.max(new_offset);
         self.changes.put(keys::one(self.no, Kind::Head), to_json(self.head)?);
         self.found.bytes = self.changes.apply()?;
         Ok(self.found)
