@@ -1,6 +1,7 @@
 //! The store: what the engine knows of runs, in sled. Everything in it can be made anew from the run folders.
 //!
 //! - `store`: [`Store`]: opening, runs, [`Store::ingest`], questions
+//! - `ingest`: what events change
 //! - `folders`: catching up with the run folders, and rebuilding from them
 //! - `series`: one series in blocks and crumbs; cutting back after a resume; charts
 //! - `summary`: minimum and maximum of blocks of 512 points and of groups of 64 blocks; columns of a chart
@@ -41,6 +42,7 @@ mod codec;
 mod database;
 mod error;
 mod folders;
+mod ingest;
 mod keys;
 mod record;
 mod series;

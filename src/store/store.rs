@@ -1,19 +1,19 @@
 //! The store itself: runs, what their events say, and questions about them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kiln_protocol::reduce::reduce;
 use kiln_protocol::wire::{RunDetail, Series};
-use kiln_protocol::{Body, Event, Outcome, RunId, RunSummary, View};
+use kiln_protocol::{Event, Outcome, RunId, RunSummary};
 
 use crate::database::{self, Lock};
 use crate::error::StoreError;
+use crate::ingest::{Batch, Live, LiveSeries};
 use crate::keys::{self, Changes, Kind, Trees};
 use crate::record::{Head, SeriesRecord, compress, decompress, from_json, to_json};
-use crate::series::{Index, Place};
+use crate::series::Place;
 
 /// What sled may keep in memory unless said otherwise.
 pub const CACHE_BYTES: u64 = 64 << 20;
@@ -29,9 +29,6 @@ const FLUSH_BYTES: usize = 256 << 10;
 /// Time before a flush: what a kill may take is read from the run folder again, but that takes time, too. sled's own
 /// thread for this is off, so that only one thread ever writes.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
-
-/// Events in one block of the log.
-const LOG_BLOCK: u32 = 64;
 
 /// Runs whose series and views are kept in memory.
 const MAX_LIVE: usize = 16;
@@ -88,19 +85,6 @@ struct Run {
     used: u64,
 }
 
-/// What is read when a run is asked for, and kept while it is used.
-#[derive(Default)]
-struct Live {
-    series: Vec<LiveSeries>,
-    by_name: HashMap<String, usize>,
-    views: Vec<View>,
-}
-
-struct LiveSeries {
-    record: SeriesRecord,
-    index: Option<Index>,
-}
-
 impl Store {
     /// Opens or creates the store in this folder.
     ///
@@ -120,13 +104,13 @@ impl Store {
         let path = absolute.map_err(|e| StoreError::Open { path: path.into(), why: e.to_string() })?;
         let lock = Lock::take(&path)?;
         let mut opening = Opening::default();
-        let open = match Open::open(&path, cache_bytes, &mut opening.notices) {
+        let open = match Open::at(&path, cache_bytes, &mut opening.notices) {
             Ok(open) => open,
             Err(e @ (StoreError::Open { .. } | StoreError::Damaged(_) | StoreError::Database(_))) if path.exists() => {
                 let to = database::move_aside(&path)?;
                 opening.notices.push(format!("{e}; it was moved to {}, and a new store begun", to.display()));
                 opening.moved_aside = Some(to);
-                Open::open(&path, cache_bytes, &mut opening.notices)?
+                Open::at(&path, cache_bytes, &mut opening.notices)?
             }
             Err(e) => return Err(e),
         };
@@ -155,7 +139,7 @@ impl Store {
             Some(open) => open,
             None => {
                 let mut notices = Vec::new();
-                let open = Open::open(&self.path, self.cache_bytes, &mut notices);
+                let open = Open::at(&self.path, self.cache_bytes, &mut notices);
                 notices.iter().for_each(|notice| tracing::warn!("{notice}"));
                 open?
             }
@@ -184,7 +168,7 @@ impl Store {
             Ok(())
         };
         discard().map_err(|e: std::io::Error| StoreError::Open { path: self.path.clone(), why: e.to_string() })?;
-        inner.open = Some(Open::open(&self.path, self.cache_bytes, &mut Vec::new())?);
+        inner.open = Some(Open::at(&self.path, self.cache_bytes, &mut Vec::new())?);
         Ok(())
     }
 
@@ -264,7 +248,7 @@ impl Store {
             let Run { no, head, live, .. } = run;
             let live = live.get_or_insert_default();
             let before = head.summary.state;
-            let mut batch = Batch { no: *no, head, live, trees, changes: Changes::new(trees), found: Found::default() };
+            let mut batch = Batch::new(*no, head, live, trees);
             let applied = events.iter().map(|event| batch.event(event)).sum::<Result<usize, StoreError>>();
             let (applied, found) = (applied?, batch.finish(new_offset)?);
             let state_changed = head.summary.state != before;
@@ -378,7 +362,7 @@ impl Store {
 }
 
 impl Open {
-    fn open(path: &Path, cache_bytes: u64, notices: &mut Vec<String>) -> Result<Open, StoreError> {
+    fn at(path: &Path, cache_bytes: u64, notices: &mut Vec<String>) -> Result<Open, StoreError> {
         let (db, repaired) = database::open(path, cache_bytes)?;
         notices.extend(repaired);
         database::migrate(&db, path, database::MIGRATIONS)?;
@@ -472,189 +456,5 @@ impl Open {
             oldest.live = None;
         }
         Ok(())
-    }
-}
-
-impl LiveSeries {
-    fn index(&mut self, trees: &Trees, place: Place) -> Result<&mut Index, StoreError> {
-        let index = match self.index.take() {
-            Some(index) => index,
-            None => Index::load(trees, place, &self.record)?,
-        };
-        Ok(self.index.insert(index))
-    }
-}
-
-/// One call of [`Store::ingest`] under way. Memory is changed as it goes; should the database then fail, all of it is
-/// dropped and read again.
-struct Batch<'a> {
-    no: u32,
-    head: &'a mut Head,
-    live: &'a mut Live,
-    trees: &'a Trees,
-    changes: Changes<'a>,
-    found: Found,
-}
-
-/// What one call has gathered.
-#[derive(Default)]
-struct Found {
-    /// By series; written when the attempt changes and at the end.
-    points: BTreeMap<usize, Vec<[f64; 2]>>,
-    views: BTreeSet<usize>,
-    log: Vec<Event>,
-    milestone: bool,
-    problems: Vec<String>,
-    bytes: usize,
-}
-
-impl Batch<'_> {
-    /// Returns 1 if the event was new.
-    fn event(&mut self, event: &Event) -> Result<usize, StoreError> {
-        if !reduce(&mut self.head.summary, &mut self.head.pace, event) {
-            return Ok(0);
-        }
-        match &event.body {
-            Body::Started { resumed_from, x_max, .. } => {
-                self.write_points()?;
-                self.head.starts += 1;
-                self.head.x_max.clone_from(x_max);
-                self.found.milestone = true;
-                if resumed_from.is_none() && self.head.starts > 1 {
-                    self.begin_anew()?;
-                }
-            }
-            Body::Points { series, points } => self.points(series, points),
-            Body::View { name, view } => self.view(name, view),
-            Body::Completed { outcome } => {
-                self.changes.put(keys::one(self.no, Kind::Outcome), compress(&to_json(outcome)?)?);
-            }
-            _ => {}
-        }
-        if event.body.ends_attempt() {
-            self.write_points()?;
-            self.found.milestone = true;
-            for (series, live) in self.live.series.iter_mut().enumerate() {
-                let place = Place { run: self.no, series: series as u32 };
-                live.index(self.trees, place)?;
-                if let Some(index) = &live.index {
-                    index.settle(&mut self.changes, place, &mut live.record)?;
-                    self.changes.put(keys::series(self.no, series as u32), to_json(&live.record)?);
-                }
-            }
-        }
-        if event.body.is_lifecycle() {
-            self.found.log.push(event.clone());
-        }
-        Ok(1)
-    }
-
-    /// A run that starts from the beginning again: what it had shown is void, its log stays.
-    fn begin_anew(&mut self) -> Result<(), StoreError> {
-        for kind in [Kind::Series, Kind::Points, Kind::Group, Kind::Crumb, Kind::View, Kind::Outcome] {
-            self.changes.remove_all(&keys::one(self.no, kind))?;
-        }
-        *self.live = Live::default();
-        self.head.series = 0;
-        self.head.views.clear();
-        self.found.views.clear();
-        Ok(())
-    }
-
-    fn points(&mut self, name: &str, points: &[[f64; 2]]) {
-        let at = match self.live.by_name.get(name) {
-            Some(&at) => at,
-            None => {
-                let at = self.live.series.len();
-                let record = SeriesRecord::new(name, self.head.starts);
-                self.live.series.push(LiveSeries { record, index: Some(Index::default()) });
-                self.live.by_name.insert(name.to_owned(), at);
-                self.head.series = self.live.series.len() as u32;
-                at
-            }
-        };
-        let record = &self.live.series[at].record;
-        let held = self.found.points.entry(at).or_default();
-        let mut last = held.last().map(|p| p[0]);
-        if last.is_none() && record.starts == self.head.starts && record.points > 0 {
-            last = Some(record.last_x);
-        }
-        let mut refused = 0;
-        for &point in points {
-            if point[0].is_finite() && last.is_none_or(|last| point[0] >= last) {
-                last = Some(point[0]);
-                held.push(point);
-            } else {
-                refused += 1;
-            }
-        }
-        if refused > 0 {
-            self.found.problems.push(format!(
-                "{refused} points of series `{name}` were left out: their x is not a number or lies before the last one"
-            ));
-        }
-    }
-
-    fn view(&mut self, name: &str, view: &View) {
-        match self.head.views.iter().position(|n| n == name) {
-            Some(at) => {
-                self.live.views[at].merge(view.clone());
-                self.found.views.insert(at);
-            }
-            None => {
-                self.found.views.insert(self.live.views.len());
-                self.live.views.push(view.clone());
-                self.head.views.push(name.to_owned());
-            }
-        }
-    }
-
-    /// Brings the gathered points into blocks and crumbs.
-    fn write_points(&mut self) -> Result<(), StoreError> {
-        for (at, points) in std::mem::take(&mut self.found.points) {
-            let place = Place { run: self.no, series: at as u32 };
-            let live = &mut self.live.series[at];
-            live.index(self.trees, place)?;
-            let (Some(index), Some(first)) = (&mut live.index, points.first()) else { continue };
-            if live.record.starts != self.head.starts {
-                index.cut(&mut self.changes, place, &mut live.record, first[0])?;
-                live.record.starts = self.head.starts;
-            }
-            index.append(&mut self.changes, place, &mut live.record, &points)?;
-            self.changes.put(keys::series(self.no, at as u32), to_json(&live.record)?);
-        }
-        Ok(())
-    }
-
-    fn write_log(&mut self) -> Result<(), StoreError> {
-        let mut new = std::mem::take(&mut self.found.log).into_iter().peekable();
-        while let Some(next) = new.peek() {
-            let (first, mut block) = match self.head.log {
-                Some((first, len)) if len < LOG_BLOCK => {
-                    let old = self.changes.get(&keys::log(self.no, first))?;
-                    let old = old.ok_or_else(|| StoreError::Damaged("a block of the log is missing".to_owned()))?;
-                    (first, from_json::<Vec<Event>>(&decompress(&old)?)?)
-                }
-                _ => (next.seq, Vec::new()),
-            };
-            block.extend(new.by_ref().take(LOG_BLOCK as usize - block.len()));
-            self.changes.put(keys::log(self.no, first), compress(&to_json(&block)?)?);
-            self.head.log = Some((first, block.len() as u32));
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, new_offset: u64) -> Result<Found, StoreError> {
-        self.write_points()?;
-        self.write_log()?;
-        for &at in &self.found.views {
-            let view = to_json(&self.live.views[at])?;
-            self.changes.put(keys::view(self.no, at as u16), compress(&view)?);
-        }
-        // A reader that lags behind (it kept its place while the store was rebuilt) must not take it back.
-        self.head.offset = self.head.offset.max(new_offset);
-        self.changes.put(keys::one(self.no, Kind::Head), to_json(self.head)?);
-        self.found.bytes = self.changes.apply()?;
-        Ok(self.found)
     }
 }
