@@ -102,12 +102,21 @@ fn act<B: Backend>(
             match effect {
                 Effect::Quit => return Ok(true),
                 Effect::SwitchTheme => look.switch(),
-                Effect::Redraw => terminal.clear()?,
+                Effect::Redraw => forget(terminal)?,
                 other => waiting.extend(host.perform(other)),
             }
         }
     }
     Ok(false)
+}
+
+/// Makes the next frame draw every cell. Not `Terminal::clear`: that asks the terminal where its cursor is, and waits for an
+/// answer that our own reader takes away.
+fn forget<B: Backend>(terminal: &mut Terminal<B>) -> Result<(), B::Error> {
+    terminal.backend_mut().clear()?;
+    // Both buffers are blank afterwards: the one for the next frame always is, the other is blanked by this.
+    terminal.swap_buffers();
+    Ok(())
 }
 
 /// Draws one frame.
@@ -210,6 +219,12 @@ mod tests {
         assert!(!screen(&terminal).contains("Start another run"));
         let (terminal, _, _) = driven(vec![key("ctrl-z"), key("n"), Next::Msg(Msg::Continued), Next::Idle]);
         assert!(screen(&terminal).contains("Start another run"));
+    }
+
+    #[test]
+    fn redrawing_brings_every_cell_back() {
+        let (terminal, _, _) = driven(vec![key("ctrl-l"), Next::Idle]);
+        assert!(screen(&terminal).contains("dc-nas-digits-k3f7") && screen(&terminal).contains("kiln"));
     }
 
     #[test]

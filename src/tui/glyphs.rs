@@ -27,6 +27,8 @@ pub struct Glyphs {
     pub off: &'static str,
     /// One a cluster or group.
     pub points: [&'static str; 8],
+    /// Names of the axes of pictures: across and up.
+    pub axes: [&'static str; 2],
     /// A measured point on a line.
     pub spot: &'static str,
     pub centroid: &'static str,
@@ -68,6 +70,7 @@ pub static UNICODE: Glyphs = Glyphs {
     on: "■",
     off: "□",
     points: ["●", "▲", "■", "◆", "▼", "○", "△", "□"],
+    axes: ["→", "↑"],
     spot: "•",
     centroid: "✚",
     winner: "★",
@@ -106,6 +109,7 @@ pub static ASCII: Glyphs = Glyphs {
     on: "x",
     off: ".",
     points: ["o", "^", "s", "d", "v", "c", "t", "q"],
+    axes: [">", "^"],
     spot: "o",
     centroid: "+",
     winner: "*",
@@ -148,7 +152,7 @@ mod tests {
                 set.winner, set.line, set.grid, set.cursor, set.rule, set.back, set.separator, set.none, set.info,
                 set.warning, set.error,
             ];
-            let many = [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame].concat();
+            let many = [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes].concat();
             for sign in one.into_iter().chain(many) {
                 assert_eq!(width(sign), 1, "{sign:?}");
             }

@@ -178,6 +178,8 @@ pub fn curves(size: Size, panels: usize, focus: usize, alone: bool) -> CurvesAre
     if !alone {
         across = fit(charts.width, PANEL.0).min(panels).min(3);
         down = fit(charts.height, PANEL.1).min(panels.div_ceil(across));
+        // Four charts in two rows of two rather than three and one.
+        across = across.min(panels.div_ceil(down));
     }
     let shown = (across * down).min(panels);
     // The page of panels that holds the focused one.
@@ -300,7 +302,7 @@ pub fn matrix(size: Size, rows_all: usize, columns_all: usize, label_width: usiz
     let crowded = rows_all > usize::from(cells.height);
     let per_row = if halves && crowded { 2 } else { 1 };
     let room = usize::from(cells.width) / columns_all.max(1);
-    let cell = if per_row == 2 { room.clamp(1, 2) } else { room.clamp(1, 8) } as u16;
+    let cell = if per_row == 2 { room.clamp(1, 4) } else { room.clamp(1, 8) } as u16;
     MatrixAreas {
         caption: rows(content, 0, caption),
         heading: Rect { x: cells.x, width: cells.width, ..rows(content, caption, heading) },

@@ -42,14 +42,19 @@ pub fn log_ticks(lo: f64, hi: f64, at_most: usize) -> Vec<f64> {
     (first..=last).step_by(every).map(|p| 10_f64.powi(p)).filter(within).collect()
 }
 
-/// The label of a tick, with the decimals that its step needs.
+/// The label of a tick, with the decimals that its step needs: `0.25`, `40`, `1.5M`.
 pub fn label(v: f64, step: f64) -> String {
-    let largest = v.abs().max(step.abs());
-    if largest >= 1e6 || step < 1e-4 {
-        return if v == 0.0 { "0".into() } else { crate::text::exponent(v) };
+    if v == 0.0 && (step < 1e-4 || step >= 1e3) {
+        return "0".into();
     }
-    let decimals = (-step.log10().floor()).clamp(0.0, 4.0) as usize;
-    format!("{v:.decimals$}")
+    if step < 1e-4 || v.abs() >= 1e15 {
+        return crate::text::exponent(v);
+    }
+    let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    let unit = units.into_iter().find(|u| v.abs() >= 10.0 * u.0 || (v.abs() >= u.0 && step >= u.0 / 10.0));
+    let (scale, suffix) = unit.unwrap_or((1.0, ""));
+    let decimals = (-(step / scale).log10().floor()).clamp(0.0, 4.0) as usize;
+    format!("{:.decimals$}{suffix}", v / scale)
 }
 
 /// The label of a tick on a logarithmic axis.
@@ -235,6 +240,11 @@ mod tests {
         }
         assert_eq!(ticks(0.0, 1.0, 5).0.len(), 6);
         assert_eq!(label(-0.0, 0.5), "-0.0");
+        let labels = |lo, hi| ticks(lo, hi, 4).0.iter().map(|v| label(*v, ticks(lo, hi, 4).1)).collect::<Vec<_>>();
+        assert_eq!(labels(0.0, 2e6), ["0", "500k", "1.0M", "1.5M", "2.0M"]);
+        assert_eq!(labels(0.0, 4000.0), ["0", "1k", "2k", "3k", "4k"]);
+        assert_eq!(labels(0.0, 400.0), ["0", "100", "200", "300", "400"]);
+        assert_eq!(labels(20_000.0, 20_004.0), ["20.000k", "20.001k", "20.002k", "20.003k", "20.004k"]);
         assert_eq!(label(ticks(-1.0, 1.0, 4).0[2], 0.5), "0.0");
         assert!(ticks(f64::NAN, 1.0, 5).0.is_empty());
     }

@@ -60,6 +60,8 @@ pub struct Curves {
     pub panels: Vec<Panel>,
     /// The panel that keys act on.
     pub focus: usize,
+    /// The focus has been moved by hand; until then it is on the judged panel.
+    steered: bool,
     /// Show the focused panel alone.
     pub alone: bool,
     /// Place of the cursor on the x axis.
@@ -272,7 +274,7 @@ impl Curves {
             }
         };
         keys.sort_by_key(rank);
-        let focused = self.panels.get(self.focus).map(|p| (p.metric.clone(), p.plan));
+        let focused = self.panels.get(self.focus).filter(|_| self.steered).map(|p| (p.metric.clone(), p.plan));
         let mut old = std::mem::take(&mut self.panels);
         let mut panels: Vec<Panel> = Vec::with_capacity(keys.len());
         for k in &keys {
@@ -396,6 +398,7 @@ impl Curves {
     }
 
     pub fn next_panel(&mut self, by: isize) {
+        self.steered = true;
         if !self.panels.is_empty() {
             self.focus = (self.focus as isize + by).rem_euclid(self.panels.len() as isize) as usize;
         }

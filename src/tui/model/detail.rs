@@ -119,15 +119,20 @@ impl Detail {
         }
     }
 
-    /// Title of a tab.
-    pub fn title<'a>(&'a self, tab: &'a Tab) -> &'a str {
-        match tab {
-            Tab::Curves => "Curves",
-            Tab::View(name) => name,
-            Tab::Log => "Log",
-            Tab::Settings => "Settings",
-            Tab::Outcome => "Outcome",
-        }
+    /// Titles of the tabs, in order; names of views with a capital, as the others.
+    pub fn titles(&self) -> Vec<String> {
+        let capital = |name: &str| {
+            let mut chars = name.chars();
+            chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+        };
+        let title = |tab: &Tab| match tab {
+            Tab::Curves => "Curves".into(),
+            Tab::View(name) => capital(name),
+            Tab::Log => "Log".into(),
+            Tab::Settings => "Settings".into(),
+            Tab::Outcome => "Outcome".into(),
+        };
+        self.tabs().iter().map(title).collect()
     }
 
     /// A view by name.

@@ -201,7 +201,8 @@ pub fn click(m: &mut Model, at: Position) {
     let areas = layout::detail(size);
     if areas.tabs.contains(at) {
         let tabs = detail.tabs();
-        let titles: Vec<&str> = tabs.iter().map(|t| detail.title(t)).collect();
+        let titles = detail.titles();
+        let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
         let current = tabs.iter().position(|t| *t == detail.tab).unwrap_or(0);
         let hit = layout::tabs(&titles, current, areas.tabs.width)
             .into_iter()

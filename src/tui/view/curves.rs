@@ -2,6 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Modifier;
 
 use crate::chart::{Plot, Raster, Track};
 use crate::layout::{self, rows};
@@ -55,6 +56,13 @@ fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &L
     }
     let words: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
     let used = paint::line(buf, area, look, &words);
+    if let Some((_, focused)) = parts.get(curves.focus) {
+        let before: usize = parts[..curves.focus].iter().map(|p| text::width(&p.1)).sum();
+        let width = text::width(focused.trim_end()).min(usize::from(area.width).saturating_sub(before));
+        let place = Rect { x: area.x + before.min(usize::from(area.width)) as u16, width: width as u16, ..area };
+        let underlined = look.style(Role::Title).add_modifier(Modifier::UNDERLINED);
+        buf.set_style(place.intersection(buf.area), underlined);
+    }
     let mut flags = Vec::new();
     if let Some(panel) = curves.focused() {
         if curves.smooth > 0 {

@@ -125,7 +125,8 @@ fn progress(buf: &mut Buffer, area: Rect, run: &RunSummary, look: &Look) {
 
 fn tabs(buf: &mut Buffer, area: Rect, detail: &Detail, look: &Look) {
     let tabs = detail.tabs();
-    let titles: Vec<&str> = tabs.iter().map(|t| detail.title(t)).collect();
+    let titles = detail.titles();
+    let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let current = tabs.iter().position(|t| *t == detail.tab).unwrap_or(0);
     for (i, from, width) in layout::tabs(&titles, current, area.width) {
         let place = Rect { x: area.x + from, width, ..area };

@@ -29,9 +29,9 @@ fn plot(areas: &PictureAreas, pane: &Pane) -> Plot {
 fn caption(buf: &mut Buffer, area: Rect, title: &str, x: &str, y: &str, look: &Look) {
     let used = paint::line(buf, area, look, &[(Role::Title, title)]);
     let room = Rect { x: area.x + used + 1, width: area.width.saturating_sub(used + 1), ..area };
-    let (x, y) = (format!("{x} across"), format!("{y} up"));
-    let parts = [(Role::Faint, x.as_str()), (Role::Faint, ", "), (Role::Faint, y.as_str())];
-    paint::line_right(buf, room, look, &parts);
+    let [across, up] = look.glyphs.axes;
+    let words = format!("{across} {x}   {up} {y}");
+    paint::line_right(buf, room, look, &[(Role::Faint, &words)]);
 }
 
 /// Draws marks in order: later ones cover earlier ones. The selected one comes last, reversed.
@@ -143,8 +143,8 @@ pub fn clusters(buf: &mut Buffer, m: &Model, view: &Clusters, pane: &Pane, look:
         legend(buf, areas.legend, &entries, look);
     }
     let point = &view.points[selected];
-    let won = if point.winner { " winner" } else { "" };
-    let label = format!("{:03}{won}  {}", point.id, point.label);
+    let won = if point.winner { format!("  {} winner", look.glyphs.winner) } else { String::new() };
+    let label = format!("{}{won}", point.label);
     under(buf, &areas, &view.note, cluster_sign(point.cluster, look), &label, look);
 }
 
@@ -178,7 +178,8 @@ pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &
         let [x, y] = group.points[i];
         let (x, y) = (text::number(x), text::number(y));
         let label = group.labels.get(i).map_or("", String::as_str);
-        let label = format!("{label}  {x} across, {y} up");
+        let [across, up] = look.glyphs.axes;
+        let label = format!("{label}   {across} {x}   {up} {y}");
         under(buf, &areas, &view.note, sign(g), label.trim_start(), look);
     }
 }
