@@ -225,7 +225,11 @@ pub fn manual() -> String {
         for action in rows {
             let keys: Vec<String> = action.all_keys().split(", ").map(|k| format!("`{k}`")).collect();
             let others: Vec<&str> = action.contexts()[1..].iter().map(|c| c.title()).collect();
-            let also = if others.is_empty() || action.contexts()[0] == Context::Lists { String::new() } else { format!(" (also: {})", others.join("; ").to_lowercase()) };
+            let also = if others.is_empty() || action.contexts()[0] == Context::Lists {
+                String::new()
+            } else {
+                format!(" (also: {})", others.join("; ").to_lowercase())
+            };
             out.push_str(&format!("| {} | {}{also} |\n", keys.join(" "), action.help()));
         }
     }

@@ -62,7 +62,8 @@ pub fn drive<B: Backend>(
         };
         match source.next(due) {
             Next::Msg(msg) => {
-                urgent |= matches!(msg, Msg::Key(_) | Msg::Resize(..) | Msg::Continued | Msg::Click(..) | Msg::Wheel(_));
+                urgent |=
+                    matches!(msg, Msg::Key(_) | Msg::Resize(..) | Msg::Continued | Msg::Click(..) | Msg::Wheel(_));
                 if act(terminal, host, model, look, msg)? {
                     return Ok(());
                 }

@@ -174,7 +174,8 @@ fn bytes(size: Size, look: &Look, known: u64, n: u64) -> Result<Vec<u64>, Box<dy
     let mut all = Vec::new();
     for i in known..known + n {
         let body = Body::Points { series: NAMES[0].into(), points: vec![[i as f64, value(0, i)]] };
-        let push = Push::Events { run: RunId("train-fashion-k3f7".into()), events: vec![Event { seq: i, t: 0.0, body }] };
+        let push =
+            Push::Events { run: RunId("train-fashion-k3f7".into()), events: vec![Event { seq: i, t: 0.0, body }] };
         update(&mut m, Msg::Frame(Box::new(FromEngine::Push(push))));
         let before = written.0.get();
         draw(&mut terminal, &mut m, look)?;

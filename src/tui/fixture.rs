@@ -59,9 +59,8 @@ fn summary(id: &str, state: RunState, done: f64, best: Option<f64>, created: f64
         },
         eta: (state == RunState::Running).then_some((1.0 - done) * 175.0),
         best: best.map(|value| Best { name: "valid/accuracy".into(), value, higher_is_better: true }),
-        device: (state != RunState::Queued).then(|| {
-            if id.contains("fashion") { "cuda:0 NVIDIA H100".into() } else { "cpu (2 cores)".into() }
-        }),
+        device: (state != RunState::Queued)
+            .then(|| if id.contains("fashion") { "cuda:0 NVIDIA H100".into() } else { "cpu (2 cores)".into() }),
         host: Some("node17".into()),
         pid: live.then_some(4711),
         attempts: if state == RunState::Failed { 3 } else { 1 },
@@ -90,7 +89,7 @@ fn cluster_of(i: u32) -> u32 {
 fn arch(i: u32) -> (String, Vec<GlyphBar>) {
     let depth = 1 + i % 4;
     let width = 8 << (noise(u64::from(i) + 50) * 5.0) as u32;
-    let fast = i % 2 == 0;
+    let fast = i.is_multiple_of(2);
     let bar = |l: u32| GlyphBar {
         height: if l < depth { (width as f32).log2() / 7.0 } else { 0.0 },
         class: if fast { 'F' } else { 'S' },
@@ -99,7 +98,7 @@ fn arch(i: u32) -> (String, Vec<GlyphBar>) {
 }
 
 fn early(i: u32) -> f64 {
-    (if i % 2 == 0 { 0.78 } else { 0.43 }) + 0.12 * (noise(u64::from(i) + 7) - 0.5)
+    (if i.is_multiple_of(2) { 0.78 } else { 0.43 }) + 0.12 * (noise(u64::from(i) + 7) - 0.5)
 }
 
 fn last(i: u32) -> f64 {
@@ -151,11 +150,7 @@ pub fn views() -> Vec<(String, View)> {
                     id: i,
                     arch,
                     glyph,
-                    cells: vec![
-                        Some(early(i)),
-                        (i < 12).then(|| last(i)),
-                        Some(600.0 + f64::from(i) * 1234.0),
-                    ],
+                    cells: vec![Some(early(i)), (i < 12).then(|| last(i)), Some(600.0 + f64::from(i) * 1234.0)],
                     cluster: Some(cluster_of(i)),
                     winner: winners.contains(&i),
                     status: match i {
@@ -186,7 +181,9 @@ pub fn views() -> Vec<(String, View)> {
         row_labels: (0..40).map(|i| format!("{i:03}")).collect(),
         column_labels: (0..40).map(|i| format!("{i:03}")).collect(),
         values: (0..40)
-            .map(|r| (0..40).map(|c| Some(if r / 14 == c / 14 { 0.9 } else { 0.2 } - 0.2 * noise(r * 40 + c))).collect())
+            .map(|r| {
+                (0..40).map(|c| Some(if r / 14 == c / 14 { 0.9 } else { 0.2 } - 0.2 * noise(r * 40 + c))).collect()
+            })
             .collect(),
         breaks: vec![14, 28],
     };
@@ -340,7 +337,8 @@ pub fn system() -> System {
 }
 
 pub fn presets() -> Vec<PresetInfo> {
-    let preset = |name: &str, title: &str, estimate: &str| PresetInfo {
+    let preset = |name: &str, title: &str, estimate: &str| {
+        PresetInfo {
         name: name.into(),
         title: title.into(),
         description: "Samples 40 small networks of two speed families, trains each for two epochs, clusters them by how their layers change, and compares only within clusters.\n\nThe three mandatory comparisons (equal-cost global top-K, random partitions, plain early stopping) are part of the outcome.".into(),
@@ -348,6 +346,7 @@ pub fn presets() -> Vec<PresetInfo> {
         estimate: estimate.into(),
         problem: None,
         default: name == "dc-nas-digits",
+    }
     };
     let mut all = vec![
         preset("dc-nas-cifar10", "DC-NAS on CIFAR-10", "about 3 h on one GPU · 2,624 epochs"),

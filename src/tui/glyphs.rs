@@ -147,12 +147,36 @@ mod tests {
     fn every_sign_is_one_cell_wide() {
         for set in [&UNICODE, &ASCII] {
             let one = [
-                set.ellipsis, set.queued, set.starting, set.running, set.paused, set.stopping, set.stopped,
-                set.completed, set.failed, set.marker, set.ascending, set.descending, set.on, set.off, set.spot, set.centroid,
-                set.winner, set.line, set.grid, set.cursor, set.rule, set.back, set.separator, set.none, set.info,
-                set.warning, set.error,
+                set.ellipsis,
+                set.queued,
+                set.starting,
+                set.running,
+                set.paused,
+                set.stopping,
+                set.stopped,
+                set.completed,
+                set.failed,
+                set.marker,
+                set.ascending,
+                set.descending,
+                set.on,
+                set.off,
+                set.spot,
+                set.centroid,
+                set.winner,
+                set.line,
+                set.grid,
+                set.cursor,
+                set.rule,
+                set.back,
+                set.separator,
+                set.none,
+                set.info,
+                set.warning,
+                set.error,
             ];
-            let many = [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes].concat();
+            let many =
+                [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes].concat();
             for sign in one.into_iter().chain(many) {
                 assert_eq!(width(sign), 1, "{sign:?}");
             }

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn keys_survive_being_written() {
-        for text in ["q", "?", "-", "+", "ctrl-c", "alt-x", "shift-left", "ctrl-alt-delete", "space", "pgdn", "G", "ü"] {
+        for text in ["q", "?", "-", "+", "ctrl-c", "alt-x", "shift-left", "ctrl-alt-delete", "space", "pgdn", "G", "ü"]
+        {
             let key: Key = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
         }

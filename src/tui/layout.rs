@@ -102,13 +102,9 @@ pub fn detail(size: Size) -> DetailAreas {
     }
     match body.height {
         0..4 => DetailAreas { title: none, figure: none, progress: none, tabs: none, content: body },
-        4..9 => DetailAreas {
-            title: none,
-            figure: none,
-            progress: none,
-            tabs: rows(body, 0, 1),
-            content: below(body, 1),
-        },
+        4..9 => {
+            DetailAreas { title: none, figure: none, progress: none, tabs: rows(body, 0, 1), content: below(body, 1) }
+        }
         9..16 => DetailAreas {
             title: rows(body, 0, 1),
             figure: none,
@@ -376,9 +372,35 @@ mod tests {
                 let m = matrix(size, 40, 40, 12, true);
                 let l = launcher(size);
                 let parts = [
-                    r.caption, r.heading, r.list, r.about, d.title, d.figure, d.progress, d.tabs, d.content, p.caption,
-                    p.picture, p.legend, p.note, p.label, c.heading, c.list, c.label, log(size).0, log(size).1,
-                    m.caption, m.heading, m.cells, m.labels, m.label, l.0, l.1, l.2, help(size), picker(size),
+                    r.caption,
+                    r.heading,
+                    r.list,
+                    r.about,
+                    d.title,
+                    d.figure,
+                    d.progress,
+                    d.tabs,
+                    d.content,
+                    p.caption,
+                    p.picture,
+                    p.legend,
+                    p.note,
+                    p.label,
+                    c.heading,
+                    c.list,
+                    c.label,
+                    log(size).0,
+                    log(size).1,
+                    m.caption,
+                    m.heading,
+                    m.cells,
+                    m.labels,
+                    m.label,
+                    l.0,
+                    l.1,
+                    l.2,
+                    help(size),
+                    picker(size),
                     framed(help(size)),
                 ];
                 parts.into_iter().for_each(|part| inside(part, size));

@@ -88,7 +88,11 @@ impl From<Client> for Connection {
             version,
             pid,
             sender: Box::new(ClientSender { sender, ids: Arc::clone(&ids) }),
-            receiver: Box::new(ClientReceiver { receiver, ids, held: held.into_iter().map(FromEngine::Push).rev().collect() }),
+            receiver: Box::new(ClientReceiver {
+                receiver,
+                ids,
+                held: held.into_iter().map(FromEngine::Push).rev().collect(),
+            }),
         }
     }
 }

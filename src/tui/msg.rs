@@ -20,13 +20,22 @@ pub enum Msg {
     /// The time, in seconds since the Unix epoch; about once a second.
     Tick(f64),
     /// Connected to an engine.
-    Connected { version: String, pid: u32 },
+    Connected {
+        version: String,
+        pid: u32,
+    },
     /// Not connected, or no longer; the next try is in `retry` seconds.
-    Disconnected { reason: String, retry: f64 },
+    Disconnected {
+        reason: String,
+        retry: f64,
+    },
     /// A frame from the engine.
     Frame(Box<FromEngine>),
     /// A preset has been loaded for launching: its frozen spec, or its problems.
-    Loaded { preset: String, spec: Result<String, String> },
+    Loaded {
+        preset: String,
+        spec: Result<String, String>,
+    },
     /// Something to tell.
     Note(Level, String),
     /// Stop as a job of the shell (SIGTSTP, `ctrl-z`).

@@ -127,11 +127,7 @@ pub fn bytes(n: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit > 0 && value < 9.95 {
-        format!("{value:.1}{}", UNITS[unit])
-    } else {
-        format!("{value:.0}{}", UNITS[unit])
-    }
+    if unit > 0 && value < 9.95 { format!("{value:.1}{}", UNITS[unit]) } else { format!("{value:.0}{}", UNITS[unit]) }
 }
 
 /// A figure with four significant digits in at most nine cells: `0.9612`, `12.31`, `1.2e-05`, `nan`.
@@ -145,7 +141,7 @@ pub fn number(v: f64) -> String {
     let a = v.abs();
     match a {
         0.0 => "0".into(),
-        _ if a >= 1e7 || a < 1e-4 => exponent(v),
+        _ if !(1e-4..1e7).contains(&a) => exponent(v),
         _ if a >= 1000.0 => format!("{v:.0}"),
         _ if a >= 100.0 => format!("{v:.1}"),
         _ if a >= 10.0 => format!("{v:.2}"),

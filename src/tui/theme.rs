@@ -143,8 +143,7 @@ impl Theme {
     /// Colour of a heat map at `t` from 0 to 1; `None` where the terminal has too few colours.
     pub fn heat(&self, t: f64) -> Option<Color> {
         let [low, middle, high] = self.heat;
-        let mixed =
-            if t < 0.5 { colour::mix(low, middle, t * 2.0) } else { colour::mix(middle, high, t * 2.0 - 1.0) };
+        let mixed = if t < 0.5 { colour::mix(low, middle, t * 2.0) } else { colour::mix(middle, high, t * 2.0 - 1.0) };
         match self.depth {
             Depth::True => Some(mixed),
             Depth::Ansi256 => Ink { full: mixed, ansi: None }.fit(Depth::Ansi256),

@@ -167,11 +167,8 @@ mod tests {
 
     #[test]
     fn gaps_are_gaps() {
-        let plot = Plot::new(
-            Rect::new(0, 0, 10, 2),
-            Window { from: 0.0, to: 9.0 },
-            Scale { lo: 0.0, hi: 1.0, log: false },
-        );
+        let plot =
+            Plot::new(Rect::new(0, 0, 10, 2), Window { from: 0.0, to: 9.0 }, Scale { lo: 0.0, hi: 1.0, log: false });
         let mut raster = Raster::new(10, 2, false);
         let points: Vec<_> = (0..10).map(|i| [f64::from(i), if i == 4 { f64::NAN } else { 1.0 }]).collect();
         plot.trace(&mut raster, &points, 1);

@@ -129,7 +129,7 @@ fn cut(a: (f64, f64), b: (f64, f64), w: f64, h: f64) -> Option<((f64, f64), (f64
             to = to.min(room / delta);
         }
     }
-    (from <= to).then(|| ((a.0 + from * dx, a.1 + from * dy), (a.0 + to * dx, a.1 + to * dy)))
+    (from <= to).then_some(((a.0 + from * dx, a.1 + from * dy), (a.0 + to * dx, a.1 + to * dy)))
 }
 
 #[cfg(test)]
@@ -140,9 +140,7 @@ mod tests {
         let area = Rect::new(0, 0, raster.cells.0, raster.cells.1);
         let mut buf = Buffer::empty(area);
         raster.paint(&mut buf, area, |_| Style::default());
-        (0..area.height)
-            .map(|y| (0..area.width).map(|x| buf[(x, y)].symbol().to_owned()).collect::<String>())
-            .collect()
+        (0..area.height).map(|y| (0..area.width).map(|x| buf[(x, y)].symbol().to_owned()).collect::<String>()).collect()
     }
 
     #[test]
@@ -184,7 +182,8 @@ mod tests {
             (state >> 40) as f64 / (1 << 24) as f64
         };
         for _ in 0..500 {
-            let (a, b) = ((random() * 60.0 - 20.0, random() * 60.0 - 20.0), (random() * 60.0 - 20.0, random() * 60.0 - 20.0));
+            let (a, b) =
+                ((random() * 60.0 - 20.0, random() * 60.0 - 20.0), (random() * 60.0 - 20.0, random() * 60.0 - 20.0));
             let inside = |t: f64| {
                 let (x, y) = (a.0 + t * (b.0 - a.0), a.1 + t * (b.1 - a.1));
                 (0.0..=19.0).contains(&x) && (0.0..=15.0).contains(&y)

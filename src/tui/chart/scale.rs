@@ -44,7 +44,7 @@ pub fn log_ticks(lo: f64, hi: f64, at_most: usize) -> Vec<f64> {
 
 /// The label of a tick, with the decimals that its step needs: `0.25`, `40`, `1.5M`.
 pub fn label(v: f64, step: f64) -> String {
-    if v == 0.0 && (step < 1e-4 || step >= 1e3) {
+    if v == 0.0 && !(1e-4..1e3).contains(&step) {
         return "0".into();
     }
     if step < 1e-4 || v.abs() >= 1e15 {
@@ -131,8 +131,7 @@ impl Fit {
         }
         let stays = self.log == log
             && self.range.is_some_and(|(a, b)| {
-                let (span, filled) =
-                    if log { ((b / a).ln(), (hi / lo).ln()) } else { (b - a, hi - lo) };
+                let (span, filled) = if log { ((b / a).ln(), (hi / lo).ln()) } else { (b - a, hi - lo) };
                 // A constant series fills nothing; it stays as long as it is inside.
                 lo >= a && hi <= b && (filled >= FILLED * span || lo == hi)
             });
@@ -251,7 +250,10 @@ mod tests {
 
     #[test]
     fn log_ticks_thin_out() {
-        assert_eq!(log_ticks(0.1, 1.0, 9).iter().map(|v| log_label(*v)).collect::<Vec<_>>(), ["0.1", "0.2", "0.5", "1"]);
+        assert_eq!(
+            log_ticks(0.1, 1.0, 9).iter().map(|v| log_label(*v)).collect::<Vec<_>>(),
+            ["0.1", "0.2", "0.5", "1"]
+        );
         assert!(log_ticks(1e-12, 1e3, 5).len() <= 5);
         assert!(log_ticks(-1.0, 1.0, 5).is_empty());
         assert_eq!(log_label(1e-7), "1.0e-07");

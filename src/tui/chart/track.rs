@@ -251,7 +251,10 @@ mod tests {
         }
         assert_eq!(track.read(-0.2, 0.1), None);
         assert_eq!(track.read(-0.05, 0.1).map(|p| p[0]), Some(0.0));
-        assert_eq!((track.beyond(0.25, true).unwrap()[0], track.beyond(0.25, false).unwrap()[0]), (points[3][0], points[2][0]));
+        assert_eq!(
+            (track.beyond(0.25, true).unwrap()[0], track.beyond(0.25, false).unwrap()[0]),
+            (points[3][0], points[2][0])
+        );
         assert_eq!((track.beyond(0.0, false), track.beyond(1e9, true)), (None, None));
         assert_eq!(Track::default().nearest(1.0), None);
         assert_eq!(Track::default().bounds(0.0, 1.0, false), None);

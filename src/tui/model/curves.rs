@@ -304,7 +304,8 @@ impl Curves {
             });
         }
         self.panels = panels;
-        self.focus = focused.and_then(|f| self.panels.iter().position(|p| (p.metric.clone(), p.plan) == f)).unwrap_or(0);
+        self.focus =
+            focused.and_then(|f| self.panels.iter().position(|p| (p.metric.clone(), p.plan) == f)).unwrap_or(0);
         self.widen();
     }
 
@@ -325,7 +326,9 @@ impl Curves {
             let bounds = panel
                 .series
                 .iter()
-                .filter_map(|(i, _)| self.tracks.get(&self.series.get(*i)?.name)?.bounds(window.from, window.to, panel.log))
+                .filter_map(|(i, _)| {
+                    self.tracks.get(&self.series.get(*i)?.name)?.bounds(window.from, window.to, panel.log)
+                })
                 .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
             panel.y.follow(bounds, panel.log);
         }
@@ -347,7 +350,8 @@ impl Curves {
     pub fn move_cursor(&mut self, by: f64, cells: u16) {
         let Some(panel) = self.focused() else { return };
         let window = panel.window();
-        let newest = panel.series.iter().filter_map(|(i, _)| Some(self.series.get(*i)?.last_x)).fold(window.from, f64::max);
+        let newest =
+            panel.series.iter().filter_map(|(i, _)| Some(self.series.get(*i)?.last_x)).fold(window.from, f64::max);
         let Some(x) = self.cursor else {
             self.cursor = Some(newest.clamp(window.from, window.to));
             return;
@@ -493,7 +497,8 @@ mod tests {
         let want = curves.wants(&[(0, 100)]).remove(0);
         curves.answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1 }]);
         curves.take("train/loss", &[[11.0, 1.0]]);
-        curves.answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0], [10.0, 1.5]], total: 2 }]);
+        curves
+            .answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0], [10.0, 1.5]], total: 2 }]);
         assert_eq!(curves.track("train/loss").unwrap().points(), [[1.0, 2.0], [10.0, 1.5], [11.0, 1.0]]);
     }
 

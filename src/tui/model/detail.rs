@@ -29,6 +29,8 @@ pub struct Detail {
     /// Whether the engine has told about it.
     pub loaded: bool,
     pub tab: Tab,
+    /// The tab has been chosen by hand.
+    pub steered: bool,
     pub curves: Curves,
     pub views: Vec<(String, View)>,
     /// Cursor, order and scrolling of each view.
@@ -47,6 +49,7 @@ impl Detail {
             id,
             loaded: false,
             tab: Tab::default(),
+            steered: false,
             curves: Curves::default(),
             views: Vec::new(),
             panes: BTreeMap::new(),
@@ -59,8 +62,11 @@ impl Detail {
         }
     }
 
-    /// Takes over what the engine has told. Choices, cursors and scrolling stay.
+    /// Takes over what the engine has told. Choices, cursors and scrolling stay. A run that is over opens on its outcome.
     pub fn load(&mut self, run: RunDetail) {
+        if !self.loaded && !self.steered && run.outcome.is_some() {
+            self.tab = Tab::Outcome;
+        }
         self.loaded = true;
         self.views = run.views;
         self.spec = run.spec;
@@ -112,6 +118,7 @@ impl Detail {
 
     /// The tab `by` places further on, round the end.
     pub fn step_tab(&mut self, by: isize) {
+        self.steered = true;
         let tabs = self.tabs();
         let at = tabs.iter().position(|t| *t == self.tab).unwrap_or(0) as isize;
         if let Some(tab) = tabs.get((at + by).rem_euclid(tabs.len() as isize) as usize) {

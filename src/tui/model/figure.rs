@@ -101,7 +101,8 @@ impl Pane {
             // Nearly straight ahead is preferred to a little nearer but aside.
             (along > 1e-9).then(|| along + 3.0 * across.abs())
         };
-        let best = points.iter().enumerate().filter_map(|(i, p)| Some((i, cost(p)?))).min_by(|a, b| a.1.total_cmp(&b.1));
+        let best =
+            points.iter().enumerate().filter_map(|(i, p)| Some((i, cost(p)?))).min_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((i, _)) = best {
             self.list.selected = i;
         }
@@ -152,6 +153,11 @@ impl Pane {
 /// Rows and columns of a matrix, whatever its rows' lengths.
 pub fn extent(matrix: &Matrix) -> (usize, usize) {
     (matrix.values.len(), matrix.values.iter().map(Vec::len).max().unwrap_or(0))
+}
+
+/// Cells that the row labels of a matrix ask for.
+pub fn label_width(matrix: &Matrix) -> usize {
+    matrix.row_labels.iter().map(|l| crate::text::width(l)).max().unwrap_or(0).clamp(2, 14)
 }
 
 /// The points of a picture in the order of its cursor; empty for other views.

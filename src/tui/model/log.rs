@@ -38,7 +38,15 @@ pub struct LogBook {
 
 impl Default for LogBook {
     fn default() -> Self {
-        LogBook { lines: Vec::new(), details: false, follow: true, top: 0, query: String::new(), found: None, pushed: false }
+        LogBook {
+            lines: Vec::new(),
+            details: false,
+            follow: true,
+            top: 0,
+            query: String::new(),
+            found: None,
+            pushed: false,
+        }
     }
 }
 
@@ -131,14 +139,10 @@ fn describe(body: &Body) -> Option<(Level, bool, String)> {
             };
             line(Level::Info, format!("{what} on {device}, host {host}, pid {pid}, Kiln {version}"))
         }
-        Body::Best(best) => {
-            Some((Level::Debug, true, format!("new best {}: {}", best.name, text::number(best.value))))
+        Body::Best(best) => Some((Level::Debug, true, format!("new best {}: {}", best.name, text::number(best.value)))),
+        Body::Checkpoint { step, bytes, seconds } => {
+            Some((Level::Debug, true, format!("checkpoint at step {step}: {} in {seconds:.2} s", text::bytes(*bytes))))
         }
-        Body::Checkpoint { step, bytes, seconds } => Some((
-            Level::Debug,
-            true,
-            format!("checkpoint at step {step}: {} in {seconds:.2} s", text::bytes(*bytes)),
-        )),
         Body::KnobSet { key, value, x } => line(Level::Info, format!("{key} set to {value} at {}", text::amount(*x))),
         Body::Paused { reason } => line(Level::Warn, format!("paused: {reason}")),
         Body::Resumed { reason } => line(Level::Info, format!("goes on: {reason}")),

@@ -59,9 +59,16 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Link {
     Connecting,
-    Up { version: String, pid: u32 },
+    Up {
+        version: String,
+        pid: u32,
+    },
     /// `since` and `retry_at` in seconds since the Unix epoch.
-    Down { reason: String, since: f64, retry_at: f64 },
+    Down {
+        reason: String,
+        since: f64,
+        retry_at: f64,
+    },
 }
 
 /// What fills the screen.

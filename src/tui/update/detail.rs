@@ -55,7 +55,8 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
         Tab::Outcome => {
             // The glyphs change no line's length, so either set counts right.
             let glyphs = if braille { &UNICODE } else { &ASCII };
-            let lines = detail.outcome.as_ref().map_or(0, |o| pages::outcome(o, usize::from(content.width), glyphs).len());
+            let lines =
+                detail.outcome.as_ref().map_or(0, |o| pages::outcome(o, usize::from(content.width), glyphs).len());
             detail.outcome_scroll.fit(lines, height);
         }
         Tab::View(_) => {
@@ -68,7 +69,8 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                     View::Table(table) => pane.scroll.fit(table.rows.len() + 2, height),
                     View::Matrix(matrix) => {
                         let (rows, columns) = crate::model::figure::extent(matrix);
-                        let areas = layout::matrix(size, rows, columns, 12, braille);
+                        let labels = crate::model::figure::label_width(matrix);
+                        let areas = layout::matrix(size, rows, columns, labels, braille);
                         let breaks = if areas.per_row == 1 { matrix.breaks.len() } else { 0 };
                         let lines = usize::from(areas.cells.height * areas.per_row).saturating_sub(breaks).max(1);
                         pane.fit_matrix(matrix, lines, usize::from(areas.cells.width / areas.cell.max(1)));
@@ -106,7 +108,8 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::PerCandidate => curves.toggle_candidates(),
         Action::Pick => m.overlay = Some(Overlay::Picker),
         Action::Toggle => {
-            let chosen = curves.pickable().get(curves.picker.selected).map(|s| (s.name.clone(), !curves.shown(&s.name)));
+            let chosen =
+                curves.pickable().get(curves.picker.selected).map(|s| (s.name.clone(), !curves.shown(&s.name)));
             if let Some((name, on)) = chosen {
                 curves.choose(&[name], on);
             }
@@ -146,7 +149,7 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::GoTab => {
             let number = key.typed().and_then(|c| c.to_digit(10)).unwrap_or(0) as usize;
             if let Some(tab) = number.checked_sub(1).and_then(|i| detail.tabs().into_iter().nth(i)) {
-                detail.tab = tab;
+                (detail.tab, detail.steered) = (tab, true);
             }
         }
         _ => {}

@@ -35,9 +35,16 @@ pub fn disconnected(m: &mut Model, reason: String, retry: f64) {
     for ask in m.asked.forget() {
         match ask {
             Ask::Launch(preset) => {
-                m.note(Level::Warn, format!("The connection was lost while {preset} was being started; the list will show whether it was."));
+                m.note(
+                    Level::Warn,
+                    format!(
+                        "The connection was lost while {preset} was being started; the list will show whether it was."
+                    ),
+                );
             }
-            Ask::Do(run, what) => m.note(Level::Warn, format!("The connection was lost before the engine confirmed: {what} {run}.")),
+            Ask::Do(run, what) => {
+                m.note(Level::Warn, format!("The connection was lost before the engine confirmed: {what} {run}."))
+            }
             _ => {}
         }
     }
@@ -151,6 +158,9 @@ fn refused(m: &mut Model, ask: Ask, reason: String) {
         }
         Ask::Do(run, what) => m.note(Level::Error, format!("Cannot {what} {run}: {reason}")),
         Ask::Run(id) => {
+            if m.screen == Screen::Detail && m.detail.as_ref().is_some_and(|d| d.id == id && !d.loaded) {
+                (m.detail, m.screen) = (None, Screen::Runs);
+            }
             m.note(Level::Error, format!("Cannot show {id}: {reason}"));
         }
         // It stays asked for: asking again would only repeat the refusal, until window or width change.

@@ -209,7 +209,7 @@ fn neighbour(m: &mut Model, by: isize, effects: &mut Vec<Effect>) {
         engine::open(m, id, effects);
         // Whoever compares runs stays on the tab that is being compared.
         if let (Some(detail), Some(tab)) = (&mut m.detail, tab) {
-            detail.tab = tab;
+            (detail.tab, detail.steered) = (tab, true);
         }
     }
 }
@@ -293,7 +293,11 @@ fn launch(m: &mut Model, effects: &mut Vec<Effect>) {
 
 fn prompt(m: &mut Model, kind: PromptKind) {
     let text = prompted(m, kind).map(|t| t.clone()).unwrap_or_default();
-    m.prompt = Some(Prompt { kind, before: text.clone(), text: if kind == PromptKind::LogSearch { String::new() } else { text } });
+    m.prompt = Some(Prompt {
+        kind,
+        before: text.clone(),
+        text: if kind == PromptKind::LogSearch { String::new() } else { text },
+    });
 }
 
 /// The text that a prompt edits.

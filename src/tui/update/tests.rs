@@ -72,7 +72,10 @@ fn a_loaded_run_asks_for_the_series_on_the_screen_alone() {
     assert_eq!(curves.panels.iter().map(|p| p.metric.as_str()).collect::<Vec<_>>(), ["accuracy", "loss"]);
     assert!(curves.track("valid/accuracy").is_some() && curves.track("train/loss").is_none());
     let asked = requests(&keys(&mut m, "m"));
-    assert!(matches!(&asked[..], [Request::Series { names, columns: 0, from: None, .. }] if names.len() == 2), "{asked:?}");
+    assert!(
+        matches!(&asked[..], [Request::Series { names, columns: 0, from: None, .. }] if names.len() == 2),
+        "{asked:?}"
+    );
     assert_eq!(keys(&mut m, "M"), []);
 }
 
@@ -343,6 +346,10 @@ fn views_arrive_merge_and_complete() {
     keys(&mut m, "9");
     assert_eq!(m.detail.as_ref().unwrap().tab, Tab::Outcome);
     keys(&mut m, "end home down");
+    let mut m = model(SIZE);
+    select(&mut m, RunState::Completed);
+    keys(&mut m, "enter");
+    assert_eq!(m.detail.as_ref().unwrap().tab, Tab::Outcome, "a run that is over opens on its outcome");
 }
 
 #[test]
@@ -412,7 +419,10 @@ fn general_keys_do_what_they_say() {
 #[test]
 fn no_key_of_any_context_does_harm_anywhere() {
     // Every action from every screen, without an engine that answers: nothing may panic, and no command goes out twice.
-    let screens = ["home", "n", "enter", "enter 2", "enter 3", "enter 4", "enter 5", "enter 6", "enter 7", "enter 8", "?", "enter v", "x"];
+    let screens = [
+        "home", "n", "enter", "enter 2", "enter 3", "enter 4", "enter 5", "enter 6", "enter 7", "enter 8", "?",
+        "enter v", "x",
+    ];
     for screen in screens {
         for action in Action::ALL {
             for key in action.keys() {
@@ -457,6 +467,17 @@ fn refusals_become_messages() {
     assert_eq!(m.notes.last().unwrap().level, Level::Error);
     update(&mut m, Msg::Tick(fixture::NOW + 60.0));
     assert!(m.notes.is_empty(), "messages go after a while");
+}
+
+#[test]
+fn a_run_that_cannot_be_shown_leads_back_to_the_list() {
+    let mut m = model(SIZE);
+    select(&mut m, RunState::Running);
+    update(&mut m, Msg::Key("enter".parse().unwrap()));
+    let id = m.asked.find(|a| matches!(a, Ask::Run(_))).unwrap();
+    update(&mut m, Msg::Frame(Box::new(FromEngine::Reply { id, reply: Err("its folder is gone".into()) })));
+    assert!(m.screen == Screen::Runs && m.detail.is_none());
+    assert_eq!(m.notes.last().unwrap().text, "Cannot show dc-nas-digits-k3f7: its folder is gone");
 }
 
 #[test]

@@ -56,7 +56,10 @@ fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
         [gpu] => groups.push(vec![
             (Role::Dim, "gpu ".into()),
             (Role::Text, format!("{:>3.0}%", gpu.utilisation * 100.0)),
-            (level(share(gpu.memory_used, gpu.memory_total), 0.95), format!(" {}/{}", gib(gpu.memory_used), gib(gpu.memory_total))),
+            (
+                level(share(gpu.memory_used, gpu.memory_total), 0.95),
+                format!(" {}/{}", gib(gpu.memory_used), gib(gpu.memory_total)),
+            ),
             (if gpu.temperature >= 85 { Role::Warn } else { Role::Dim }, format!(" {}°", gpu.temperature)),
         ]),
         many => {
@@ -64,7 +67,8 @@ fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
             for gpu in many {
                 // One bar a card, as high as it is busy: eight of them fit into eight cells.
                 let i = (gpu.utilisation.clamp(0.0, 1.0) * 8.0).round() as usize;
-                group.push((if gpu.temperature >= 85 { Role::Warn } else { Role::Text }, look.glyphs.heights[i].into()));
+                group
+                    .push((if gpu.temperature >= 85 { Role::Warn } else { Role::Text }, look.glyphs.heights[i].into()));
             }
             let (used, total) = many.iter().fold((0, 0), |a, g| (a.0 + g.memory_used, a.1 + g.memory_total));
             group.push((level(share(used, total), 0.95), format!(" {}/{}", gib(used), gib(total))));

@@ -33,7 +33,13 @@ impl Shape {
             id: 3,
             cluster: if table.rows.iter().any(|r| r.cluster.is_some()) { 3 } else { 0 },
             drawing: bars.min(26).min(width / 4),
-            figures: table.columns.iter().map(|c| text::width(&c.name).max(usize::from(c.decimals) + 3).clamp(6, 12)).collect(),
+            figures: table
+                .columns
+                .iter()
+                .map(|c| {
+                    text::width(&c.name).max(usize::from(c.decimals) + 3).clamp(if c.decimals == 0 { 7 } else { 6 }, 12)
+                })
+                .collect(),
             status: 0,
             arch: 0,
         };
@@ -93,11 +99,8 @@ fn heading(buf: &mut Buffer, area: Rect, table: &Candidates, pane: &Pane, shape:
     let sign = if pane.reverse { look.glyphs.ascending } else { look.glyphs.descending };
     let title = |text: &str, column: usize, width: usize, right: bool| {
         let sorted = pane.sort == column;
-        let marked = if sorted {
-            format!("{}{sign}", text::clip(text, width.saturating_sub(1), e))
-        } else {
-            text.to_owned()
-        };
+        let marked =
+            if sorted { format!("{}{sign}", text::clip(text, width.saturating_sub(1), e)) } else { text.to_owned() };
         let cell = if right { text::right(&marked, width, e) } else { text::left(&marked, width, e) };
         (if sorted { Role::Accent } else { Role::Faint }, cell)
     };
@@ -136,7 +139,8 @@ fn status_role(status: &str) -> Role {
 fn row(buf: &mut Buffer, area: Rect, table: &Candidates, c: &Candidate, shape: &Shape, look: &Look) {
     let e = look.glyphs.ellipsis;
     let gap = || (Role::Text, "  ".to_owned());
-    let mut parts = vec![(if c.winner { Role::Title } else { Role::Text }, text::right(&format!("{:03}", c.id), shape.id, e))];
+    let mut parts =
+        vec![(if c.winner { Role::Title } else { Role::Text }, text::right(&format!("{:03}", c.id), shape.id, e))];
     if shape.cluster > 0 {
         let (role, sign) = cluster_sign(c.cluster, look);
         let won = if c.winner { look.glyphs.winner } else { " " };
@@ -149,6 +153,7 @@ fn row(buf: &mut Buffer, area: Rect, table: &Candidates, c: &Candidate, shape: &
     for (i, width) in shape.figures.iter().enumerate() {
         let decimals = table.columns.get(i).map_or(4, |c| usize::from(c.decimals));
         let (role, cell) = match c.cells.get(i).copied().flatten() {
+            Some(v) if v.is_finite() && v.abs() < 1e9 && decimals == 0 => (Role::Text, text::grouped(v)),
             Some(v) if v.is_finite() && v.abs() < 1e9 => (Role::Text, format!("{v:.decimals$}")),
             Some(v) => (Role::Warn, text::number(v)),
             None => (Role::Faint, look.glyphs.none.to_owned()),
@@ -172,14 +177,14 @@ pub fn drawing(bars: &[GlyphBar], width: usize, look: &Look) -> Vec<(Role, Strin
         .iter()
         .take(width)
         .map(|bar| {
-            // NaN is drawn as a gap too.
-            if !(bar.height > 0.0) {
+            if bar.height.is_nan() || bar.height <= 0.0 {
                 return (Role::Faint, look.glyphs.heights[0].to_owned());
             }
             // The same letter has the same colour in every row.
             let role = series(bar.class.to_ascii_lowercase() as usize % 8);
             if letters {
-                let plain = if bar.class.is_control() || text::width(&bar.class.to_string()) != 1 { '?' } else { bar.class };
+                let plain =
+                    if bar.class.is_control() || text::width(&bar.class.to_string()) != 1 { '?' } else { bar.class };
                 return (role, plain.to_string());
             }
             let level = (f64::from(bar.height.min(1.0)) * 8.0).round().clamp(1.0, 8.0) as usize;

@@ -133,7 +133,9 @@ fn tabs(buf: &mut Buffer, area: Rect, detail: &Detail, look: &Look) {
         let role = if i == current { Role::Accent } else { Role::Dim };
         paint::line(buf, place, look, &[(role, titles[i])]);
         if i == current {
-            let style = look.style(Role::Accent).add_modifier(ratatui::style::Modifier::UNDERLINED | ratatui::style::Modifier::BOLD);
+            let style = look
+                .style(Role::Accent)
+                .add_modifier(ratatui::style::Modifier::UNDERLINED | ratatui::style::Modifier::BOLD);
             buf.set_style(place.intersection(buf.area), style);
         }
     }

@@ -16,7 +16,12 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
     let state = &m.launcher;
     if state.presets.is_empty() {
         let row = rows(list, list.height / 2, 1);
-        paint::line_centre(buf, row, look, &[(Role::Dim, "No presets were found. `kiln doctor` says where they are looked for.")]);
+        paint::line_centre(
+            buf,
+            row,
+            look,
+            &[(Role::Dim, "No presets were found. `kiln doctor` says where they are looked for.")],
+        );
         return;
     }
     let words = if m.runs.is_empty() && m.runs.loaded { "Start a run" } else { "Start another run" };

@@ -9,17 +9,14 @@ use crate::colour::Depth;
 use crate::layout::{self, MatrixAreas, rows};
 use crate::look::Look;
 use crate::model::Model;
-use crate::model::figure::{Pane, extent};
+use crate::model::figure::{Pane, extent, label_width};
 use crate::text;
 use crate::theme::Role;
 use crate::view::paint;
 
-/// Room for row labels, as [`crate::update`] counts with.
-pub const LABELS: usize = 12;
-
 pub fn draw(buf: &mut Buffer, m: &Model, matrix: &Matrix, pane: &Pane, look: &Look) {
     let (all_rows, all_columns) = extent(matrix);
-    let areas = layout::matrix(m.size, all_rows, all_columns, LABELS, look.glyphs.braille);
+    let areas = layout::matrix(m.size, all_rows, all_columns, label_width(matrix), look.glyphs.braille);
     if all_rows == 0 || all_columns == 0 {
         let row = rows(areas.cells, areas.cells.height / 2, 1);
         paint::line_centre(buf, row, look, &[(Role::Dim, "Nothing measured yet.")]);
@@ -31,7 +28,8 @@ pub fn draw(buf: &mut Buffer, m: &Model, matrix: &Matrix, pane: &Pane, look: &Lo
     caption(buf, areas.caption, matrix, lo, hi, look);
     heading(buf, &areas, matrix, pane, look);
     let value = |row: usize, column: usize| matrix.values.get(row).and_then(|r| r.get(column)).copied().flatten();
-    let columns = (usize::from(areas.cells.width) / usize::from(areas.cell)).min(all_columns - pane.corner.1.min(all_columns));
+    let columns =
+        (usize::from(areas.cells.width) / usize::from(areas.cell)).min(all_columns - pane.corner.1.min(all_columns));
     let mut row = pane.corner.0;
     let mut y = 0;
     while row < all_rows && y < areas.cells.height {
@@ -147,8 +145,8 @@ fn halves(buf: &mut Buffer, area: Rect, upper: Option<f64>, lower: Option<f64>, 
             (None, Some(b)) => cell.set_symbol("▄").set_fg(b),
             (None, None) => cell,
         };
-        if cursor {
-            cell.set_symbol("◆").set_style(look.style(Role::Key));
+        if cursor && position.x == area.x {
+            cell.set_symbol(look.glyphs.points[3]).set_style(look.style(Role::Key));
         }
     }
 }
@@ -156,7 +154,12 @@ fn halves(buf: &mut Buffer, area: Rect, upper: Option<f64>, lower: Option<f64>, 
 /// The cell under the cursor, in words.
 fn label(buf: &mut Buffer, area: Rect, matrix: &Matrix, pane: &Pane, value: Option<f64>, look: &Look) {
     let name = |labels: &[String], i: usize| labels.get(i).cloned().unwrap_or_else(|| (i + 1).to_string());
-    let what = format!("{} {} {}  ", name(&matrix.row_labels, pane.cell.0), look.glyphs.separator, name(&matrix.column_labels, pane.cell.1));
+    let what = format!(
+        "{} {} {}  ",
+        name(&matrix.row_labels, pane.cell.0),
+        look.glyphs.separator,
+        name(&matrix.column_labels, pane.cell.1)
+    );
     let value = value.map_or(look.glyphs.none.to_owned(), text::number);
     paint::line(buf, area, look, &[(Role::Dim, &what), (Role::Title, &value)]);
 }

@@ -25,7 +25,11 @@ pub fn confirm(buf: &mut Buffer, m: &Model, question: &Question, look: &Look) {
     let (title, text, yes) = match question {
         Question::Stop(run) => {
             let queued = m.runs.get(run).is_some_and(|r| r.state == RunState::Queued);
-            let what = if queued { "It leaves the queue." } else { "It writes a checkpoint first, and can be resumed from there." };
+            let what = if queued {
+                "It leaves the queue."
+            } else {
+                "It writes a checkpoint first, and can be resumed from there."
+            };
             ("Stop", format!("Stop {run}? {what}"), "stop")
         }
         Question::Remove(run) => (
@@ -37,7 +41,14 @@ pub fn confirm(buf: &mut Buffer, m: &Model, question: &Question, look: &Look) {
     let width = 60.min(m.size.width);
     let lines = text::wrap(&text, usize::from(width.saturating_sub(4)).max(1));
     let inner = paint::boxed(buf, layout::dialog(m.size, width, lines.len() as u16 + 4), look, title);
-    let keys = [(Role::Key, "y"), (Role::Text, " "), (Role::Text, yes), (Role::Dim, "     "), (Role::Key, "n"), (Role::Dim, " leave it")];
+    let keys = [
+        (Role::Key, "y"),
+        (Role::Text, " "),
+        (Role::Text, yes),
+        (Role::Dim, "     "),
+        (Role::Key, "n"),
+        (Role::Dim, " leave it"),
+    ];
     // On a screen too small for both, the keys matter more than the words.
     let room = usize::from(inner.height).saturating_sub(1);
     for (i, line) in lines.iter().take(room).enumerate() {

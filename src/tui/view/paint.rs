@@ -175,7 +175,8 @@ mod tests {
         let look = Look::plain("dark", Depth::None, false);
         for width in 0..12 {
             let mut buf = Buffer::empty(Rect::new(0, 0, 14, 1));
-            let used = line(&mut buf, Rect::new(1, 0, width, 1), &look, &[(Role::Text, "日本語"), (Role::Dim, "abcdef")]);
+            let used =
+                line(&mut buf, Rect::new(1, 0, width, 1), &look, &[(Role::Text, "日本語"), (Role::Dim, "abcdef")]);
             assert!(used <= width);
             assert_eq!(buf[(0, 0)].symbol(), " ");
             assert!((width + 1..14).all(|x| buf[(x, 0)].symbol() == " "));

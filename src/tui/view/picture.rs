@@ -9,8 +9,8 @@ use crate::layout::{self, PictureAreas, rows};
 use crate::look::Look;
 use crate::model::Model;
 use crate::model::figure::{Pane, scatter_point};
-use crate::theme::{Role, series};
 use crate::text;
+use crate::theme::{Role, series};
 use crate::view::paint;
 
 /// A point as drawn.
@@ -50,7 +50,9 @@ fn marks(buf: &mut Buffer, plot: &Plot, marks: &[Mark], selected: Option<usize>,
             for (side, ring) in [(x.checked_sub(1), look.glyphs.ring[0]), (x.checked_add(1), look.glyphs.ring[1])] {
                 if let Some(x) = side.filter(|x| *x >= plot.inner.left() && *x < plot.inner.right()) {
                     buf[(x, y)].reset();
-                    buf[(x, y)].set_symbol(ring).set_style(look.style(mark.role).add_modifier(ratatui::style::Modifier::BOLD));
+                    buf[(x, y)]
+                        .set_symbol(ring)
+                        .set_style(look.style(mark.role).add_modifier(ratatui::style::Modifier::BOLD));
                 }
             }
         }

@@ -57,7 +57,11 @@ impl Columns {
         };
         // A sign and a blank before the name; two blanks before each other column that is there.
         let others = |c: &Columns| -> usize {
-            [c.state, c.bar, c.percent, c.best, c.device, c.eta, c.age, c.note].iter().filter(|w| **w > 0).map(|w| w + 2).sum()
+            [c.state, c.bar, c.percent, c.best, c.device, c.eta, c.age, c.note]
+                .iter()
+                .filter(|w| **w > 0)
+                .map(|w| w + 2)
+                .sum()
         };
         c.name = c.name.min(width.saturating_sub(2 + others(&c))).max(width.min(8).saturating_sub(2));
         let mut left = width.saturating_sub(2 + c.name + others(&c));
@@ -115,7 +119,13 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
         }
         row(buf, m, area, run, &columns, look);
     }
-    paint::scrollbar(buf, Rect { width: areas.list.width + u16::from(m.size.width >= 20), ..areas.list }, look, m.runs.list.offset, rows_shown.len());
+    paint::scrollbar(
+        buf,
+        Rect { width: areas.list.width + u16::from(m.size.width >= 20), ..areas.list },
+        look,
+        m.runs.list.offset,
+        rows_shown.len(),
+    );
     if let Some(run) = rows_shown.get(m.runs.list.selected) {
         about(buf, m, areas.about, run, look);
     }
@@ -139,10 +149,14 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
     let sign = if m.runs.reverse { look.glyphs.ascending } else { look.glyphs.descending };
     let title = |text: &str, by: &[SortBy]| {
         let sorted = by.contains(&m.runs.sort);
-        (if sorted { Role::Accent } else { Role::Faint }, if sorted { format!("{text}{sign}") } else { text.to_owned() })
+        (
+            if sorted { Role::Accent } else { Role::Faint },
+            if sorted { format!("{text}{sign}") } else { text.to_owned() },
+        )
     };
     let name = title("run", &[SortBy::Name, SortBy::Created]);
-    let mut parts = vec![(Role::Text, "  ".to_owned()), (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis))];
+    let mut parts =
+        vec![(Role::Text, "  ".to_owned()), (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis))];
     let cells = [
         title("state", &[SortBy::State]),
         title("progress", &[SortBy::Progress]),

@@ -70,7 +70,7 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     all.push(with("picker", "v", fixture::opened(size)));
     let mut done = fixture::model(size);
     done.runs.selected = Some(fixture::summaries()[4].id.clone());
-    all.push(with("outcome", "enter 9", done));
+    all.push(with("outcome", "enter", done));
     all
 }
 
@@ -219,6 +219,50 @@ fn no_data_and_one_point_draw() {
         m.detail.as_mut().unwrap().curves.take("x", &[[0.0, 0.5]]);
         update(&mut m, Msg::Tick(fixture::NOW));
         text(&m, &look());
+    }
+}
+
+#[test]
+fn one_more_point_costs_at_most_150_bytes() {
+    use ratatui::backend::CrosstermBackend;
+    use ratatui::{Terminal, TerminalOptions, Viewport};
+
+    #[derive(Clone, Default)]
+    struct Out(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+    impl std::io::Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    for (width, height) in [(80, 24), (200, 50)] {
+        let mut m = fixture::opened(Size { width, height });
+        let run = m.detail.as_ref().unwrap().id.clone();
+        let out = Out::default();
+        let viewport = Viewport::Fixed(Rect::new(0, 0, width, height));
+        let backend = CrosstermBackend::new(crate::term::Frames::new(out.clone()));
+        let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport }).unwrap();
+        crate::app::draw(&mut terminal, &mut m, &look()).unwrap();
+        assert!(out.0.borrow().len() > 1000);
+        for i in 59..100 {
+            let x = f64::from(i);
+            let points = vec![[x, fixture::curve("valid/accuracy", x)]];
+            let body = Body::Points { series: "valid/accuracy".into(), points };
+            let events = vec![Event { seq: 9000 + i as u64, t: fixture::NOW, body }];
+            fixture::push(&mut m, Push::Events { run: run.clone(), events });
+            out.0.borrow_mut().clear();
+            crate::app::draw(&mut terminal, &mut m, &look()).unwrap();
+            let frame = out.0.borrow();
+            assert!(
+                frame.len() > 30 && frame.len() <= 150,
+                "{} bytes: {:?}",
+                frame.len(),
+                String::from_utf8_lossy(&frame)
+            );
+        }
     }
 }
 
