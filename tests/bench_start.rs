@@ -32,7 +32,10 @@ fn measure(kiln: &Path, home: &Path) -> Result<()> {
     })?;
     println!("kiln ls, median of {RUNS}, warm: {:.1} ms (goal: at most 20)", list.as_secs_f64() * 1e3);
     let frame = median(|| first_frame(kiln, home))?;
-    println!("start of kiln to the first frame, median of {RUNS}, warm: {:.1} ms (goal: at most 50)", frame.as_secs_f64() * 1e3);
+    println!(
+        "start of kiln to the first frame, median of {RUNS}, warm: {:.1} ms (goal: at most 50)",
+        frame.as_secs_f64() * 1e3
+    );
     Ok(())
 }
 

@@ -369,13 +369,11 @@ impl Method for DcNas {
     }
 
     fn axes(&self) -> BTreeMap<String, f64> {
-        let [short, full] = self.spent();
         BTreeMap::from([
             ("*".to_owned(), f64::from(self.settings.full_epochs)),
             ("early/accuracy".to_owned(), self.state.population.len() as f64),
             ("silhouette".to_owned(), f64::from(self.settings.clusters.max(self.settings.clusters_max))),
             ("kmeans/objective".to_owned(), f64::from(self.settings.iterations.min(20))),
-            ("valid/accuracy".to_owned(), short.1 + full.1),
         ])
     }
 

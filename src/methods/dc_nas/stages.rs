@@ -207,13 +207,13 @@ impl DcNas {
         let sliced = self.fleet.slice(&self.whole, SLICE, cx);
         for news in sliced.news {
             if compared.contains(&news.id) {
-                curves(news.id, &news.epochs, cx);
+                curves(&self.subject(news.id), &news.epochs, cx);
             }
         }
         for finished in sliced.finished {
             let (id, seconds) = (finished.note.id, finished.note.seconds);
             if compared.contains(&id) {
-                curves(id, &finished.news, cx);
+                curves(&self.subject(id), &finished.news, cx);
             }
             let trained = finished.outcome.unwrap_or_else(|failure| Trained {
                 full: Full { accuracy: None, failure: Some(failure.sentence().to_owned()), seconds },
@@ -238,6 +238,21 @@ impl DcNas {
         Ok(())
     }
 
+    /// What a network's curves are called: a winner after its cluster (`cluster0`, with several winners `cluster0.1`), so that
+    /// clients show it unasked; another by its number.
+    fn subject(&self, id: usize) -> String {
+        let labels = &self.state.clustering.labels;
+        let picks = self.picks();
+        let Some(cluster) = labels.get(id).copied().flatten().filter(|_| picks.contains(&id)) else {
+            return format!("cand-{id:03}");
+        };
+        let mut peers = picks.into_iter().filter(|&pick| labels[pick] == Some(cluster));
+        match peers.position(|peer| peer == id) {
+            Some(rank) if self.settings.winners > 1 => format!("cluster{cluster}.{rank}"),
+            _ => format!("cluster{cluster}"),
+        }
+    }
+
     /// Keeps the tensors of the best winner so far: in the end it is the merged one.
     fn crown(&mut self, id: usize, tensors: Vec<(String, tch::Tensor)>, cx: &mut StepCx) {
         let Some(accuracy) = self.state.population[id].full_accuracy().filter(|_| !tensors.is_empty()) else { return };
@@ -250,9 +265,8 @@ impl DcNas {
         self.state.champion = Some(id);
         self.champion = tensors;
         if better.is_none_or(|old| accuracy > old) {
-            let [short, full] = self.spent();
-            cx.scalar("valid/accuracy", short.0 + full.0, accuracy);
-            cx.best(Best { name: "valid/accuracy".into(), value: accuracy, higher_is_better: true });
+            let name = format!("{}/valid/accuracy", self.subject(id));
+            cx.best(Best { name, value: accuracy, higher_is_better: true });
         }
     }
 
@@ -371,12 +385,12 @@ fn sizes(clustering: &Clustering) -> Vec<usize> {
 }
 
 /// A network's full training, epoch by epoch.
-fn curves(id: usize, epochs: &[kiln_nn::Epoch], cx: &mut StepCx) {
+fn curves(subject: &str, epochs: &[kiln_nn::Epoch], cx: &mut StepCx) {
     for epoch in epochs {
         let x = epoch.epoch as f64;
-        cx.scalar(&format!("cand-{id:03}/train/loss"), x, epoch.loss);
+        cx.scalar(&format!("{subject}/train/loss"), x, epoch.loss);
         if let Some(eval) = epoch.valid {
-            cx.scalar(&format!("cand-{id:03}/valid/accuracy"), x, eval.accuracy);
+            cx.scalar(&format!("{subject}/valid/accuracy"), x, eval.accuracy);
         }
     }
 }
