@@ -78,11 +78,14 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
         lines.extend(text::wrap(&preset.description, width.min(72)).into_iter().map(|l| (Role::Dim, l)));
     }
     let busy = m.launcher.busy.as_deref() == Some(preset.name.as_str());
-    let room = usize::from(area.height).saturating_sub(2);
+    // What to press comes last, after a blank line where there is room for one.
+    let blank = usize::from(area.height >= 5);
+    let press = if problem.is_none() || busy { 1 + blank } else { 0 };
+    let room = usize::from(area.height).saturating_sub(press);
     for (i, (role, line)) in lines.iter().take(room).enumerate() {
         paint::line(buf, rows(area, i as u16, 1), look, &[(*role, line)]);
     }
-    let at = rows(area, (lines.len().min(room) + 1) as u16, 1);
+    let at = rows(area, (lines.len().min(room) + blank) as u16, 1);
     if busy {
         paint::line(buf, at, look, &[(Role::Running, look.glyphs.starting), (Role::Text, " starting")]);
     } else if problem.is_none() {

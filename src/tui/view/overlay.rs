@@ -17,7 +17,8 @@ pub fn help(buf: &mut Buffer, m: &Model, scroll: Scroll, look: &Look) {
     let inner = paint::boxed(buf, layout::help(m.size), look, "Keys");
     let lines = pages::help(usize::from(inner.width), &m.screen_contexts());
     paint::page(buf, inner, look, &lines, scroll.top);
-    let bar = Rect { width: (inner.width + 1).min(buf.area.right() - inner.x), ..inner };
+    // On the frame, where there is one.
+    let bar = Rect { width: (inner.width + 2).min(buf.area.right() - inner.x), ..inner };
     paint::scrollbar(buf, bar, look, scroll.top, lines.len());
 }
 
@@ -85,6 +86,6 @@ pub fn picker(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
         paint::line(buf, name, look, &[(role, sign), (Role::Text, "  "), (words, &info.name)]);
         paint::line_right(buf, row, look, &[(Role::Dim, &value)]);
     }
-    let bar = Rect { width: (list.width + 1).min(buf.area.right() - list.x), ..list };
+    let bar = Rect { width: (list.width + 2).min(buf.area.right() - list.x), ..list };
     paint::scrollbar(buf, bar, look, curves.picker.offset, listed.len());
 }

@@ -64,7 +64,7 @@ pub fn scrollbar(buf: &mut Buffer, area: Rect, look: &Look, top: usize, len: usi
     let start = top * (height - size) / (len - height).max(1);
     for row in start..(start + size).min(height) {
         if let Some(cell) = buf.cell_mut(Position { x: area.right() - 1, y: area.y + row as u16 }) {
-            cell.set_symbol(look.glyphs.cursor).set_style(look.style(Role::Faint));
+            cell.set_symbol(look.glyphs.scrollbar).set_style(look.style(Role::Dim));
         }
     }
 }

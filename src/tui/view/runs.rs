@@ -49,7 +49,7 @@ impl Columns {
             state: when(96, 9),
             bar: 0,
             percent: when(24, 4),
-            best: when(40, 8),
+            best: when(36, 8),
             device: if width >= 150 { 22 } else { when(70, 7) },
             eta: when(52, 7),
             age: when(46, 4),
