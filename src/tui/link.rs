@@ -1,15 +1,13 @@
 //! The connection to the engine, on threads of its own: connecting, reading, writing, and trying again.
 
-use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use kiln_protocol::client::{self, Client};
-use kiln_protocol::wire::{FromEngine, ToEngine};
+use kiln_protocol::wire::ToEngine;
 
 use crate::msg::Msg;
-use crate::options::{Connect, Connection, Receive, Submit};
+use crate::options::{Connect, Connection, Submit};
 
 /// Pauses before tries to connect, in seconds; the last one repeats. Short at first: an engine that restarts is back soon.
 const PAUSES: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
@@ -78,73 +76,11 @@ fn keep(connect: &Connect, out: &SyncSender<Msg>, writer: &Mutex<Option<Box<dyn 
     }
 }
 
-impl From<Client> for Connection {
-    /// A connection for [`crate::Options::connect`] out of a client that has said hello.
-    fn from(client: Client) -> Connection {
-        let (version, pid) = (client.engine_version.clone(), client.engine_pid);
-        let (sender, receiver, held) = client.split();
-        let ids: Arc<Mutex<HashMap<u64, u64>>> = Arc::default();
-        Connection {
-            version,
-            pid,
-            sender: Box::new(ClientSender { sender, ids: Arc::clone(&ids) }),
-            receiver: Box::new(ClientReceiver {
-                receiver,
-                ids,
-                held: held.into_iter().map(FromEngine::Push).rev().collect(),
-            }),
-        }
-    }
-}
-
-/// The client numbers requests itself; these translate its numbers into ours.
-struct ClientSender {
-    sender: client::Sender,
-    ids: Arc<Mutex<HashMap<u64, u64>>>,
-}
-
-impl Submit for ClientSender {
-    fn send(&mut self, frame: &ToEngine) -> Result<(), String> {
-        // Locked until the number is noted: the answer may be here at once.
-        let mut ids = lock(&self.ids);
-        let theirs = self.sender.send(&frame.request).map_err(|e| e.to_string())?;
-        ids.insert(theirs, frame.id);
-        Ok(())
-    }
-}
-
-impl Drop for ClientSender {
-    fn drop(&mut self) {
-        self.sender.close();
-    }
-}
-
-struct ClientReceiver {
-    receiver: client::Receiver,
-    ids: Arc<Mutex<HashMap<u64, u64>>>,
-    /// Pushes that came before the client was split, last one first.
-    held: Vec<FromEngine>,
-}
-
-impl Receive for ClientReceiver {
-    fn receive(&mut self) -> Result<FromEngine, String> {
-        if let Some(held) = self.held.pop() {
-            return Ok(held);
-        }
-        match self.receiver.next().map_err(|e| e.to_string())? {
-            FromEngine::Reply { id, reply } => {
-                let ours = lock(&self.ids).remove(&id).unwrap_or(0);
-                Ok(FromEngine::Reply { id: ours, reply })
-            }
-            push => Ok(push),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kiln_protocol::wire::{Push, Reply, Request};
+    use crate::options::Receive;
+    use kiln_protocol::wire::{FromEngine, Push, Reply, Request};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     struct Wire(Arc<Mutex<Vec<ToEngine>>>);

@@ -156,7 +156,7 @@ fn cursor(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], x: f64, loo
         }
     }
     let slack = slack(plot.x.hi - plot.x.lo, plot.inner.width);
-    for (colour, track) in traces {
+    for (colour, track) in traces.iter().rev() {
         if let Some(cell) = track.read(x, slack).and_then(|p| plot.cell(p)) {
             buf[cell].set_symbol(look.glyphs.points[0]).set_style(look.style(series(*colour)));
         }

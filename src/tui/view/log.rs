@@ -31,7 +31,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
         let hit = !log.query.is_empty() && text::matches(&line.text, &log.query);
         let text_role = match (hit, line.lifecycle) {
             (true, _) => Role::Match,
-            (false, true) if role == Role::Info => Role::Accent,
+            (false, true) if role == Role::Info => Role::Title,
             (false, _) if matches!(role, Role::Bad | Role::Warn) => role,
             (false, true) => Role::Dim,
             (false, false) => Role::Text,
