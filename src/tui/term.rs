@@ -131,6 +131,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_panic_of_the_screens_owner_gives_the_terminal_back() {
+        let owner = std::thread::spawn(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(|_| {}));
+            install_panic_hook(std::thread::current().id());
+            TAKEN.store(true, Ordering::SeqCst);
+            assert!(std::thread::spawn(|| panic!("elsewhere")).join().is_err());
+            let kept = TAKEN.load(Ordering::SeqCst);
+            assert!(std::panic::catch_unwind(|| panic!("here")).is_err());
+            let given_back = !TAKEN.load(Ordering::SeqCst);
+            std::panic::set_hook(before);
+            (kept, given_back)
+        });
+        assert_eq!(owner.join().unwrap(), (true, true));
+    }
+
+    #[test]
     fn a_terminal_that_is_gone_is_told_from_other_errors() {
         assert!(is_gone(&io::Error::from_raw_os_error(5)));
         assert!(is_gone(&io::ErrorKind::BrokenPipe.into()));
