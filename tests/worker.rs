@@ -158,7 +158,7 @@ impl Run {
                 held.extend(points);
             }
         }
-        all.retain(|name, _| name != "train/lr" && name != "early/accuracy");
+        all.retain(|name, _| name != "train/lr" && name != "early/best");
         all
     }
 

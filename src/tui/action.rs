@@ -281,4 +281,10 @@ mod tests {
             assert!(manual.contains(action.help()), "{action:?}");
         }
     }
+    #[test]
+    fn the_readme_holds_the_manual() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        assert!(readme.contains(&manual()), "README.md's keys are not these:\n{}", manual());
+    }
 }

@@ -371,7 +371,7 @@ impl Method for DcNas {
     fn axes(&self) -> BTreeMap<String, f64> {
         BTreeMap::from([
             ("*".to_owned(), f64::from(self.settings.full_epochs)),
-            ("early/accuracy".to_owned(), self.state.population.len() as f64),
+            ("early/best".to_owned(), self.state.population.len() as f64),
             ("silhouette".to_owned(), f64::from(self.settings.clusters.max(self.settings.clusters_max))),
             ("kmeans/objective".to_owned(), f64::from(self.settings.iterations.min(20))),
         ])

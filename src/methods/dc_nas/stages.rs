@@ -53,9 +53,10 @@ impl DcNas {
             let accuracy = early.accuracy;
             self.state.population[id].early = Some(early);
             self.changed.push(id);
-            if let Some(accuracy) = accuracy {
-                let done = self.state.population.iter().filter(|s| s.early.is_some()).count();
-                cx.scalar("early/accuracy", done as f64, accuracy);
+            if accuracy.is_some() {
+                let early = || self.state.population.iter().filter_map(|s| s.early.as_ref());
+                let best = early().filter_map(|e| e.accuracy).fold(0.0, f64::max);
+                cx.scalar("early/best", early().count() as f64, best);
             }
         }
         self.changed.extend(before.into_iter().chain(self.fleet.in_training()));
