@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         measure(name, &curve(of), 10_000)?;
     }
     let (name, of) = CURVES[0];
-    measure(name, &curve(of), 100)?;
+    measure(name, &curve(of), 1000)?;
     Ok(())
 }
 
@@ -78,7 +78,6 @@ fn measure(name: &str, points: &[[f64; 2]], batch: usize) -> Result<(), Box<dyn 
     for event in &events {
         store.ingest(&run, std::slice::from_ref(event), event.seq)?;
     }
-    store.flush()?;
     let cpu = cpu_seconds().zip(cpu).map_or(f64::NAN, |(after, before)| after - before);
     let wall = wall.elapsed().as_secs_f64();
 

@@ -102,6 +102,7 @@ fn open_sled(path: &Path, cache_bytes: u64) -> Result<Db, String> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(cache_bytes)
+        // Every batch is flushed by who writes it; a second thread that writes would only get in its way.
         .flush_every_ms(None)
         .segment_size(SEGMENT_BYTES)
         .mode(sled::Mode::LowSpace);

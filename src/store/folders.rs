@@ -45,7 +45,6 @@ impl Store {
                 Err(Trouble::Folder(e)) => done.problems.push(format!("run `{id}`: {e}")),
             }
         }
-        self.flush()?;
         Ok(done)
     }
 

@@ -54,11 +54,7 @@ pub(crate) struct Found {
     points: BTreeMap<usize, Vec<[f64; 2]>>,
     views: BTreeSet<usize>,
     log: Vec<Event>,
-    /// An attempt began or ended.
-    pub milestone: bool,
     pub problems: Vec<String>,
-    /// Bytes written.
-    pub bytes: usize,
 }
 
 impl<'a> Batch<'a> {
@@ -76,7 +72,6 @@ impl<'a> Batch<'a> {
                 self.write_points()?;
                 self.head.starts += 1;
                 self.head.x_max.clone_from(x_max);
-                self.found.milestone = true;
                 if resumed_from.is_none() && self.head.starts > 1 {
                     self.begin_anew()?;
                 }
@@ -90,7 +85,6 @@ impl<'a> Batch<'a> {
         }
         if event.body.ends_attempt() {
             self.write_points()?;
-            self.found.milestone = true;
             for (series, live) in self.live.series.iter_mut().enumerate() {
                 let place = Place { run: self.no, series: series as u32 };
                 live.index(self.trees, place)?;
@@ -211,7 +205,7 @@ impl<'a> Batch<'a> {
         // A reader that lags behind (it kept its place while the store was rebuilt) must not take it back.
         self.head.offset = self.head.offset.max(new_offset);
         self.changes.put(keys::one(self.no, Kind::Head), to_json(self.head)?);
-        self.found.bytes = self.changes.apply()?;
+        self.changes.apply()?;
         Ok(self.found)
     }
 }

@@ -11,8 +11,7 @@
 //!
 //! # What holds whatever happens
 //! A batch of events and the place in the file it was read up to are written together, so a kill at any instant neither
-//! loses nor doubles an event. Changes of a run's state are flushed at once, the rest within half a second; what a kill
-//! takes is read from the run folder again.
+//! loses nor doubles an event. Whatever a call has returned from, a kill does not undo.
 //!
 //! # Example
 //! ```

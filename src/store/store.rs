@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use kiln_protocol::wire::{RunDetail, Series};
 use kiln_protocol::{Event, Outcome, RunId, RunSummary};
@@ -17,18 +16,6 @@ use crate::series::Place;
 
 /// What sled may keep in memory unless said otherwise.
 pub const CACHE_BYTES: u64 = 64 << 20;
-
-/// Bytes written before a flush. Two reasons:
-///
-/// - sled can use the room of what was overwritten only after one: without, a million points that come twenty at a time
-///   take 74 MB, with it 7.
-/// - sled 0.34 locks up for ever if a write has to wait for the file to be cut shorter while all of its seven I/O threads
-///   are busy with earlier writes. A quarter of a mebibyte is written by two or three of them at most.
-const FLUSH_BYTES: usize = 256 << 10;
-
-/// Time before a flush: what a kill may take is read from the run folder again, but that takes time, too. sled's own
-/// thread for this is off, so that only one thread ever writes.
-const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
 /// Runs whose series and views are kept in memory.
 const MAX_LIVE: usize = 16;
@@ -73,9 +60,6 @@ struct Open {
     runs: HashMap<RunId, Run>,
     next_no: u32,
     clock: u64,
-    /// Bytes written since the last flush, and when that was.
-    unflushed: usize,
-    flushed: Instant,
 }
 
 struct Run {
@@ -185,10 +169,10 @@ impl Store {
             let mut changes = Changes::new(&open.trees);
             changes.put(keys::one(no, Kind::Head), to_json(&head)?);
             changes.put(keys::one(no, Kind::Spec), compress(spec.as_bytes())?);
-            let bytes = changes.apply()?;
+            changes.apply()?;
             open.next_no += 1;
             open.runs.insert(head.id().clone(), Run { no, head, live: None, used: 0 });
-            open.wrote(bytes, true)
+            Ok(())
         })
     }
 
@@ -219,8 +203,7 @@ impl Store {
         })
     }
 
-    /// Changes what the engine itself knows of a run (queued, starting, stopping, priority). Flushed if its state
-    /// changes.
+    /// Changes what the engine itself knows of a run (queued, starting, stopping, priority).
     pub fn update(&self, run: &RunId, change: impl FnOnce(&mut RunSummary)) -> Result<RunSummary, StoreError> {
         self.with(|open| {
             let (trees, run) = open.run_mut(run)?;
@@ -229,17 +212,17 @@ impl Store {
             head.summary.id = run.head.id().clone();
             let mut changes = Changes::new(trees);
             changes.put(keys::one(run.no, Kind::Head), to_json(&head)?);
-            let bytes = changes.apply()?;
-            let state_changed = head.summary.state != run.head.summary.state;
+            changes.apply()?;
             let summary = head.summary.clone();
             run.head = head;
-            open.wrote(bytes, state_changed)?;
             Ok(summary)
         })
     }
 
     /// Takes in what was read from a run's `events.jsonl`, and that it was read up to `new_offset`: all of it or
-    /// nothing, so that whoever reads on from [`Store::offset`] loses and doubles nothing, whenever it was killed. Events
+    /// nothing, so that whoever reads on from [`Store::offset`] loses and doubles nothing, whenever it was killed. When this
+    /// returns, a kill does not undo it any more. One call costs a write to the disk, so give it what there is at once, but
+    /// no more than some megabytes of the file: sled is sound with small batches only (see `Changes::apply`). Events
     /// that were taken in before are passed over by their number.
     pub fn ingest(&self, run: &RunId, events: &[Event], new_offset: u64) -> Result<Ingested, StoreError> {
         self.with(|open| {
@@ -253,7 +236,6 @@ impl Store {
             let (applied, found) = (applied?, batch.finish(new_offset)?);
             let state_changed = head.summary.state != before;
             let done = Ingested { summary: head.summary.clone(), state_changed, applied, problems: found.problems };
-            open.wrote(found.bytes, state_changed || found.milestone)?;
             Ok(done)
         })
     }
@@ -343,21 +325,21 @@ impl Store {
         })
     }
 
+    /// Waits until the database is on the disk. Every call that changes something has done so before it returned.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.with(|open| open.trees.flush())
+    }
+
     /// Forgets a run. Its folder is the caller's to remove, before this.
     pub fn remove(&self, run: &RunId) -> Result<(), StoreError> {
         self.with(|open| {
             let no = open.run(run)?.no;
             let mut changes = Changes::new(&open.trees);
             changes.remove_all(&keys::run(no))?;
-            let bytes = changes.apply()?;
+            changes.apply()?;
             open.runs.remove(run);
-            open.wrote(bytes, true)
+            Ok(())
         })
-    }
-
-    /// Waits until all that was taken in would survive a kill.
-    pub fn flush(&self) -> Result<(), StoreError> {
-        self.with(Open::flush)
     }
 }
 
@@ -366,14 +348,7 @@ impl Open {
         let (db, repaired) = database::open(path, cache_bytes)?;
         notices.extend(repaired);
         database::migrate(&db, path, database::MIGRATIONS)?;
-        let mut open = Open {
-            trees: Trees::open(db)?,
-            runs: HashMap::new(),
-            next_no: 0,
-            clock: 0,
-            unflushed: 0,
-            flushed: Instant::now(),
-        };
+        let mut open = Open { trees: Trees::open(db)?, runs: HashMap::new(), next_no: 0, clock: 0 };
         let mut unreadable = Vec::new();
         while let Some(key) = open.trees.next_hot(&keys::run(open.next_no))? {
             let no = keys::run_of(&key).ok_or_else(|| StoreError::Damaged("a key is too short".to_owned()))?;
@@ -392,24 +367,6 @@ impl Open {
             changes.apply()?;
         }
         Ok(open)
-    }
-
-    /// To be called after each write: flushes when it is due.
-    fn wrote(&mut self, bytes: usize, at_once: bool) -> Result<(), StoreError> {
-        self.unflushed += bytes;
-        if at_once || self.unflushed > FLUSH_BYTES || self.flushed.elapsed() > FLUSH_AFTER {
-            self.flush()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), StoreError> {
-        if self.unflushed > 0 {
-            self.trees.flush()?;
-        }
-        (self.unflushed, self.flushed) = (0, Instant::now());
-        Ok(())
     }
 
     fn run(&self, id: &RunId) -> Result<&Run, StoreError> {
