@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,28 @@ impl<S: Sink> Appender<S> {
     }
 }
 
+/// How long a lock may be held by nobody: a process that is just being started holds its parent's open files until it
+/// has become its own program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Takes the lock on a whole file, for this process alone, until the file is closed or the process ends. Where the file
+/// system has no locks (some network ones), it does without.
+///
+/// # Errors
+/// `WouldBlock` if another process has it.
+pub fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => return Ok(()),
+            other => return other,
+        }
+    }
+}
+
 /// One file of lines, open for appending by this process alone.
 pub(crate) struct LineFile {
     appender: Appender<File>,
@@ -91,10 +114,8 @@ impl LineFile {
         let io = |doing: &'static str| move |source: io::Error| SpoolError::Io { doing, path: path.into(), source };
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io("open for appending"))?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {}
-            // Some network file systems have no locks; there, the engine's care must do.
-            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(io("lock")(e)),
             Err(TryLockError::WouldBlock) => return Err(SpoolError::Locked { path: path.into() }),
         }

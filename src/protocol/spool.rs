@@ -77,7 +77,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::lines::{Batch, MAX_LINE, Problem, is_disk_full};
+pub use crate::lines::{Batch, MAX_LINE, Problem, is_disk_full, try_lock};
 
 use crate::control::{Command, Control};
 use crate::event::{Body, Event};

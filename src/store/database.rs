@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use kiln_protocol::spool::try_lock;
 use serde::{Deserialize, Serialize};
 use sled::Db;
 
@@ -45,9 +46,8 @@ impl Lock {
         }
         let path = beside(store, "lock");
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(open)?;
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => {}
-            Err(fs::TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {}
             Err(fs::TryLockError::Error(e)) => return Err(open(e)),
             Err(fs::TryLockError::WouldBlock) => {
                 let owner = fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Owner>(&b).ok());
