@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One line of `control.jsonl`. A worker obeys each once; one that resumes ignores those from before it was queued, except
-/// knobs, which it sets again: [`ControlTail::start`](crate::spool::ControlTail::start).
+/// knobs, which it sets again: [`Tail::start`](crate::spool::Tail::start).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Control {
     /// Counts from 1 within the file.

@@ -77,11 +77,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::lines::{Batch, MAX_LINE, Problem, is_disk_full, try_lock};
+pub use crate::lines::{Batch, MAX_LINE, Problem, Tail, is_disk_full, try_lock};
 
 use crate::control::{Command, Control};
 use crate::event::{Body, Event};
-use crate::lines::{LineFile, Tail, parse_json};
+use crate::lines::{LineFile, parse_json};
 use crate::{SPOOL_VERSION, now};
 
 /// Environment variable by which a worker learns from which byte of `control.jsonl` on to obey.

@@ -668,6 +668,22 @@ fn run_folders_are_caught_up_with_and_rebuilt_from() {
 }
 
 #[test]
+fn a_run_known_by_its_folder_alone_has_its_preset_s_title() {
+    let (dir, path) = temp();
+    let home = Home::new(dir.path().join("home")).unwrap();
+    let run = RunId("my-digits-0001".into());
+    let spec = include_str!("../../presets/train-digits.toml");
+    home.run_folder(&run).create(spec).unwrap();
+    let store = open(&path);
+    assert_eq!(store.catch_up(&home).unwrap().problems, [] as [String; 0]);
+    let summary = store.summary(&run).unwrap();
+    assert_eq!((summary.preset.as_str(), summary.method.as_str()), ("my-digits", "train"));
+    assert_eq!((summary.title.as_str(), summary.seed), ("Plain training on 8x8 digits", 1));
+    assert_eq!((summary.state, store.spec(&run).unwrap().as_str()), (RunState::Queued, spec));
+    assert!((kiln_protocol::now() - summary.created).abs() < 60.0);
+}
+
+#[test]
 fn a_database_beyond_repair_is_moved_aside_and_made_anew() {
     let (dir, path) = temp();
     let home = home(dir.path());
