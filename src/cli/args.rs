@@ -232,7 +232,7 @@ pub struct Show {
     /// The run.
     #[arg(default_value = "last")]
     pub run: String,
-    /// Print the frozen preset, every default written out, instead.
+    /// Print the preset as it was launched, every default written out, instead (live changes are in the log).
     #[arg(long, conflicts_with = "json")]
     pub spec: bool,
     /// Print JSON.

@@ -42,10 +42,24 @@ pub fn name(set: DataSet) -> &'static str {
     }
 }
 
-/// How many images a run trains on.
-pub fn number(data: &DataSettings) -> Number {
+/// What is wrong with the numbers of images asked for, as far as can be told without reading the files (digits, CIFAR-10):
+/// the key, and a sentence. The worker tells the rest.
+pub fn shortage(data: &DataSettings) -> Option<(&'static str, String)> {
+    let (all, held, seen) = counts(data);
+    let left = all.saturating_sub(held);
+    let wanted = u64::from(data.train);
+    let exact = seen && matches!(data.set, DataSet::Digits | DataSet::Cifar10);
+    if !exact || (left > 0 && wanted <= left) {
+        return None;
+    }
+    let remedy = if left > 0 { format!("at most {left}, or 0 for all of these") } else { "fewer held out".to_owned() };
+    let key = if left > 0 { "data.train" } else { "data.valid" };
+    Some((key, format!("there are {all} training images, {held} of them held out: {remedy} can be asked for")))
+}
+
+/// Images there are to train on and to hold out from, how many are held out, and whether the files were looked at.
+fn counts(data: &DataSettings) -> (u64, u64, bool) {
     let path = Path::new(&data.path);
-    let held = u64::from(data.valid);
     let (all, seen) = match data.set {
         DataSet::Digits => (1797, true),
         DataSet::Fashion => match idx_images(path) {
@@ -59,7 +73,13 @@ pub fn number(data: &DataSettings) -> Number {
         DataSet::Folder => (files_below(path), path.is_dir()),
     };
     // Digits and folders have no test part of their own.
-    let held = if matches!(data.set, DataSet::Digits | DataSet::Folder) { held + u64::from(data.test) } else { held };
+    let test = if matches!(data.set, DataSet::Digits | DataSet::Folder) { u64::from(data.test) } else { 0 };
+    (all, u64::from(data.valid) + test, seen)
+}
+
+/// How many images a run trains on.
+pub fn number(data: &DataSettings) -> Number {
+    let (all, held, seen) = counts(data);
     let left = all.saturating_sub(held);
     let train = if data.train > 0 { u64::from(data.train).min(left.max(1)) } else { left };
     Number { train, seen }

@@ -1,5 +1,6 @@
 //! `plot` and `tail`.
 
+use kiln_protocol::wire::RunDetail;
 use kiln_protocol::{Event, Level, RunState};
 
 use crate::engines::{self, Engines};
@@ -15,20 +16,17 @@ pub fn plot(engines: &Engines, args: &args::Plot) -> Outcome {
     let names = match (args.series.as_slice(), run::telling(&detail)) {
         ([], Some(info)) => vec![info.name.clone()],
         ([], None) => return Err(Failure::Input(format!("{id} has no series yet"))),
-        (names, _) => names.to_vec(),
-    };
-    for name in &names {
-        if !detail.series.iter().any(|s| s.name == *name) {
-            let known = detail.series.iter().map(|s| s.name.as_str());
-            let near = kiln_protocol::spec::problem::nearest(name, known);
-            let hint =
-                near.map_or_else(|| "`kiln show` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
-            return Err(Failure::Input(format!("{id} has no series `{name}`; {hint}")));
+        (names, _) => {
+            let found = names.iter().map(|name| meant(&detail, name));
+            found.collect::<Result<Vec<_>, _>>().map_err(|said| Failure::Input(format!("{id} {said}")))?.concat()
         }
-    }
+    };
     let columns = args.width.unwrap_or_else(|| terminal::width().min(160) as u16);
     let wanted = if args.json { 0 } else { u32::from(columns) };
-    let series = run::series(&mut client, &id, names, (args.from, args.to), wanted)?;
+    let mut series = run::series(&mut client, &id, names, (args.from, args.to), wanted)?;
+    if args.to.is_none() {
+        series.iter_mut().for_each(|s| run::to_the_end(&detail, s));
+    }
     if args.json {
         return say_json(&series);
     }
@@ -38,6 +36,22 @@ pub fn plot(engines: &Engines, args: &args::Plot) -> Outcome {
         draw(&s.name, &s.points, Frame { columns, lines: args.height, log: args.log, x_max })
     });
     say(drawings.collect::<Vec<_>>().join("\n\n"))
+}
+
+/// The series of that name; or, as a search has one of each kind for several networks, all whose names end in it.
+fn meant(detail: &RunDetail, name: &str) -> Result<Vec<String>, String> {
+    let known = || detail.series.iter().map(|s| s.name.as_str());
+    if known().any(|n| n == name) {
+        return Ok(vec![name.to_owned()]);
+    }
+    let ending = format!("/{name}");
+    let several: Vec<String> = known().filter(|n| n.ends_with(&ending)).map(str::to_owned).collect();
+    if !several.is_empty() {
+        return Ok(several);
+    }
+    let near = kiln_protocol::spec::problem::nearest(name, known());
+    let hint = near.map_or_else(|| "`kiln show` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
+    Err(format!("has no series `{name}`; {hint}"))
 }
 
 pub fn tail(engines: &Engines, args: &args::Tail) -> Outcome {

@@ -151,6 +151,9 @@ fn misfits(preset: &Preset) -> Vec<Problem> {
         Ok(space) => space,
         Err(e) => return wrong(e),
     };
+    if let Some((key, said)) = images::shortage(&preset.spec.data) {
+        return vec![preset.problem(key, said)];
+    }
     let input = images::kind(&preset.spec.data);
     let fits = |arch| space.plan(&arch, input.shape, input.classes);
     if let Err(e) = fits(space.reference()) {

@@ -87,7 +87,8 @@ fn finish(engines: &Engines, summary: &RunSummary, as_json: bool) -> Outcome {
 fn picture(client: &mut Client, detail: &RunDetail) -> Outcome<Option<String>> {
     let Some(info) = telling(detail) else { return Ok(None) };
     let columns = terminal::width().min(100) as u16;
-    let series = series(client, &detail.summary.id, vec![info.name.clone()], (None, None), u32::from(columns))?;
+    let mut series = series(client, &detail.summary.id, vec![info.name.clone()], (None, None), u32::from(columns))?;
+    series.iter_mut().for_each(|s| to_the_end(detail, s));
     let frame = Frame { columns, lines: 12, log: false, x_max: info.x_max };
     Ok(series.first().map(|s| plot::plot(&s.name, &s.points, frame)))
 }
@@ -125,6 +126,16 @@ pub fn series(
         Reply::Series { series } => Ok(series),
         other => engines::unexpected(&other),
     }
+}
+
+/// Appends a series' very last point, which is rarely the lowest or highest of its column.
+pub fn to_the_end(detail: &RunDetail, series: &mut Series) {
+    let last = detail
+        .series
+        .iter()
+        .find(|info| info.name == series.name)
+        .map(|info| [info.last_x, info.last_y.unwrap_or(f64::NAN)]);
+    series.points.extend(last.filter(|last| series.points.last().is_none_or(|p| p[0] < last[0])));
 }
 
 /// What is shown while a run goes on.

@@ -335,6 +335,7 @@ impl Scheduler {
             Input::Tick => self.tick(now, &mut out),
         }
         self.dispatch(now, &mut out);
+        self.explain(&mut out);
         Ok(out)
     }
 
@@ -409,7 +410,10 @@ impl Scheduler {
             (_, RunState::Queued) => return refuse("it has no worker yet; stop takes it out of the queue"),
             (Command::Stop, RunState::Stopped | RunState::Failed) => return refuse("it has ended already"),
             (_, RunState::Stopped | RunState::Failed) => return refuse("resume it first"),
-            (Command::Resume, RunState::Running | RunState::Starting) => return refuse("it is not paused"),
+            // A pause may be on its way to the worker: resuming then takes it back.
+            (Command::Resume, RunState::Running | RunState::Starting) if !job.paused => {
+                return refuse("it is not paused");
+            }
             (Command::Pause, RunState::Paused) => return refuse("resume lets it go on"),
             (Command::Pause | Command::Resume, RunState::Stopping) => return refuse("wait until it has stopped"),
             _ => {}
@@ -533,6 +537,32 @@ impl Scheduler {
         }
     }
 
+    /// Says of runs that wait behind a paused one what they wait for: nothing else would ever tell.
+    fn explain(&mut self, out: &mut Vec<Effect>) {
+        let paused = |run: &RunId| self.jobs.get(run).is_some_and(|j| j.state == RunState::Paused);
+        let held: Vec<(Device, RunId)> =
+            self.slots.iter().filter_map(|s| Some((s.device, s.run.clone().filter(paused)?))).collect();
+        let waits = |job: &Job| {
+            let waiting = job.state == RunState::Queued && !job.worker;
+            let holder = held.iter().find(|(device, _)| waiting && self.fits(job.wants, *device));
+            holder.map(|(device, run)| {
+                format!("{BEHIND}{device}, which the paused run {run} holds: resume or stop that one")
+            })
+        };
+        let new: Vec<(RunId, Option<String>)> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.reason.as_ref().is_none_or(|r| r.starts_with(BEHIND)))
+            .map(|(run, job)| (run.clone(), waits(job)))
+            .collect();
+        for (run, reason) in new {
+            if let Some(job) = self.jobs.get_mut(&run).filter(|job| job.reason != reason) {
+                job.reason = reason;
+                out.push(Effect::Changed { run });
+            }
+        }
+    }
+
     fn release(&mut self, run: &RunId) {
         for slot in &mut self.slots {
             if slot.run.as_ref() == Some(run) {
@@ -544,6 +574,9 @@ impl Scheduler {
         }
     }
 }
+
+/// How the reason of a run begins that waits behind a paused one.
+const BEHIND: &str = "waits for ";
 
 fn end(job: &mut Job, state: RunState, reason: Option<String>) {
     (job.state, job.reason) = (state, reason);

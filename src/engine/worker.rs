@@ -161,7 +161,9 @@ pub fn last_words(folder: &RunFolder, from: u64) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(LOOK_BACK).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let line = text.lines().rev().map(str::trim).find(|l| !l.is_empty())?;
+    // Its log, which nobody would take for the cause of its death, has the level as the second word.
+    let chatter = |line: &&str| matches!(line.split_whitespace().nth(1), Some("INFO" | "DEBUG" | "TRACE"));
+    let line = text.lines().rev().map(str::trim).find(|l| !l.is_empty() && !chatter(l))?;
     let mut short: String = line.chars().take(300).collect();
     if short.len() < line.len() {
         short.push('…');
@@ -196,7 +198,11 @@ mod tests {
             assert_eq!(look(&folder).unwrap(), Life::Dead);
             // `cat <folder>` would end at once; a shell that waits stands for a worker that has not yet said who it is.
             let script = folder.path().join("slow");
-            std::fs::write(&script, "#!/bin/sh\necho oops >&2\nexec sleep 60\n").unwrap();
+            std::fs::write(
+                &script,
+                "#!/bin/sh\necho oops >&2; echo 2026-11-23T11:33:09Z  INFO started >&2\nexec sleep 60\n",
+            )
+            .unwrap();
             std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
             let mut child = start(&script, &folder, Device::Cpu, 0).unwrap();
             let process = process_of(&child).unwrap();

@@ -178,6 +178,8 @@ fn build(table: &Table, place: &Place, torn: bool) -> (Option<Spec>, Checked) {
             }
             (Some(spec), checked)
         }
+        // What broken lines leave out is no mistake of its own.
+        Err(_) if torn => (None, checked),
         Err(e) => {
             // The schema is derived from the structs, so this says that they disagree: still a sentence, not a panic.
             checked.problems.push(Problem::at(place, "", format!("the settings cannot be read: {e}")));

@@ -226,12 +226,34 @@ fn a_folder_that_is_still_in_use_is_tried_again_later() {
 }
 
 #[test]
+fn a_run_behind_a_paused_one_says_so() {
+    let mut b = Bench::cpu();
+    b.add("a", Wants::Auto, 0, 3);
+    b.event("a", started());
+    b.add("b", Wants::Auto, 0, 3);
+    assert_eq!(b.reason("b"), "");
+    b.control("a", Command::Pause).unwrap();
+    b.event("a", Body::Paused { reason: "asked to".into() });
+    assert_eq!(b.reason("b"), "waits for cpu, which the paused run a holds: resume or stop that one");
+    b.control("a", Command::Resume).unwrap();
+    b.event("a", Body::Resumed { reason: "asked to".into() });
+    assert_eq!((b.state("b"), b.reason("b").as_str()), (RunState::Queued, ""));
+}
+
+#[test]
 fn pause_resume_stop_resume() {
     let mut b = Bench::cpu();
     b.add("a", Wants::Auto, 0, 3);
     b.event("a", started());
     assert!(b.control("a", Command::Resume).unwrap_err().contains("not paused"));
     assert_eq!(controls(&b.control("a", Command::Pause).unwrap()), [Command::Pause]);
+    assert_eq!(
+        controls(&b.control("a", Command::Resume).unwrap()),
+        [Command::Resume],
+        "a pause on its way is taken back"
+    );
+    assert!(b.control("a", Command::Resume).unwrap_err().contains("not paused"));
+    b.control("a", Command::Pause).unwrap();
     b.event("a", Body::Paused { reason: "asked to".into() });
     assert_eq!((b.state("a"), b.reason("a").as_str()), (RunState::Paused, "asked to"));
     b.control("a", Command::Resume).unwrap();

@@ -141,7 +141,7 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
         }
         (Ask::Launch(preset), Reply::Launched { run }) => {
             m.launcher.busy = None;
-            m.note(Level::Info, format!("{preset} is now {run}."));
+            m.note(Level::Info, format!("Started {preset} as {run}."));
             open(m, run, effects);
         }
         (Ask::Watch | Ask::Do(..), _) => {}
