@@ -281,6 +281,7 @@ impl Scheduler {
     /// Takes one input. `Err` is a sentence for whoever asked; nothing has changed then.
     pub fn handle(&mut self, now: f64, input: Input) -> Result<Vec<Effect>, String> {
         let mut out = Vec::new();
+        let held = self.held();
         match input {
             Input::Add { run, job } => {
                 self.jobs.insert(run.clone(), job);
@@ -328,14 +329,15 @@ impl Scheduler {
             Input::Hold(reason) => {
                 if self.hold != reason {
                     self.hold = reason;
-                    let waiting = self.jobs.iter().filter(|(_, j)| j.state == RunState::Queued);
-                    out.extend(waiting.map(|(run, _)| Effect::Changed { run: run.clone() }));
+                    self.waiting_changed(&mut out);
                 }
             }
             Input::Tick => self.tick(now, &mut out),
         }
         self.dispatch(now, &mut out);
-        self.explain(&mut out);
+        if self.held() != held {
+            self.waiting_changed(&mut out);
+        }
         Ok(out)
     }
 
@@ -346,9 +348,27 @@ impl Scheduler {
             return job.reason.clone();
         }
         let busy = job.busy.as_ref().map(|busy| busy.1.clone());
-        let waits_for = self.hold.clone().or(busy).or_else(|| self.suits(job.wants).err());
+        let waits_for = self.hold.clone().or(busy).or_else(|| self.suits(job.wants).err()).or_else(|| self.behind(job));
         let both: Vec<String> = waits_for.into_iter().chain(job.reason.clone()).collect();
         (!both.is_empty()).then(|| both.join("; "))
+    }
+
+    /// Slots that paused runs hold. Unlike one that works, such a run may hold its slot for ever.
+    fn held(&self) -> Vec<(Device, RunId)> {
+        let paused = |run: &&RunId| self.jobs.get(*run).is_some_and(|j| j.state == RunState::Paused);
+        self.slots.iter().filter_map(|s| Some((s.device, s.run.as_ref().filter(paused)?.clone()))).collect()
+    }
+
+    /// What a run waits for that waits behind a paused one: nothing else would ever tell.
+    fn behind(&self, job: &Job) -> Option<String> {
+        let (device, run) = self.held().into_iter().find(|(device, _)| !job.worker && self.fits(job.wants, *device))?;
+        Some(format!("waits for {device}, which the paused run {run} holds: resume or stop that one"))
+    }
+
+    /// The rows of all that wait say something new.
+    fn waiting_changed(&self, out: &mut Vec<Effect>) {
+        let waiting = self.jobs.iter().filter(|(_, j)| j.state == RunState::Queued);
+        out.extend(waiting.map(|(run, _)| Effect::Changed { run: run.clone() }));
     }
 
     fn find(&mut self, run: &RunId) -> Result<&mut Job, String> {
@@ -537,32 +557,6 @@ impl Scheduler {
         }
     }
 
-    /// Says of runs that wait behind a paused one what they wait for: nothing else would ever tell.
-    fn explain(&mut self, out: &mut Vec<Effect>) {
-        let paused = |run: &RunId| self.jobs.get(run).is_some_and(|j| j.state == RunState::Paused);
-        let held: Vec<(Device, RunId)> =
-            self.slots.iter().filter_map(|s| Some((s.device, s.run.clone().filter(paused)?))).collect();
-        let waits = |job: &Job| {
-            let waiting = job.state == RunState::Queued && !job.worker;
-            let holder = held.iter().find(|(device, _)| waiting && self.fits(job.wants, *device));
-            holder.map(|(device, run)| {
-                format!("{BEHIND}{device}, which the paused run {run} holds: resume or stop that one")
-            })
-        };
-        let new: Vec<(RunId, Option<String>)> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| job.reason.as_ref().is_none_or(|r| r.starts_with(BEHIND)))
-            .map(|(run, job)| (run.clone(), waits(job)))
-            .collect();
-        for (run, reason) in new {
-            if let Some(job) = self.jobs.get_mut(&run).filter(|job| job.reason != reason) {
-                job.reason = reason;
-                out.push(Effect::Changed { run });
-            }
-        }
-    }
-
     fn release(&mut self, run: &RunId) {
         for slot in &mut self.slots {
             if slot.run.as_ref() == Some(run) {
@@ -574,9 +568,6 @@ impl Scheduler {
         }
     }
 }
-
-/// How the reason of a run begins that waits behind a paused one.
-const BEHIND: &str = "waits for ";
 
 fn end(job: &mut Job, state: RunState, reason: Option<String>) {
     (job.state, job.reason) = (state, reason);

@@ -308,10 +308,9 @@ impl Space {
 
 /// `; did you mean ...?`, or the list of all names where none is near.
 fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
-    let best = names.clone().map(|n| (strsim::jaro_winkler(name, n), n)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((score, n)) if score > 0.75 => format!("; did you mean `{n}`?"),
-        _ => format!("; there are {}", names.collect::<Vec<_>>().join(", ")),
+    match kiln_spec::problem::nearest(name, names.clone()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => format!("; there are {}", names.collect::<Vec<_>>().join(", ")),
     }
 }
 
