@@ -1,12 +1,9 @@
 //! The full-screen client, told how to reach the engine and which presets there are.
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use kiln_protocol::WIRE_VERSION;
-use kiln_protocol::frame::{self, Inbox};
-use kiln_protocol::home;
-use kiln_protocol::wire::{FromEngine, Reply, Request, ToEngine};
+use kiln_protocol::wire::{FromEngine, ToEngine};
+use kiln_protocol::{client, home};
 use kiln_tui::{Colour, Connection, Options, PresetInfo, Receive, Start, Submit};
 
 use crate::args::{self, Look};
@@ -73,47 +70,30 @@ fn frozen(name: &str) -> Result<String, String> {
     presets::load(name, &[]).map_err(said)?.frozen().map_err(|p| p.to_string())
 }
 
-/// Opens a connection of bare frames: the workbench numbers its requests itself.
+/// Opens a connection, starting an engine if there is none, and hands its halves over: the workbench numbers its requests
+/// itself and has asked for no pushes yet.
 fn connect(engines: &Engines) -> Result<Connection, String> {
-    // This starts an engine if there is none, and has the sentences for what may go wrong.
-    drop(engines.open().map_err(|failure| match failure {
+    let client = engines.open().map_err(|failure| match failure {
         Failure::Engine(said) | Failure::Input(said) => said,
         _ => "the engine cannot be reached".to_owned(),
-    })?);
-    let socket = engines.socket().map_err(|_| "there is no home for the runs".to_owned())?;
-    let failed = |e: std::io::Error| format!("cannot connect to the engine at {}: {e}", socket.display());
-    let mut stream = UnixStream::connect(&socket).map_err(failed)?;
-    let hello = Request::Hello { wire: WIRE_VERSION, version: env!("CARGO_PKG_VERSION").to_owned() };
-    frame::write(&mut stream, &ToEngine { id: 0, request: hello }).map_err(|e| e.to_string())?;
-    let mut receiver = Frames { stream: stream.try_clone().map_err(failed)?, inbox: Inbox::default() };
-    match receiver.receive()? {
-        FromEngine::Reply { reply: Ok(Reply::Hello { version, pid }), .. } => {
-            Ok(Connection { version, pid, sender: Box::new(Asks(stream)), receiver: Box::new(receiver) })
-        }
-        FromEngine::Reply { reply: Err(said), .. } => Err(said),
-        _ => Err("what answers at the socket is no Kiln engine".into()),
-    }
+    })?;
+    let (version, pid) = (client.engine_version.clone(), client.engine_pid);
+    let (sender, receiver, _) = client.split();
+    Ok(Connection { version, pid, sender: Box::new(Asks(sender)), receiver: Box::new(Hears(receiver)) })
 }
 
-struct Frames {
-    stream: UnixStream,
-    inbox: Inbox,
-}
-
-struct Asks(UnixStream);
+struct Asks(client::Sender);
 
 impl Submit for Asks {
     fn send(&mut self, message: &ToEngine) -> Result<(), String> {
-        frame::write(&mut self.0, message).map_err(|e| e.to_string())
+        self.0.forward(message).map_err(|e| e.to_string())
     }
 }
 
-impl Receive for Frames {
+struct Hears(client::Receiver);
+
+impl Receive for Hears {
     fn receive(&mut self) -> Result<FromEngine, String> {
-        match self.inbox.next(&mut self.stream) {
-            Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err("the engine closed the connection".into()),
-            Err(e) => Err(e.to_string()),
-        }
+        self.0.next().map_err(|e| e.to_string())
     }
 }

@@ -171,11 +171,16 @@ impl Sender {
     pub fn send(&mut self, request: &Request) -> Result<u64, ClientError> {
         let id = self.next_id;
         self.next_id += 1;
+        self.forward(&ToEngine { id, request: request.clone() }).map(|()| id)
+    }
+
+    /// Sends a frame of somebody who numbers requests without us.
+    pub fn forward(&mut self, message: &ToEngine) -> Result<(), ClientError> {
         self.stream.set_write_timeout(Some(TIMEOUT)).map_err(FrameError::Io)?;
-        match frame::write(&mut self.stream, &ToEngine { id, request: request.clone() }) {
+        match frame::write(&mut self.stream, message) {
             Err(FrameError::Io(e)) if is_timeout(&e) => Err(ClientError::Timeout(TIMEOUT)),
             Err(FrameError::Io(e)) if is_closed(&e) => Err(ClientError::Closed),
-            other => Ok(other.map(|()| id)?),
+            other => Ok(other?),
         }
     }
 
