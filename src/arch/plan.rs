@@ -136,6 +136,26 @@ pub struct Block {
     pub output: Shape,
 }
 
+impl Block {
+    /// A block on an input of this shape. `shortcut` asks for one; it is drawn only where input and output agree.
+    ///
+    /// # Errors
+    /// When a layer does not fit; the sentence names block and layer.
+    pub(crate) fn new(
+        name: String,
+        slot: Option<usize>,
+        shortcut: bool,
+        input: Shape,
+        layers: Vec<Layer>,
+    ) -> Result<Block, ArchError> {
+        let output = layers
+            .iter()
+            .try_fold(input, |shape, layer| layer.output(shape).map_err(|e| ArchError(format!("block {name}: {e}"))))?;
+        let shortcut = shortcut && input == output;
+        Ok(Block { name, slot, layers, shortcut, after: None, input, output })
+    }
+}
+
 /// A whole network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -171,13 +191,9 @@ impl Builder {
         shortcut: bool,
         layers: Vec<Layer>,
     ) -> Result<(), ArchError> {
-        let input = self.shape;
-        let output = layers
-            .iter()
-            .try_fold(input, |shape, layer| layer.output(shape).map_err(|e| ArchError(format!("block {name}: {e}"))))?;
-        let shortcut = shortcut && input == output;
-        self.plan.blocks.push(Block { name, slot, layers, shortcut, after: None, input, output });
-        self.shape = output;
+        let block = Block::new(name, slot, shortcut, self.shape, layers)?;
+        self.shape = block.output;
+        self.plan.blocks.push(block);
         Ok(())
     }
 

@@ -13,6 +13,8 @@ pub enum View {
     Scatter(Scatter),
     Matrix(Matrix),
     Table(Table),
+    BlockImportance(BlockImportance),
+    Lines(Lines),
 }
 
 impl View {
@@ -24,7 +26,7 @@ impl View {
         }
     }
 
-    /// The kind as written in files: `clusters`, `candidates`, `scatter`, `matrix`, `table`.
+    /// The kind as written in files, such as `clusters`.
     pub fn kind(&self) -> &'static str {
         match self {
             View::Clusters(_) => "clusters",
@@ -32,6 +34,8 @@ impl View {
             View::Scatter(_) => "scatter",
             View::Matrix(_) => "matrix",
             View::Table(_) => "table",
+            View::BlockImportance(_) => "block-importance",
+            View::Lines(_) => "lines",
         }
     }
 }
@@ -146,6 +150,9 @@ pub struct ScatterGroup {
     /// Slope and intercept of a trend line.
     #[serde(default)]
     pub trend: Option<[f64; 2]>,
+    /// Whether the points are joined by a line, in their order (such as a Pareto front).
+    #[serde(default)]
+    pub joined: bool,
 }
 
 /// A heat map.
@@ -159,6 +166,91 @@ pub struct Matrix {
     /// Rows before which a line is drawn (cluster borders).
     #[serde(default)]
     pub breaks: Vec<usize>,
+}
+
+/// Blocks of a network in order, what is known of each, and how budgets stand.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockImportance {
+    pub title: String,
+    /// All candidate operations of the space, in its order: columns of the weights.
+    pub ops: Vec<String>,
+    /// In network order.
+    pub blocks: Vec<BlockCell>,
+    /// Limits that the network must keep.
+    #[serde(default)]
+    pub gauges: Vec<Gauge>,
+    /// Stage, temperature, steps a second: said under the picture.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// One block of a map.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BlockCell {
+    /// Such as `stage2.1`; blocks of one stage stand together.
+    pub name: String,
+    /// On every path from input to output: no shortcut goes round it.
+    pub vital: bool,
+    /// The choice is made and stays.
+    #[serde(default)]
+    pub locked: bool,
+    /// Operation now chosen (that of the largest weight).
+    #[serde(default)]
+    pub chosen: Option<String>,
+    /// Probability of each of [`BlockImportance::ops`]; `None` where the block does not offer it. Empty where nothing is searched.
+    #[serde(default)]
+    pub weights: Vec<Option<f64>>,
+    /// Accuracy lost when the block is bypassed, 0 to 1.
+    #[serde(default)]
+    pub lesion: Option<f64>,
+    /// Accuracy lost when the block is weakened and the network trained again.
+    #[serde(default)]
+    pub weaken: Option<f64>,
+    /// Of the chosen operation.
+    pub params: u64,
+    pub macs: u64,
+}
+
+/// A cost and its limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gauge {
+    /// Such as `MACs`, `params`, `latency`.
+    pub name: String,
+    /// Such as `ms`; empty for counts.
+    #[serde(default)]
+    pub unit: String,
+    pub limit: f64,
+    /// Cost of the chosen network.
+    #[serde(default)]
+    pub chosen: Option<f64>,
+    /// Mean cost under the present distribution.
+    #[serde(default)]
+    pub expected: Option<f64>,
+    /// Least, mean and largest cost of the networks sampled lately.
+    #[serde(default)]
+    pub sampled: Option<[f64; 3]>,
+}
+
+/// Curves with a spread, such as a figure of merit against the number of labels, over seeds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lines {
+    pub title: String,
+    pub x_label: String,
+    pub y_label: String,
+    /// Whether x is drawn on a logarithmic axis.
+    #[serde(default)]
+    pub log_x: bool,
+    pub lines: Vec<Line>,
+    #[serde(default)]
+    pub note: String,
+}
+
+/// One curve of a [`Lines`] view.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub name: String,
+    /// `[x, mean, standard deviation]`, x rising; a deviation of 0 draws no bar.
+    pub points: Vec<[f64; 3]>,
 }
 
 /// JSON has no NaN or infinity: they are written as null and as the strings `inf` and `-inf`.

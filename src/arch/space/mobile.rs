@@ -5,7 +5,8 @@
 //! offered only where stride is 1 and the channels stay.
 
 use super::{Arch, ArchError, Decision, Lowering, Space, number};
-use crate::plan::{Act, Builder, Layer, Plan, Shape};
+use crate::chain::{Chain, Choice, Slot};
+use crate::plan::{Act, Block, Layer, Shape};
 
 /// Layers of one width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,35 +60,55 @@ impl Stages {
         Space { name: name.into(), title: title.into(), decisions, reference: genes, lowering: Lowering::Stages(self) }
     }
 
-    pub(super) fn plan(&self, arch: &Arch, input: Shape, classes: u32) -> Result<Plan, ArchError> {
+    /// The blocks with every choice.
+    ///
+    /// # Errors
+    /// When the input is no image, or too small.
+    pub(super) fn chain(&self, space: &Space, input: Shape, classes: u32) -> Result<Chain, ArchError> {
         let Shape::Image(channels, ..) = input else {
-            return Err(ArchError(format!("space `{}` needs images, not {input}", arch.space)));
+            return Err(ArchError(format!("space `{}` needs images, not {input}", space.name)));
         };
-        let mut builder = Builder::new(input, classes, self.slots());
         let (stem, stride) = self.stem;
-        builder.block("stem".into(), None, false, conv(channels, stem, 3, stride, 1, true))?;
-        for (slot, (gene, (width, stride, name))) in arch.genes.iter().zip(self.layers()).enumerate() {
-            if gene == "skip" {
-                continue;
+        let stem = Block::new("stem".into(), None, false, input, conv(channels, stem, 3, stride, 1, true))?;
+        let mut shape = stem.output;
+        let mut slots = Vec::with_capacity(space.decisions.len());
+        for (index, (decision, (width, stride, name))) in space.decisions.iter().zip(self.layers()).enumerate() {
+            let mut output = shape;
+            let mut choices = Vec::with_capacity(decision.options.len());
+            for gene in &decision.options {
+                let block = match gene.as_str() {
+                    "skip" => None,
+                    op => {
+                        let layers = self.inverted_residual(op, shape.channels(), width, stride)?;
+                        Some(Block::new(name.clone(), Some(index), true, shape, layers)?)
+                    }
+                };
+                output = block.as_ref().map_or(output, |b| b.output);
+                let cost = block.as_ref().map(Block::cost).unwrap_or_default();
+                choices.push(Choice { gene: gene.clone(), block, cost });
             }
-            let (kernel, expansion) = parse(gene)?;
-            let c = builder.shape().channels();
-            let m = c * expansion;
-            let mut layers = conv(c, m, 1, 1, 1, true);
-            layers.extend(conv(m, m, kernel, stride, m, true));
-            // int(0.05 m), in integers.
-            layers.extend(self.squeeze_excite.then(|| Layer::SqueezeExcite { channels: m, reduced: (m / 20).max(1) }));
-            layers.extend(conv(m, width, 1, 1, 1, false));
-            builder.block(name, Some(slot), true, layers)?;
+            slots.push(Slot { name, input: shape, output, stride, choices });
+            shape = output;
         }
         let mut layers = Vec::new();
         if let Some(head) = self.head {
-            layers.extend(conv(builder.shape().channels(), head, 1, 1, 1, true));
+            layers.extend(conv(shape.channels(), head, 1, 1, 1, true));
         }
-        let width = self.head.unwrap_or(builder.shape().channels());
+        let width = self.head.unwrap_or(shape.channels());
         layers.extend([Layer::GlobalAvgPool, Layer::Linear { input: width, out: classes, bias: true }]);
-        builder.block("head".into(), None, false, layers)?;
-        Ok(builder.finish())
+        let head = Block::new("head".into(), None, false, shape, layers)?;
+        Ok(Chain { stem: vec![stem], slots, head: vec![head] })
+    }
+
+    fn inverted_residual(&self, op: &str, input: u32, width: u32, stride: u32) -> Result<Vec<Layer>, ArchError> {
+        let (kernel, expansion) = parse(op)?;
+        let m = input * expansion;
+        let mut layers = conv(input, m, 1, 1, 1, true);
+        layers.extend(conv(m, m, kernel, stride, m, true));
+        // int(0.05 m), in integers.
+        layers.extend(self.squeeze_excite.then(|| Layer::SqueezeExcite { channels: m, reduced: (m / 20).max(1) }));
+        layers.extend(conv(m, width, 1, 1, 1, false));
+        Ok(layers)
     }
 }
 

@@ -12,6 +12,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Chain;
 use crate::cost::Cost;
 use crate::plan::{Plan, Shape};
 
@@ -282,7 +283,19 @@ impl Space {
         match &self.lowering {
             Lowering::Mlp => mlp::plan(arch, input, classes),
             Lowering::Cells => cells::plan(arch, input, classes),
-            Lowering::Stages(stages) => stages.plan(arch, input, classes),
+            Lowering::Stages(stages) => stages.chain(self, input, classes)?.plan(arch, input, classes),
+        }
+    }
+
+    /// The blocks in network order with every choice, if the space is a chain: one decision a block, all options of a
+    /// decision with the same shapes. `None` for spaces of another kind.
+    ///
+    /// # Errors
+    /// When the input does not fit the space.
+    pub fn chain(&self, input: Shape, classes: u32) -> Result<Option<Chain>, ArchError> {
+        match &self.lowering {
+            Lowering::Stages(stages) => stages.chain(self, input, classes).map(Some),
+            Lowering::Mlp | Lowering::Cells => Ok(None),
         }
     }
 
