@@ -49,6 +49,13 @@ fn summary(id: &str, state: RunState, done: f64, best: Option<f64>, created: f64
         created,
         started: (state != RunState::Queued).then_some(created + 1.0),
         ended: state.is_ended().then_some(created + 1.0 + 480.0),
+        worked: match state {
+            RunState::Queued | RunState::Starting => None,
+            RunState::Paused => Some(1_204.0),
+            state if state.is_ended() => Some(480.0),
+            _ => Some(NOW - 2.0 - created),
+        },
+        at_work: (state == RunState::Running).then_some(NOW - 1.0),
         last_event: (state != RunState::Queued).then_some(if live { NOW - 1.0 } else { created + 481.0 }),
         last_seq: 4000,
         progress: Progress {
@@ -65,6 +72,7 @@ fn summary(id: &str, state: RunState, done: f64, best: Option<f64>, created: f64
         pid: live.then_some(4711),
         attempts: if state == RunState::Failed { 3 } else { 1 },
         seed: 1,
+        origin: None,
     }
 }
 
@@ -168,6 +176,7 @@ pub fn views() -> Vec<(String, View)> {
         points: (0..40).filter(|i| cluster_of(*i) == g).map(|i| [early(i), last(i)]).collect(),
         labels: (0..40).filter(|i| cluster_of(*i) == g).map(|i| arch(i).0).collect(),
         trend: Some([0.02, 0.938]),
+        joined: false,
     };
     let scatter = Scatter {
         title: "Early against final accuracy".into(),

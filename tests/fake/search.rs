@@ -286,6 +286,7 @@ impl Search {
                 points: of_family().map(|n| [n.accuracy(EARLY), n.accuracy(FULL)]).collect(),
                 labels: of_family().map(|n| n.arch.clone()).collect(),
                 trend: None,
+                joined: false,
             }
         };
         let view = View::Scatter(Scatter {

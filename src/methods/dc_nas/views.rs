@@ -153,7 +153,7 @@ pub fn early_final(population: &[Sampled], clustering: &Clustering, note: String
         let (points, labels): (Vec<[f64; 2]>, Vec<String>) =
             of.filter_map(|((id, s), _)| Some(([s.early_accuracy()?, s.full_accuracy()?], self::label(id, s)))).unzip();
         let trend = trend(&points);
-        ScatterGroup { name: label.map_or("failed".into(), cluster_name), points, labels, trend }
+        ScatterGroup { name: label.map_or("failed".into(), cluster_name), points, labels, trend, joined: false }
     };
     let mut groups: Vec<ScatterGroup> = (0..clustering.k).map(|k| group(Some(k))).collect();
     groups.extend(Some(group(None)).filter(|failed| !failed.points.is_empty()));

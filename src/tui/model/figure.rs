@@ -36,7 +36,7 @@ pub fn context(view: &View) -> Context {
         View::Candidates(_) => Context::Candidates,
         View::Scatter(_) => Context::Scatter,
         View::Matrix(_) => Context::Matrix,
-        View::Table(_) => Context::Text,
+        View::Table(_) | View::BlockImportance(_) | View::Lines(_) => Context::Text,
     }
 }
 

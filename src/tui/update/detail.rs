@@ -67,6 +67,11 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                         pane.fit_candidates(table, usize::from(layout::candidates(size).list.height));
                     }
                     View::Table(table) => pane.scroll.fit(table.rows.len() + 2, height),
+                    View::BlockImportance(map) => pane.scroll.fit(map.blocks.len() + map.gauges.len() + 4, height),
+                    View::Lines(lines) => {
+                        let points: usize = lines.lines.iter().map(|l| l.points.len()).sum();
+                        pane.scroll.fit(points + 2, height);
+                    }
                     View::Matrix(matrix) => {
                         let (rows, columns) = crate::model::figure::extent(matrix);
                         let labels = crate::model::figure::label_width(matrix);
@@ -172,7 +177,7 @@ pub fn step(m: &mut Model, by: isize) {
         Tab::Outcome => detail.outcome_scroll.step(by),
         Tab::View(_) => match detail.open_view() {
             Some((View::Candidates(table), pane)) => pane.step_candidate(table, by),
-            Some((View::Table(_), pane)) => pane.scroll.step(by),
+            Some((View::Table(_) | View::BlockImportance(_) | View::Lines(_), pane)) => pane.scroll.step(by),
             Some((view, pane)) => {
                 let toward = if by < 0 { Toward::Up } else { Toward::Down };
                 pane.go(view, toward);

@@ -17,7 +17,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let areas = layout::detail(m.size);
     if let Some(run) = m.runs.get(&detail.id) {
         title(buf, m, areas, run, look);
-        progress(buf, areas.progress, run, look);
+        progress(buf, m, areas.progress, run, look);
     }
     tabs(buf, areas.tabs, detail, look);
     let content = areas.content;
@@ -48,6 +48,14 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
                 View::Matrix(values) => matrix::draw(buf, m, values, &pane, look),
                 View::Table(table) => {
                     let lines = pages::table(table, width, look.glyphs);
+                    text_page(buf, content, look, &lines, pane.scroll.top);
+                }
+                View::BlockImportance(map) => {
+                    let lines = pages::blocks(map, width, look.glyphs);
+                    text_page(buf, content, look, &lines, pane.scroll.top);
+                }
+                View::Lines(lines) => {
+                    let lines = pages::lines(lines, width, look.glyphs);
                     text_page(buf, content, look, &lines, pane.scroll.top);
                 }
             }
@@ -110,9 +118,9 @@ fn detail_folder(m: &Model) -> String {
     m.detail.as_ref().map(|d| d.folder.clone()).unwrap_or_default()
 }
 
-fn progress(buf: &mut Buffer, area: Rect, run: &RunSummary, look: &Look) {
+fn progress(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Look) {
     let left = run.eta.filter(|_| run.state == RunState::Running).map(|s| format!("  {} left", text::duration(s)));
-    let took = run.ended.zip(run.started).map(|(e, s)| format!("  {}", text::duration(e - s)));
+    let took = run.took(m.now).map(|took| format!("  {}", text::duration(took)));
     // Right-aligned in a fixed width, so that the bar's end does not wander with the estimate.
     let words = text::left(&left.or(took).unwrap_or_default(), 13, look.glyphs.ellipsis);
     let percent = format!("  {:>3.0}%", (run.progress.fraction() * 100.0).floor());

@@ -148,6 +148,7 @@ fn odd_views() -> Vec<(String, View)> {
                 m.row_labels.truncate(3);
             }
             View::Table(t) => t.rows.push(vec!["more".into(); 12]),
+            View::BlockImportance(_) | View::Lines(_) => {}
         }
     }
     views.extend([
