@@ -515,8 +515,9 @@ fn a_worker_without_room_is_shown_as_paused() {
 #[test]
 fn bad_requests_are_answered_with_sentences_and_make_no_run() {
     let bench = Bench::running("");
-    let launch =
-        |spec: &str| bench.ask(Request::Launch { preset: "x".into(), spec: spec.into(), priority: 0 }).unwrap_err();
+    let launch = |spec: &str| {
+        bench.ask(Request::Launch { preset: "x".into(), spec: spec.into(), priority: 0, origin: None }).unwrap_err()
+    };
     let typo = launch(&SPEC.replace("seed", "sede"));
     assert!(typo.contains("sede"), "{typo}");
     let device = launch(&format!("{SPEC}\n[run]\ndevice = \"cuda:5\"\n"));

@@ -145,7 +145,7 @@ impl Bench {
     /// Launches; `more` is TOML that is appended to the spec, such as a `[run]` table.
     pub fn launch_with(&self, preset: &str, priority: i32, more: &str) -> RunId {
         let spec = format!("{SPEC}\n{more}");
-        match self.ask(Request::Launch { preset: preset.into(), spec, priority }) {
+        match self.ask(Request::Launch { preset: preset.into(), spec, priority, origin: None }) {
             Ok(Reply::Launched { run }) => run,
             other => panic!("{other:?}"),
         }

@@ -34,7 +34,7 @@ pub fn ls(engines: &Engines, args: &args::Ls) -> Outcome {
 fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
     let or_dash = |x: Option<String>| x.unwrap_or_else(|| "-".into());
     let live = run.state.is_live() || run.state == RunState::Queued;
-    let took = run.started.map(|from| human::duration(run.ended.unwrap_or(now) - from));
+    let took = run.took(now).map(human::duration);
     let seen =
         run.last_event.filter(|_| run.state.is_live()).map(|t| format!("{} ago", human::duration((now - t).max(0.0))));
     vec![
@@ -136,6 +136,9 @@ fn whole(detail: &RunDetail) -> String {
         line("reason", reason.clone());
     }
     line("preset", format!("{} ({}), seed {}", run.preset, run.method, run.seed));
+    if let Some(origin) = &run.origin {
+        line("origin", origin.to_string());
+    }
     if run.progress.total > 0.0 {
         let p = &run.progress;
         let note = if p.note.is_empty() { String::new() } else { format!(", {}", p.note) };
@@ -154,9 +157,9 @@ fn whole(detail: &RunDetail) -> String {
         line("best", best_in_words(best));
     }
     line("created", format!("{} ago", human::duration(now - run.created)));
-    if let Some(from) = run.started {
+    if let Some(took) = run.took(now) {
         let left = run.eta.filter(|_| run.state.is_live()).map(|s| format!(", about {} left", human::duration(s)));
-        line("took", human::duration(run.ended.unwrap_or(now) - from) + &left.unwrap_or_default());
+        line("took", human::duration(took) + &left.unwrap_or_default());
     }
     if let Some(device) = &run.device {
         line("device", format!("{device}{}", run.host.as_ref().map(|h| format!(" on {h}")).unwrap_or_default()));

@@ -24,7 +24,7 @@ pub fn run(engines: &Engines, args: &args::Run) -> Outcome {
     let preset = presets::load(&args.chosen.preset, &args.chosen.set)?;
     let spec = preset.frozen().map_err(Failure::input)?;
     let mut client = engines.open()?;
-    let request = Request::Launch { preset: preset.name.clone(), spec, priority: args.priority };
+    let request = Request::Launch { preset: preset.name.clone(), spec, priority: args.priority, origin: None };
     let run = match client.request(&request)? {
         Reply::Launched { run } => run,
         other => return engines::unexpected(&other),
@@ -72,7 +72,7 @@ fn finish(engines: &Engines, summary: &RunSummary, as_json: bool) -> Outcome {
         if let Some(picture) = picture(&mut client, &detail)? {
             say(format!("\n{picture}"))?;
         }
-        let took = run.started.zip(run.ended).map(|(from, to)| format!(" after {}", human::duration(to - from)));
+        let took = run.took(kiln_protocol::now()).map(|took| format!(" after {}", human::duration(took)));
         let why = run.reason.as_ref().filter(|_| run.state != RunState::Completed).map(|r| format!(": {r}"));
         say(format!("\n{} {}{}{}", run.id, run.state, took.unwrap_or_default(), why.unwrap_or_default()))?;
     }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_protocol::run::RunSummary;
+use kiln_protocol::run::{Origin, RunSummary};
 use kiln_protocol::spec::Spec;
 use kiln_protocol::spool::{ControlWriter, EventWriter, SpoolError};
 use kiln_protocol::wire::{Reply, Request, RunDetail, Slot, Status, System};
-use kiln_protocol::{Body, Command, Event, Level, RunId, checkpoint, now};
+use kiln_protocol::{Body, Command, Event, Level, RunId, RunState, checkpoint, now};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::Client;
@@ -480,6 +480,9 @@ impl Engine {
         if !job.state.is_live() {
             (summary.pid, summary.eta) = (None, None);
         }
+        if !matches!(job.state, RunState::Running | RunState::Stopping) {
+            summary.at_work = None;
+        }
         if !job.state.is_ended() {
             summary.ended = None;
         }
@@ -507,7 +510,7 @@ impl Engine {
             Request::Rebuild => return self.ingest.rebuild(reply),
             Request::Runs => Ok(self.all_runs()),
             Request::Run { run } => self.detail(&run),
-            Request::Launch { preset, spec, priority } => self.launch(&preset, &spec, priority),
+            Request::Launch { preset, spec, priority, origin } => self.launch(&preset, &spec, priority, origin),
             Request::Control { run, command } => self.try_tell(Input::Control { run, command }).map(|()| Reply::Done),
             Request::Priority { run, priority } => self.priority(run, priority),
             Request::Watch { run } => self.watch(client, run),
@@ -539,13 +542,13 @@ impl Engine {
         Ok(Reply::Run { run: Box::new(detail) })
     }
 
-    fn launch(&mut self, preset: &str, spec: &str, priority: i32) -> Result<Reply, String> {
+    fn launch(&mut self, preset: &str, spec: &str, priority: i32, origin: Option<Origin>) -> Result<Reply, String> {
         let parsed = Spec::from_toml("the preset", spec).map_err(|problems| problems.to_string())?;
         let wants = Wants::parse(&parsed.run.device).ok_or_else(|| {
             format!("`run.device` is `{}`; auto, cpu, cuda or cuda:N are expected", parsed.run.device)
         })?;
         self.scheduler.suits(wants)?;
-        let (run, file) = launch::create(&self.options.home, preset, spec, priority)?;
+        let (run, file) = launch::create(&self.options.home, preset, spec, priority, origin)?;
         let summary = file.summary(&run, Some(&parsed));
         self.ingest.add(summary.clone());
         self.runs.insert(run.clone(), Tracked::new(summary));

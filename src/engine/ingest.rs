@@ -294,11 +294,15 @@ impl Work {
     /// Puts into the store what is written beside the events only.
     fn set_facts(&self, run: &RunId, facts: &LaunchFile) -> Result<RunSummary, StoreError> {
         let summary = self.store.summary(run)?;
-        if (&summary.preset, summary.priority, summary.created) == (&facts.preset, facts.priority, facts.created) {
+        if (&summary.preset, summary.priority, summary.created, &summary.origin)
+            == (&facts.preset, facts.priority, facts.created, &facts.origin)
+        {
             return Ok(summary);
         }
-        self.store
-            .update(run, |s| (s.preset, s.priority, s.created) = (facts.preset.clone(), facts.priority, facts.created))
+        self.store.update(run, |s| {
+            (s.preset, s.priority, s.created) = (facts.preset.clone(), facts.priority, facts.created);
+            s.origin.clone_from(&facts.origin);
+        })
     }
 
     /// Finishes removals that a dying engine left half done.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kiln_protocol::home::Home;
-use kiln_protocol::run::RunSummary;
+use kiln_protocol::run::{Origin, RunSummary};
 use kiln_protocol::spec::Spec;
 use kiln_protocol::spool::{RunFolder, SpoolError, replace};
 use kiln_protocol::{RunId, now};
@@ -21,6 +21,9 @@ pub struct LaunchFile {
     pub priority: i32,
     /// Seconds since the Unix epoch.
     pub created: f64,
+    /// The candidate that the run trains, where it is one of another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 fn path(folder: &RunFolder) -> PathBuf {
@@ -41,6 +44,7 @@ impl LaunchFile {
             preset: run.0.rsplit_once('-').map_or(run.0.as_str(), |(name, _)| name).to_owned(),
             priority: 0,
             created: modified(&folder.spec()).unwrap_or(0.0),
+            origin: None,
         })
     }
 
@@ -48,6 +52,7 @@ impl LaunchFile {
     pub fn summary(&self, run: &RunId, spec: Option<&Spec>) -> RunSummary {
         let mut summary = RunSummary::queued(run.clone(), self.created);
         (summary.preset, summary.priority) = (self.preset.clone(), self.priority);
+        summary.origin.clone_from(&self.origin);
         if let Some(spec) = spec {
             (summary.title, summary.method, summary.seed) = (spec.title.clone(), spec.method.to_string(), spec.seed);
         }
@@ -71,7 +76,13 @@ pub fn read_spec(folder: &RunFolder) -> Result<Spec, String> {
 ///
 /// # Errors
 /// A sentence; nothing is left behind.
-pub fn create(home: &Home, preset: &str, spec: &str, priority: i32) -> Result<(RunId, LaunchFile), String> {
+pub fn create(
+    home: &Home,
+    preset: &str,
+    spec: &str,
+    priority: i32,
+    origin: Option<Origin>,
+) -> Result<(RunId, LaunchFile), String> {
     for _ in 0..DRAWS {
         let run = RunId::random(preset);
         let folder = home.run_folder(&run);
@@ -83,7 +94,7 @@ pub fn create(home: &Home, preset: &str, spec: &str, priority: i32) -> Result<(R
                 return Err(format!("the run was not created: {e}"));
             }
         }
-        let file = LaunchFile { preset: preset.to_owned(), priority, created: now() };
+        let file = LaunchFile { preset: preset.to_owned(), priority, created: now(), origin };
         if let Err(e) = file.write(&folder) {
             let _ = std::fs::remove_dir_all(folder.path());
             return Err(format!("the run was not created: {e}"));
@@ -101,11 +112,13 @@ mod tests {
     fn a_new_folder_tells_what_was_asked() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path()).unwrap();
-        let (run, file) = create(&home, "digits", "x = 1\n", 7).unwrap();
+        let origin = Origin { run: RunId("search-x7k2".into()), candidate: Some(3) };
+        let (run, file) = create(&home, "digits", "x = 1\n", 7, Some(origin.clone())).unwrap();
         let folder = home.run_folder(&run);
         assert_eq!(std::fs::read_to_string(folder.spec()).unwrap(), "x = 1\n");
         assert_eq!(LaunchFile::read(&folder, &run), file);
         assert_eq!(file.summary(&run, None).priority, 7);
+        assert_eq!(file.summary(&run, None).origin, Some(origin));
         std::fs::remove_file(path(&folder)).unwrap();
         let guess = LaunchFile::read(&folder, &run);
         assert_eq!((guess.preset.as_str(), guess.priority), ("digits", 0));
@@ -119,7 +132,7 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         let home = Home::new(&file).unwrap();
-        let error = create(&home, "digits", "", 0).unwrap_err();
+        let error = create(&home, "digits", "", 0, None).unwrap_err();
         assert!(error.contains("not created") && error.contains("file"), "{error}");
     }
 }

@@ -23,32 +23,24 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Body, Event};
 use crate::run::{Progress, RunId, RunState, RunSummary};
 
-/// What the estimate of the time left needs to know beside the summary: how much this attempt has done in how much time
-/// at work. Kept beside the summary; one that is lost (`default`) makes the estimate start anew, nothing else.
+/// What the estimate of the time left needs to know beside the summary: where this attempt began. Kept beside the summary;
+/// one that is lost (`default`) makes the estimate start anew, nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Pace {
-    /// Seconds at work in this attempt, pauses left out, up to `at`.
-    worked: f64,
-    /// Time of the newest event of this attempt; `None` before it starts, and while it is paused.
-    at: Option<f64>,
+    /// [`RunSummary::worked`] when the attempt started.
+    start: Option<f64>,
     /// [`Progress::done`] when the attempt started; a resumed run starts with what its checkpoint had.
     from: Option<f64>,
 }
 
 impl Pace {
-    fn advance(&mut self, t: f64) {
-        if let Some(at) = self.at {
-            self.worked += (t - at).max(0.0);
-            self.at = Some(t.max(at));
-        }
-    }
-
-    /// Seconds left, once something was done in this attempt.
-    fn eta(&self, progress: &Progress) -> Option<f64> {
+    /// Seconds left, once something was done in this attempt. `worked` is that of the summary.
+    fn eta(&self, worked: f64, progress: &Progress) -> Option<f64> {
         let done = progress.done - self.from?;
         let left = (progress.total - progress.done).max(0.0);
-        let eta = self.worked * left / done;
-        (self.at.is_some() && done > 0.0 && eta.is_finite()).then_some(eta)
+        let eta = (worked - self.start?) * left / done;
+        (done > 0.0 && eta.is_finite()).then_some(eta)
     }
 }
 
@@ -66,6 +58,8 @@ impl RunSummary {
             created: t,
             started: None,
             ended: None,
+            worked: None,
+            at_work: None,
             last_event: None,
             last_seq: 0,
             progress: Progress::default(),
@@ -76,6 +70,7 @@ impl RunSummary {
             pid: None,
             attempts: 0,
             seed: 0,
+            origin: None,
         }
     }
 }
@@ -88,10 +83,17 @@ pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool 
     }
     summary.last_seq = event.seq;
     summary.last_event = Some(event.t);
-    pace.advance(event.t);
+    let starts = matches!(event.body, Body::Started { .. });
+    if let Some(at) = summary.at_work.filter(|_| !starts) {
+        // A worker that died without a word worked up to its last event; what lies before the next start is nobody's.
+        *summary.worked.get_or_insert(0.0) += (event.t - at).max(0.0);
+        summary.at_work = Some(event.t.max(at));
+    }
     match &event.body {
         Body::Started { attempt, resumed_from, device, host, pid, .. } => {
-            *pace = Pace { worked: 0.0, at: Some(event.t), from: None };
+            let worked = *summary.worked.get_or_insert(0.0);
+            *pace = Pace { start: Some(worked), from: None };
+            summary.at_work = Some(event.t);
             go_on(summary);
             summary.reason = match (resumed_from, attempt) {
                 (Some(step), _) => Some(format!("resumed from the checkpoint at step {step}")),
@@ -113,8 +115,11 @@ pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool 
         Body::Progress(progress) => {
             // The first report of a resumed attempt says what the checkpoint had; that was not done in this attempt.
             let resumed = summary.attempts > 1 && summary.progress.done > 0.0;
-            pace.from.get_or_insert(if resumed { progress.done } else { 0.0 });
-            summary.eta = pace.eta(progress);
+            let worked = summary.worked.unwrap_or(0.0);
+            let known = pace.start.is_some();
+            pace.start.get_or_insert(worked);
+            pace.from.get_or_insert(if resumed || !known { progress.done } else { 0.0 });
+            summary.eta = pace.eta(worked, progress).filter(|_| summary.at_work.is_some());
             summary.progress = progress.clone();
         }
         Body::Best(best) => summary.best = Some(best.clone()),
@@ -122,16 +127,16 @@ pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool 
             summary.state = RunState::Paused;
             summary.reason = Some(reason.clone());
             summary.eta = None;
-            pace.at = None;
+            summary.at_work = None;
         }
         Body::Resumed { .. } => {
             go_on(summary);
             summary.reason = None;
-            pace.at = Some(event.t);
+            summary.at_work = Some(event.t);
         }
-        Body::Completed { .. } => end(summary, pace, event.t, RunState::Completed, None),
-        Body::Stopped { reason, .. } => end(summary, pace, event.t, RunState::Stopped, Some(reason.clone())),
-        Body::Failed { message } => end(summary, pace, event.t, RunState::Failed, Some(message.clone())),
+        Body::Completed { .. } => end(summary, event.t, RunState::Completed, None),
+        Body::Stopped { reason, .. } => end(summary, event.t, RunState::Stopped, Some(reason.clone())),
+        Body::Failed { message } => end(summary, event.t, RunState::Failed, Some(message.clone())),
         Body::Points { .. }
         | Body::View { .. }
         | Body::Log { .. }
@@ -149,13 +154,13 @@ fn go_on(summary: &mut RunSummary) {
     }
 }
 
-fn end(summary: &mut RunSummary, pace: &mut Pace, t: f64, state: RunState, reason: Option<String>) {
+fn end(summary: &mut RunSummary, t: f64, state: RunState, reason: Option<String>) {
     summary.state = state;
     summary.reason = reason;
     summary.ended = Some(t);
     summary.eta = None;
     summary.pid = None;
-    pace.at = None;
+    summary.at_work = None;
 }
 
 #[cfg(test)]
@@ -236,6 +241,37 @@ mod tests {
         assert_eq!(run.on(1000.0, Body::Resumed { reason: "room".into() }).state, RunState::Running);
         let s = run.on(1010.0, progress(20.0));
         assert_eq!((s.eta, &s.reason), (Some(80.0), &None));
+    }
+
+    #[test]
+    fn a_run_takes_the_time_at_work_and_no_other() {
+        let mut run = Run::new();
+        assert_eq!(run.summary.took(9.0), None, "a queued run has taken none");
+        run.on(10.0, started(1, None));
+        run.on(20.0, progress(10.0));
+        assert_eq!(run.summary.took(25.0), Some(15.0));
+        run.on(30.0, Body::Paused { reason: "asked for".into() });
+        run.on(60.0, Body::Beat { rss: 1, device_memory: 0 });
+        assert_eq!(run.summary.took(99.0), Some(20.0), "pauses do not count");
+        run.on(100.0, Body::Resumed { reason: "asked for".into() });
+        run.on(105.0, progress(20.0));
+        assert_eq!(run.summary.took(106.0), Some(26.0));
+        // Killed without a word, and started again much later.
+        run.on(1000.0, started(2, Some(3)));
+        assert_eq!(run.summary.took(1000.0), Some(25.0), "nor does the time between attempts");
+        run.on(1010.0, Body::Paused { reason: "asked for".into() });
+        run.on(1100.0, Body::Stopped { step: 4, reason: "asked for".into() });
+        assert_eq!(run.summary.took(2000.0), Some(35.0), "stopped while paused");
+    }
+
+    #[test]
+    fn an_estimate_whose_pace_is_lost_starts_anew() {
+        let mut run = Run::new();
+        run.on(0.0, started(1, None));
+        run.on(100.0, progress(50.0));
+        run.pace = Pace::default();
+        assert_eq!(run.on(101.0, progress(60.0)).eta, None);
+        assert_eq!(run.on(111.0, progress(70.0)).eta, Some(30.0));
     }
 
     #[test]

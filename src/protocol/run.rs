@@ -185,6 +185,13 @@ pub struct RunSummary {
     pub started: Option<f64>,
     #[serde(default)]
     pub ended: Option<f64>,
+    /// Seconds at work up to [`RunSummary::at_work`], over all attempts: pauses and the time between attempts do not count.
+    /// `None` before the first start.
+    #[serde(default)]
+    pub worked: Option<f64>,
+    /// Time up to which `worked` counts; `None` while nothing is worked on.
+    #[serde(default)]
+    pub at_work: Option<f64>,
     /// Time of the newest event.
     #[serde(default)]
     pub last_event: Option<f64>,
@@ -208,6 +215,37 @@ pub struct RunSummary {
     pub attempts: u32,
     #[serde(default)]
     pub seed: u64,
+    /// The candidate of another run that this run trains, if it was launched for that.
+    #[serde(default)]
+    pub origin: Option<Origin>,
+}
+
+impl RunSummary {
+    /// Seconds that the run has taken until `now`: the time at work, over all attempts. Pauses, the queue and the time
+    /// between attempts do not count. `None` before the first start.
+    pub fn took(&self, now: f64) -> Option<f64> {
+        Some(self.worked? + self.at_work.map_or(0.0, |at| (now - at).max(0.0)))
+    }
+}
+
+/// Where a run's network comes from: a candidate of an earlier run. It is a note for people and links in clients; the
+/// architecture itself stands in the run's own settings, so the earlier run may be removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub run: RunId,
+    /// Number of the candidate as the run's table of candidates has it; none if the run has a single network.
+    #[serde(default)]
+    pub candidate: Option<u32>,
+}
+
+impl std::fmt::Display for Origin {
+    /// `candidate 7 of dc-nas-digits-k3f7`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.candidate {
+            Some(number) => write!(f, "candidate {number} of {}", self.run),
+            None => write!(f, "the network of {}", self.run),
+        }
+    }
 }
 
 /// A table whose cells are text; numbers are written with the digits that mean something.

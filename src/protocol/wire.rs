@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Command;
 use crate::event::Event;
-use crate::run::{Outcome, RunId, RunSummary};
+use crate::run::{Origin, Outcome, RunId, RunSummary};
 use crate::view::View;
 
 /// A frame longer than this is refused.
@@ -54,7 +54,14 @@ pub enum Request {
     /// Log lines and lifecycle events of a run with `seq > after`, at most `limit`, the newest if `tail`.
     Events { run: RunId, after: u64, limit: u32, tail: bool },
     /// Queues a new run. `spec` is a complete, frozen preset in TOML; the client has validated it.
-    Launch { preset: String, spec: String, priority: i32 },
+    Launch {
+        preset: String,
+        spec: String,
+        priority: i32,
+        /// The candidate that the run trains, where it is one of another run.
+        #[serde(default)]
+        origin: Option<Origin>,
+    },
     /// Passes a command on to a run. `Resume` of an ended run queues it again, from its last checkpoint.
     Control { run: RunId, command: Command },
     /// Removes an ended run: its folder and everything in the store.

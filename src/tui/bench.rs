@@ -54,6 +54,8 @@ impl Engine {
             created: 0.0,
             started: Some(0.0),
             ended: None,
+            worked: None,
+            at_work: None,
             last_event: Some(0.0),
             last_seq: 1,
             progress: Progress { done: 1.0, total: 2.0, unit: "epochs".into(), note: "epoch 7".into() },
@@ -64,6 +66,7 @@ impl Engine {
             pid: None,
             attempts: 1,
             seed: 1,
+            origin: None,
         }
     }
 

@@ -86,7 +86,7 @@ pub fn close(m: &mut Model, effects: &mut Vec<Effect>) {
 pub fn loaded(m: &mut Model, preset: String, spec: Result<String, String>, effects: &mut Vec<Effect>) {
     match spec {
         Ok(spec) if matches!(m.link, Link::Up { .. }) => {
-            let request = Request::Launch { preset: preset.clone(), spec, priority: 0 };
+            let request = Request::Launch { preset: preset.clone(), spec, priority: 0, origin: None };
             effects.push(m.asked.send(Ask::Launch(preset), request));
         }
         Ok(_) => {

@@ -145,7 +145,8 @@ fn launching_loads_validates_starts_and_opens() {
     let loaded = Msg::Loaded { preset: "dc-nas-digits".into(), spec: Ok("seed = 1".into()) };
     let effects = update(&mut m, loaded);
     let [Effect::Send(frame)] = &effects[..] else { panic!("{effects:?}") };
-    let expected = Request::Launch { preset: "dc-nas-digits".into(), spec: "seed = 1".into(), priority: 0 };
+    let expected =
+        Request::Launch { preset: "dc-nas-digits".into(), spec: "seed = 1".into(), priority: 0, origin: None };
     assert_eq!(frame.request, expected);
     let run = RunId("dc-nas-digits-n3w1".into());
     let reply = FromEngine::Reply { id: frame.id, reply: Ok(Reply::Launched { run: run.clone() }) };
