@@ -249,9 +249,7 @@ pub fn facts(m: &Model, run: &RunSummary, look: &Look) -> String {
         let (done, total) = (text::grouped(run.progress.done.floor()), text::grouped(run.progress.total));
         facts.push(format!("{done} of {total} {}", run.progress.unit));
     }
-    if let Some(started) = run.started {
-        facts.push(text::duration(run.ended.unwrap_or(m.now) - started));
-    }
+    facts.extend(run.took(m.now).map(text::duration));
     if let Some(device) = &run.device {
         facts.push(device.clone());
     }
