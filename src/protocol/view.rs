@@ -137,6 +137,9 @@ pub struct Scatter {
     pub groups: Vec<ScatterGroup>,
     /// Figures said under the picture, such as Kendall tau.
     pub note: String,
+    /// Both axes measure the same: they share their range, and the diagonal `y = x` is drawn.
+    #[serde(default)]
+    pub diagonal: bool,
 }
 
 /// One group of points.
@@ -147,6 +150,9 @@ pub struct ScatterGroup {
     pub points: Vec<[f64; 2]>,
     /// One a point: what the cursor shows.
     pub labels: Vec<String>,
+    /// One a point: candidate id, as in the run's table of candidates. Empty where the points are no candidates.
+    #[serde(default)]
+    pub ids: Vec<u32>,
     /// Slope and intercept of a trend line.
     #[serde(default)]
     pub trend: Option<[f64; 2]>,

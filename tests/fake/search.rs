@@ -285,8 +285,7 @@ impl Search {
                 name: FAMILY_NAMES[family].into(),
                 points: of_family().map(|n| [n.accuracy(EARLY), n.accuracy(FULL)]).collect(),
                 labels: of_family().map(|n| n.arch.clone()).collect(),
-                trend: None,
-                joined: false,
+                ..ScatterGroup::default()
             }
         };
         let view = View::Scatter(Scatter {
@@ -295,6 +294,7 @@ impl Search {
             y_label: format!("accuracy after {FULL} epochs"),
             groups: (0..FAMILIES).map(group).collect(),
             note: format!("Kendall tau {:.3}", self.tau(|_| true)),
+            ..Scatter::default()
         });
         Body::View { name: "early against full".into(), view: Box::new(view) }
     }

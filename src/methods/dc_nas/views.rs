@@ -150,10 +150,17 @@ pub fn similarity_map(distances: &Array2<f64>, partition: &Partition, members: &
 pub fn early_final(population: &[Sampled], clustering: &Clustering, note: String) -> View {
     let group = |label: Option<usize>| {
         let of = population.iter().enumerate().zip(&clustering.labels).filter(|(_, l)| **l == label);
-        let (points, labels): (Vec<[f64; 2]>, Vec<String>) =
-            of.filter_map(|((id, s), _)| Some(([s.early_accuracy()?, s.full_accuracy()?], self::label(id, s)))).unzip();
-        let trend = trend(&points);
-        ScatterGroup { name: label.map_or("failed".into(), cluster_name), points, labels, trend, joined: false }
+        let measured: Vec<(usize, &Sampled, [f64; 2])> =
+            of.filter_map(|((id, s), _)| Some((id, s, [s.early_accuracy()?, s.full_accuracy()?]))).collect();
+        let points: Vec<[f64; 2]> = measured.iter().map(|m| m.2).collect();
+        ScatterGroup {
+            name: label.map_or("failed".into(), cluster_name),
+            trend: trend(&points),
+            points,
+            labels: measured.iter().map(|(id, s, _)| self::label(*id, s)).collect(),
+            ids: measured.iter().map(|m| m.0 as u32).collect(),
+            joined: false,
+        }
     };
     let mut groups: Vec<ScatterGroup> = (0..clustering.k).map(|k| group(Some(k))).collect();
     groups.extend(Some(group(None)).filter(|failed| !failed.points.is_empty()));
@@ -163,6 +170,7 @@ pub fn early_final(population: &[Sampled], clustering: &Clustering, note: String
         y_label: "acc@E_F".into(),
         groups,
         note,
+        diagonal: false,
     })
 }
 
