@@ -1,10 +1,12 @@
 //! Architectures without torch: spaces, genotypes, sampling, mutation, crossover, and the cost model.
 //!
 //! - [`space`]: a search space is a list of decisions with named options, plus a way to lower a choice to layers
+//! - [`cell`]: the cells of NAS-Bench-101 and 201: their notations, and which of them are the same
 //! - [`chain`]: the blocks of a chain space with all their choices: super-networks, budgets, vital blocks
 //! - [`plan`]: the layers of one network with their shapes; costs are counted on it and `nn` builds from it
 //! - [`cost`]: parameters and multiply-accumulates of a plan, block by block
 
+pub mod cell;
 pub mod chain;
 pub mod cost;
 pub mod plan;
@@ -12,6 +14,7 @@ pub mod space;
 
 pub use kiln_spec as spec;
 
+pub use cell::{Cell101, Cell201};
 pub use chain::{Chain, Choice, Slot};
 pub use cost::Cost;
 pub use plan::{Act, Block, Layer, Plan, Shape};
