@@ -30,7 +30,7 @@ mod testing;
 pub use error::{Result, TrainError};
 /// libtorch as Kiln uses it, for the crates above that save tensors and start the process.
 pub use kiln_torch as torch;
-pub use loss::{Eval, cross_entropy, evaluate, recalibrate_bn};
+pub use loss::{Eval, cross_entropy, evaluate, evaluate_by, recalibrate_bn};
 pub use network::{Layout, Mode, Network};
 pub use optim::Optimizer;
 pub use pool::{Pool, Stop};

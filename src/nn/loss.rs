@@ -32,8 +32,18 @@ pub struct Eval {
 /// # Errors
 /// [`TrainError::Data`] for a split without images.
 pub fn evaluate(network: &Network, data: &DataSet, split: &Split, tick: &dyn Fn() -> bool) -> Result<Option<Eval>> {
+    evaluate_by(&|images| network.forward(images, Mode::Eval), data, split, tick)
+}
+
+/// As [`evaluate`], of whatever gives logits `[n, classes]` to images `[n, c, h, w]`, such as a network without one block.
+pub fn evaluate_by(
+    logits: &dyn Fn(&Tensor) -> Result<Tensor>,
+    data: &DataSet,
+    split: &Split,
+    tick: &dyn Fn() -> bool,
+) -> Result<Option<Eval>> {
     let _frozen = NoGrad::new();
-    let device = network.device();
+    let device = split.images.device();
     let images = split.len();
     if images == 0 {
         return Err(TrainError::Data("there are no images to evaluate the network on".into()));
@@ -47,7 +57,7 @@ pub fn evaluate(network: &Network, data: &DataSet, split: &Split, tick: &dyn Fn(
             return Ok(None);
         }
         let (x, labels) = kiln_data::range(data, split, start, EVAL_BATCH)?;
-        let logits = network.forward(&x, Mode::Eval)?;
+        let logits = logits(&x)?;
         let sum = logits.f_cross_entropy_loss(&labels, None::<&Tensor>, Reduction::Sum, -100, 0.0)?;
         loss = loss.f_add_(&sum)?;
         hits = hits.f_add_(&logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?)?;

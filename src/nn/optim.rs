@@ -95,13 +95,31 @@ impl Optimizer {
     }
 
     /// One step with the gradients that the parameters hold, at `factor` times the initial rate; then drops the gradients.
+    /// Parameters without one (blocks of a super-network that were not sampled) stay as they are, their state too.
     pub fn step(&mut self, factor: f64) -> Result<()> {
-        let grads = self.params.iter().map(|p| Ok(p.f_grad()?)).collect::<Result<Vec<_>>>()?;
+        let mut grads = Vec::with_capacity(self.params.len());
+        let mut held = Vec::with_capacity(self.params.len());
+        for (i, param) in self.params.iter().enumerate() {
+            let grad = param.f_grad()?;
+            if grad.defined() {
+                grads.push(grad);
+                held.push(i);
+            }
+        }
         if self.clip > 0.0 {
             // The norm stays unread: that would wait for the device.
             let _norm = kiln_torch::clip_grad_norm(&grads, self.clip)?;
         }
         let lr = self.lr * factor;
+        let all = held.len() == self.params.len();
+        let of = |tensors: &[Tensor]| -> Vec<Tensor> {
+            held.iter().filter_map(|&i| tensors.get(i).map(Tensor::shallow_clone)).collect()
+        };
+        let some = (!all).then(|| [&self.params, &self.first, &self.second, &self.counts].map(|t| of(t)));
+        let [params, first, second, counts] = match &some {
+            Some(some) => some.each_ref().map(Vec::as_slice),
+            None => [&self.params, &self.first, &self.second, &self.counts].map(|t| t.as_slice()),
+        };
         match self.kind {
             OptimKind::Sgd => {
                 // A buffer of zeros makes the first step what PyTorch does: the buffer becomes the gradient.
@@ -112,7 +130,7 @@ impl Optimizer {
                     weight_decay: self.weight_decay,
                     nesterov: self.nesterov,
                 };
-                optim_kernels::fused_sgd(&how, &self.params, &grads, &self.first, false)?;
+                optim_kernels::fused_sgd(&how, params, &grads, first, false)?;
             }
             OptimKind::Adamw => {
                 let how = AdamW {
@@ -122,8 +140,8 @@ impl Optimizer {
                     eps: ADAM_EPS,
                     weight_decay: self.weight_decay,
                 };
-                let state = AdamWState { averages: &self.first, squares: &self.second, steps: &self.counts };
-                optim_kernels::fused_adamw(&how, &self.params, &grads, state)?;
+                let state = AdamWState { averages: first, squares: second, steps: counts };
+                optim_kernels::fused_adamw(&how, params, &grads, state)?;
             }
         }
         self.zero_grad()

@@ -12,6 +12,8 @@ use crate::init;
 pub(super) struct Builder {
     pub(super) generator: Generator,
     pub(super) device: Device,
+    /// Whether gain and shift of batch normalisation are trained; if not, they stay 1 and 0.
+    pub(super) affine: bool,
     pub(super) tensors: Vec<Named>,
 }
 
@@ -73,8 +75,8 @@ impl Builder {
                 }
             }
             Layer::BatchNorm { channels } => Op::BatchNorm {
-                weight: self.constant(format!("{name}.weight"), channels, 1.0, true)?,
-                bias: self.constant(format!("{name}.bias"), channels, 0.0, true)?,
+                weight: self.constant(format!("{name}.weight"), channels, 1.0, self.affine)?,
+                bias: self.constant(format!("{name}.bias"), channels, 0.0, self.affine)?,
                 mean: self.constant(format!("{name}.running_mean"), channels, 0.0, false)?,
                 var: self.constant(format!("{name}.running_var"), channels, 1.0, false)?,
             },

@@ -3,6 +3,7 @@
 mod build;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,6 +13,7 @@ use kiln_torch::{Autocast, Generator, NoGrad};
 use tch::{Device, Kind, Tensor};
 
 use self::build::Builder;
+pub(crate) use self::walk::Leg;
 use crate::error::{Result, TrainError};
 
 const NORM_EPS: f64 = 1e-5;
@@ -95,7 +97,7 @@ impl Network {
     /// [`TrainError::Plan`] if shapes do not fit together or two blocks share a name.
     pub fn build(plan: &Plan, seed: u64, device: Device) -> Result<Network> {
         let generator = Generator::new(seed, Device::Cpu)?;
-        let mut builder = Builder { generator, device, tensors: Vec::new() };
+        let mut builder = Builder { generator, device, affine: true, tensors: Vec::new() };
         let mut stages = Vec::with_capacity(plan.blocks.len());
         let mut names = HashSet::new();
         let mut shape = plan.input;
@@ -196,16 +198,7 @@ impl Network {
     }
 
     fn pass(&self, images: &Tensor, stats: Stats, mut seen: Option<&mut Vec<(usize, Tensor)>>) -> Result<Tensor> {
-        let mut x = match (self.plan.input, self.layout) {
-            (Shape::Flat(_), _) => images.f_flatten(1, -1)?,
-            (Shape::Image(..), Layout::ChannelsLast) => kiln_torch::channels_last(images)?,
-            (Shape::Image(..), Layout::Plain) => images.shallow_clone(),
-        };
-        {
-            let _cast = match self.precision {
-                Precision::Bf16 => Some(Autocast::new(self.device, Kind::BFloat16)?),
-                Precision::F32 => None,
-            };
+        self.within(images, |mut x| {
             for stage in &self.stages {
                 x = self.stage(stage, x, stats)?;
                 if let (Some(slot), Some(seen)) = (stage.slot, seen.as_deref_mut()) {
@@ -217,7 +210,24 @@ impl Network {
                     seen.push((slot, pooled));
                 }
             }
-        }
+            Ok(x)
+        })
+    }
+
+    /// Brings images into the network's layout and its arithmetic over `body`, and the result back to 32 bits.
+    fn within(&self, images: &Tensor, body: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let x = match (self.plan.input, self.layout) {
+            (Shape::Flat(_), _) => images.f_flatten(1, -1)?,
+            (Shape::Image(..), Layout::ChannelsLast) => kiln_torch::channels_last(images)?,
+            (Shape::Image(..), Layout::Plain) => images.shallow_clone(),
+        };
+        let x = {
+            let _cast = match self.precision {
+                Precision::Bf16 => Some(Autocast::new(self.device, Kind::BFloat16)?),
+                Precision::F32 => None,
+            };
+            body(x)?
+        };
         Ok(if x.kind() == Kind::Float { x } else { x.f_to_kind(Kind::Float)? })
     }
 

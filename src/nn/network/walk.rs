@@ -1,0 +1,107 @@
+//! Passes that leave the plan's own order: through some blocks of a library, or round one block of a network.
+
+use kiln_arch::{Block, Plan, Shape};
+use kiln_torch::{Generator, NoGrad};
+use tch::{Device, Tensor};
+
+use super::{Builder, Layout, Network, Precision, Stats};
+use crate::error::Result;
+
+/// One leg of a walk through a library of blocks.
+pub(crate) struct Leg<'a> {
+    /// The block; `None`: the identity.
+    pub block: Option<usize>,
+    /// A scalar tensor that the leg's output is multiplied by.
+    pub gate: Option<&'a Tensor>,
+}
+
+impl Network {
+    /// A library of blocks that need not follow one another; only [`Network::walk`] passes through it. Names must be
+    /// different. Searched blocks normalise without gain and shift: those of rarely drawn blocks would lag behind.
+    pub(crate) fn library(input: Shape, classes: u32, blocks: Vec<Block>, seed: u64, device: Device) -> Result<Network> {
+        let generator = Generator::new(seed, Device::Cpu)?;
+        let mut builder = Builder { generator, device, affine: true, tensors: Vec::new() };
+        let mut stages = Vec::with_capacity(blocks.len());
+        for block in &blocks {
+            builder.affine = block.slot.is_none();
+            stages.push(builder.stage(block)?);
+        }
+        let slots = blocks.iter().filter_map(|b| b.slot).max().map_or(0, |slot| slot + 1);
+        let mut network = Network {
+            plan: Plan { input, classes, slots, blocks },
+            device,
+            layout: Layout::Plain,
+            precision: Precision::F32,
+            stages,
+            tensors: builder.tensors,
+            trainable: Vec::new(),
+        };
+        network.collect_trainable();
+        Ok(network)
+    }
+
+    /// Logits of a walk, normalised by the batch's own statistics; the running ones stay.
+    pub(crate) fn walk(&self, images: &Tensor, legs: &[Leg]) -> Result<Tensor> {
+        self.walk_by(images, legs, Stats::BatchOnly)
+    }
+
+    /// Logits of a walk by running statistics.
+    pub(crate) fn walk_frozen(&self, images: &Tensor, legs: &[Leg]) -> Result<Tensor> {
+        self.walk_by(images, legs, Stats::Running)
+    }
+
+    /// A walk by batch statistics towards which the running ones move by `share`.
+    pub(crate) fn walk_recalibrating(&self, images: &Tensor, legs: &[Leg], share: f64) -> Result<Tensor> {
+        self.walk_by(images, legs, Stats::Batch(share))
+    }
+
+    fn walk_by(&self, images: &Tensor, legs: &[Leg], stats: Stats) -> Result<Tensor> {
+        self.within(images, |mut x| {
+            for leg in legs {
+                if let Some(stage) = leg.block.and_then(|block| self.stages.get(block)) {
+                    x = self.stage(stage, x, stats)?;
+                }
+                if let Some(gate) = leg.gate {
+                    x = x.f_mul(gate)?;
+                }
+            }
+            Ok(x)
+        })
+    }
+
+    /// Logits of images `[n, c, h, w]` with the block of one searched slot bypassed, by running statistics: the identity
+    /// where its shapes agree, else a shortcut without parameters (2x2 average pooling for a stride of 2, zeros for
+    /// channels that are new). A slot that is empty already changes nothing. Records no gradients.
+    pub fn forward_without(&self, images: &Tensor, slot: usize) -> Result<Tensor> {
+        let _frozen = NoGrad::new();
+        self.within(images, |mut x| {
+            for (stage, block) in self.stages.iter().zip(&self.plan.blocks) {
+                x = match stage.slot == Some(slot) {
+                    true => shortcut(x, block.output)?,
+                    false => self.stage(stage, x, Stats::Running)?,
+                };
+            }
+            Ok(x)
+        })
+    }
+}
+
+/// Brings `x` to another shape without parameters.
+fn shortcut(x: Tensor, output: Shape) -> Result<Tensor> {
+    let Shape::Image(channels, height, width) = output else { return Ok(x) };
+    let (channels, height, width) = (i64::from(channels), i64::from(height), i64::from(width));
+    let (_, c, h, w) = x.size4()?;
+    let mut x = x;
+    if (h, w) != (height, width) {
+        x = if (h.div_euclid(2) + h % 2, w.div_euclid(2) + w % 2) == (height, width) {
+            x.f_avg_pool2d([2, 2], [2, 2], [0, 0], true, false, None::<i64>)?
+        } else {
+            x.f_adaptive_avg_pool2d([height, width])?
+        };
+    }
+    Ok(match channels.cmp(&c) {
+        std::cmp::Ordering::Equal => x,
+        std::cmp::Ordering::Greater => x.f_constant_pad_nd([0, 0, 0, 0, 0, channels - c])?,
+        std::cmp::Ordering::Less => x.f_narrow(1, 0, channels)?,
+    })
+}
