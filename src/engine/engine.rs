@@ -510,6 +510,7 @@ impl Engine {
             Request::Rebuild => return self.ingest.rebuild(reply),
             Request::Runs => Ok(self.all_runs()),
             Request::Run { run } => self.detail(&run),
+            Request::Jobs { run } => Ok(self.jobs(run.as_ref())),
             Request::Launch { preset, spec, priority, origin } => self.launch(&preset, &spec, priority, origin),
             Request::Control { run, command } => self.try_tell(Input::Control { run, command }).map(|()| Reply::Done),
             Request::Priority { run, priority } => self.priority(run, priority),
@@ -526,8 +527,17 @@ impl Engine {
         let _ = reply.send(answer);
     }
 
+    /// Jobs of one experiment, or of all.
+    fn jobs(&self, run: Option<&RunId>) -> Reply {
+        let wanted = |id: &&RunId| id.parent().is_some_and(|(parent, _)| run.is_none_or(|run| parent == *run));
+        let mut runs: Vec<RunSummary> = self.runs.keys().filter(wanted).filter_map(|id| self.summary(id)).collect();
+        runs.sort_by(|a, b| a.id.in_order().cmp(&b.id.in_order()));
+        Reply::Runs { runs }
+    }
+
     fn all_runs(&self) -> Reply {
-        let mut runs: Vec<RunSummary> = self.runs.keys().filter_map(|run| self.summary(run)).collect();
+        let whole = |run: &&RunId| run.parent().is_none();
+        let mut runs: Vec<RunSummary> = self.runs.keys().filter(whole).filter_map(|run| self.summary(run)).collect();
         runs.sort_by(|a, b| b.created.total_cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         Reply::Runs { runs }
     }
@@ -538,7 +548,8 @@ impl Engine {
         let folder = self.options.home.run_folder(run);
         let spec = std::fs::read_to_string(folder.spec()).unwrap_or_default();
         let folder = folder.path().display().to_string();
-        let detail = RunDetail { summary, spec, series: vec![], views: vec![], outcome: None, folder };
+        let detail =
+            RunDetail { summary, spec, series: vec![], views: vec![], outcome: None, folder, jobs: Vec::new() };
         Ok(Reply::Run { run: Box::new(detail) })
     }
 

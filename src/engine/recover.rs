@@ -211,6 +211,7 @@ mod tests {
                 pid: 1,
                 version: "0".into(),
                 x_max: Default::default(),
+                x_unit: Default::default(),
             });
         }
 

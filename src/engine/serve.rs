@@ -202,7 +202,7 @@ impl Answer for Door {
             Request::Series { run, names, from, to, columns } => {
                 let one = move |store: &Store, name: String| match store.series(&run, &name, from, to, columns) {
                     // It may come yet; a chart that is empty says so.
-                    Err(StoreError::NoSeries { .. }) => Ok(Series { name, points: vec![], total: 0 }),
+                    Err(StoreError::NoSeries { .. }) => Ok(Series { name, ..Series::default() }),
                     other => other,
                 };
                 let series = self.read(move |s| names.into_iter().map(|name| one(s, name)).collect()).await?;

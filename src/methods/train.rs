@@ -8,7 +8,7 @@ use kiln_data::DataSet;
 use kiln_nn::pool::Stop;
 use kiln_nn::{Epoch, Eval, Network, Pool, Reading, TrainError, Trainer, TrainerConfig};
 use kiln_protocol::Level;
-use kiln_protocol::run::{Best, Outcome, Progress, Table};
+use kiln_protocol::run::{Best, Figure, Outcome, Progress, Table};
 use kiln_protocol::spec::seed::derive;
 use kiln_protocol::spec::{OnOom, Spec, TrainSettings};
 use rand::SeedableRng;
@@ -337,6 +337,12 @@ impl Method for Train {
             verdict,
             figures: figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             tables: vec![table],
+            headline: vec![
+                Figure::new("test_accuracy", true),
+                Figure::new("valid_accuracy", true),
+                Figure::new("valid_loss", false),
+                Figure { name: "seconds".into(), unit: "s".into(), higher_is_better: Some(false) },
+            ],
         }
     }
 

@@ -45,6 +45,9 @@ pub enum Body {
         /// What charts may plan for: the x range of series by name; `*` stands for all others.
         #[serde(default)]
         x_max: std::collections::BTreeMap<String, f64>,
+        /// What the x axes count, in the plural, such as `epochs`: by name of the series; `*` stands for all others.
+        #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+        x_unit: std::collections::BTreeMap<String, String>,
     },
     /// How far the run is.
     Progress(Progress),
@@ -83,6 +86,11 @@ pub enum Body {
     Stopped { step: u64, reason: String },
     /// The run cannot go on. Last event of an attempt.
     Failed { message: String },
+}
+
+/// What a map of [`Body::Started`] says of a series: under its own name, else under `*`.
+pub fn of_series<'a, T>(map: &'a std::collections::BTreeMap<String, T>, series: &str) -> Option<&'a T> {
+    map.get(series).or_else(|| map.get("*"))
 }
 
 impl Body {

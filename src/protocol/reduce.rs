@@ -9,7 +9,7 @@
 //! let mut pace = Pace::default();
 //! let started = Body::Started {
 //!     attempt: 1, resumed_from: None, device: "cpu".into(), host: "h".into(), pid: 7, version: "0.1.0".into(),
-//!     x_max: Default::default(),
+//!     x_max: Default::default(), x_unit: Default::default(),
 //! };
 //! reduce(&mut summary, &mut pace, &Event { seq: 1, t: 101.0, body: started });
 //! let progress = Progress { done: 25.0, total: 100.0, ..Progress::default() };
@@ -71,6 +71,8 @@ impl RunSummary {
             attempts: 0,
             seed: 0,
             origin: None,
+            arm: None,
+            jobs: None,
         }
     }
 }
@@ -197,6 +199,7 @@ mod tests {
             pid: 7,
             version: "0.1.0".into(),
             x_max: Default::default(),
+            x_unit: Default::default(),
         }
     }
 

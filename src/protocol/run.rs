@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Name of a run and of its folder, such as `dc-nas-digits-k3f7`: the preset's name and four random base-32 digits.
+/// Name of a run and of its folder, such as `dc-nas-digits-k3f7`: the preset's name and four random base-32 digits. A job
+/// of an experiment is called after it: `dc-nas-digits-k3f7.2` is its second job, in `jobs/2` of its folder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(pub String);
@@ -43,12 +44,37 @@ impl RunId {
         RunId(format!("{}-{digits}", if name.is_empty() { "run" } else { name }))
     }
 
-    /// Whether this may name a run folder: ASCII letters, digits, `-`, `_`, `.`, not starting with a dot, at most 100
-    /// bytes. Check what comes from outside with this before it becomes part of a path.
+    /// Whether this may name a folder of `runs`: ASCII letters, digits, `-`, `_`, `.`, not starting with a dot, at most
+    /// 100 bytes, and not ending like the id of a job (a dot and a number). Check what comes from outside with this
+    /// before it becomes part of a path.
     pub fn is_valid(id: &str) -> bool {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        !id.is_empty() && id.len() <= MAX_RUN_ID && !id.starts_with('.') && id.bytes().all(plain)
+        !id.is_empty() && id.len() <= MAX_RUN_ID && !id.starts_with('.') && id.bytes().all(plain) && split(id).is_none()
     }
+
+    /// The id of the experiment's `n`-th job, from 1.
+    pub fn job(&self, n: u32) -> RunId {
+        RunId(format!("{self}.{n}"))
+    }
+
+    /// Of a job: the experiment that it belongs to, and its number there.
+    pub fn parent(&self) -> Option<(RunId, u32)> {
+        let (parent, n) = split(&self.0)?;
+        RunId::is_valid(parent).then(|| (RunId(parent.to_owned()), n))
+    }
+
+    /// Sorts jobs by their number, behind their experiment: `a`, `a.2`, `a.10`, `b`.
+    pub fn in_order(&self) -> (&str, u32) {
+        split(&self.0).unwrap_or((&self.0, 0))
+    }
+}
+
+/// `x.12` as `x` and 12, if the number is written as [`RunId::job`] writes it.
+fn split(id: &str) -> Option<(&str, u32)> {
+    let (parent, digits) = id.rsplit_once('.')?;
+    let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    let n = digits.parse().ok().filter(|_| plain)?;
+    Some((parent, n))
 }
 
 /// Why a few letters do not say which run is meant.
@@ -69,6 +95,21 @@ pub fn resolve<'a>(given: &str, ids: impl IntoIterator<Item = &'a RunId>) -> Res
         return Err(ResolveError::Empty);
     }
     let ids: Vec<&RunId> = ids.into_iter().collect();
+    if let Some(id) = ids.iter().find(|id| id.0 == given) {
+        return Ok(id);
+    }
+    if let Some((parent, n)) = split(given) {
+        let whole: Vec<&RunId> = ids.iter().filter(|id| id.parent().is_none()).copied().collect();
+        let parent = resolve_one(parent, &whole)?;
+        let job = parent.job(n);
+        return ids.into_iter().find(|id| **id == job).ok_or(ResolveError::None(job.0));
+    }
+    // Otherwise jobs are not meant: each of them begins as its experiment does.
+    let whole: Vec<&RunId> = ids.into_iter().filter(|id| id.parent().is_none()).collect();
+    resolve_one(given, &whole)
+}
+
+fn resolve_one<'a>(given: &str, ids: &[&'a RunId]) -> Result<&'a RunId, ResolveError> {
     if let Some(id) = ids.iter().find(|id| id.0 == given) {
         return Ok(id);
     }
@@ -218,6 +259,12 @@ pub struct RunSummary {
     /// The candidate of another run that this run trains, if it was launched for that.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// Of a job ([`RunSummary::parent`]): its arm. `None` also where the experiment has seeds alone.
+    #[serde(default)]
+    pub arm: Option<String>,
+    /// Of an experiment: how its jobs stand. `None` for runs without jobs.
+    #[serde(default)]
+    pub jobs: Option<JobCounts>,
 }
 
 impl RunSummary {
@@ -225,6 +272,41 @@ impl RunSummary {
     /// between attempts do not count. `None` before the first start.
     pub fn took(&self, now: f64) -> Option<f64> {
         Some(self.worked? + self.at_work.map_or(0.0, |at| (now - at).max(0.0)))
+    }
+}
+
+impl RunSummary {
+    /// The experiment that this run is a job of.
+    pub fn parent(&self) -> Option<RunId> {
+        self.id.parent().map(|(parent, _)| parent)
+    }
+
+    /// What tells a job from its fellows: `arm joint, seed 2`, or `seed 2` where there are no arms.
+    pub fn part(&self) -> String {
+        match &self.arm {
+            Some(arm) => format!("arm {arm}, seed {}", self.seed),
+            None => format!("seed {}", self.seed),
+        }
+    }
+}
+
+/// How many jobs of an experiment are in which state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCounts {
+    pub total: u32,
+    /// Waiting, also those that wait because the experiment is paused.
+    pub queued: u32,
+    /// With a worker: starting, running, paused or stopping.
+    pub live: u32,
+    pub completed: u32,
+    pub stopped: u32,
+    pub failed: u32,
+}
+
+impl JobCounts {
+    /// Jobs that nothing more happens to unless somebody asks.
+    pub fn ended(self) -> u32 {
+        self.completed + self.stopped + self.failed
     }
 }
 
@@ -266,6 +348,30 @@ pub struct Outcome {
     pub figures: std::collections::BTreeMap<String, Option<f64>>,
     /// Tables for people, in order.
     pub tables: Vec<Table>,
+    /// The figures by which the method wants to be judged, the foremost first; each is a key of `figures`. Experiments
+    /// compare their arms by these; without any, by all figures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headline: Vec<Figure>,
+}
+
+/// What a figure of an outcome means to whoever compares runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// As in [`Outcome::figures`].
+    pub name: String,
+    /// Such as `s`; empty for shares and counts.
+    #[serde(default)]
+    pub unit: String,
+    /// `None` where neither is better.
+    #[serde(default)]
+    pub higher_is_better: Option<bool>,
+}
+
+impl Figure {
+    /// A figure without a unit, such as an accuracy.
+    pub fn new(name: &str, higher_is_better: bool) -> Figure {
+        Figure { name: name.to_owned(), unit: String::new(), higher_is_better: Some(higher_is_better) }
+    }
 }
 
 #[cfg(test)]
@@ -303,8 +409,26 @@ mod tests {
         assert!(RunId::random("dc-nas-digits").0.starts_with("dc-nas-digits-"));
         let different: std::collections::BTreeSet<_> = (0..50).map(|_| RunId::random("x")).collect();
         assert!(different.len() > 45);
-        for bad in ["", ".", "..", "a/b", "a b", ".hidden", &"x".repeat(101)] {
+        for bad in ["", ".", "..", "a/b", "a b", ".hidden", "a.1", &"x".repeat(101)] {
             assert!(!RunId::is_valid(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_job_is_called_after_its_experiment_and_no_run_is_called_like_a_job() {
+        let parent = RunId("dc-nas-digits-k3f7".into());
+        let job = parent.job(12);
+        assert_eq!((job.0.as_str(), job.parent()), ("dc-nas-digits-k3f7.12", Some((parent.clone(), 12))));
+        for none in ["dc-nas-digits-k3f7", "a.b", "a.", "a.01", "a.0", "a.1.2", ".1", "a.99999999999", "a.+1"] {
+            assert_eq!(RunId(none.into()).parent(), None, "{none}");
+        }
+        let mut ids = [job.clone(), parent.job(2), parent.clone(), RunId("dc-nas-digits-k3f7a".into())];
+        ids.sort_by(|a, b| a.in_order().cmp(&b.in_order()));
+        assert_eq!(ids.each_ref().map(|id| id.in_order().1), [0, 2, 12, 0]);
+
+        let all = [vec![parent.clone(), parent.job(1), job.clone()], self::ids()[1..].to_vec()].concat();
+        assert_eq!(resolve("dc-nas-digits-k3", &all), Ok(&parent), "its jobs are in nobody's way");
+        assert_eq!(resolve("k3f.12", &all), Ok(&job));
+        assert_eq!(resolve("k3f7.3", &all), Err(ResolveError::None("dc-nas-digits-k3f7.3".into())));
     }
 }

@@ -28,7 +28,7 @@
 //! ## events.jsonl
 //! Each line has `seq` (from 1, without gaps, over all attempts), `t`, and `type` with the fields of that [`Body`]:
 //! ```json
-//! {"seq":1,"t":1767225600.5,"type":"started","attempt":1,"device":"cpu (2 cores)","host":"node7","pid":4711,"version":"0.1.0","x_max":{"*":10.0}}
+//! {"seq":1,"t":1767225600.5,"type":"started","attempt":1,"device":"cpu (2 cores)","host":"node7","pid":4711,"version":"0.1.0","x_max":{"*":10.0},"x_unit":{"*":"epochs"}}
 //! {"seq":2,"t":1767225601.0,"type":"points","series":"train/loss","points":[[0.5,2.31],[1.0,null]]}
 //! {"seq":3,"t":1767225601.2,"type":"progress","done":1.0,"total":10.0,"unit":"epochs","note":"training"}
 //! {"seq":4,"t":1767225603.0,"type":"best","name":"valid/accuracy","value":0.83,"higher_is_better":true}

@@ -265,13 +265,13 @@ pub(crate) mod floats_pairs {
 
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
-    enum Number {
+    pub(super) enum Number {
         Finite(f64),
         Word(String),
         Null,
     }
 
-    fn write(v: f64) -> Number {
+    pub(super) fn write(v: f64) -> Number {
         match v {
             v if v.is_finite() => Number::Finite(v),
             v if v.is_nan() => Number::Null,
@@ -279,7 +279,7 @@ pub(crate) mod floats_pairs {
         }
     }
 
-    fn read(n: Number) -> f64 {
+    pub(super) fn read(n: Number) -> f64 {
         match n {
             Number::Finite(v) => v,
             Number::Null => f64::NAN,
@@ -296,5 +296,19 @@ pub(crate) mod floats_pairs {
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<[f64; 2]>, D::Error> {
         let raw: Vec<[Number; 2]> = Vec::deserialize(d)?;
         Ok(raw.into_iter().map(|[x, y]| [read(x), read(y)]).collect())
+    }
+}
+
+/// The same for plain lists.
+pub(crate) mod floats {
+    use super::floats_pairs::{Number, read, write};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(values: &[f64], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(values.iter().map(|v| write(*v)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<Number>::deserialize(d)?.into_iter().map(read).collect())
     }
 }

@@ -35,11 +35,13 @@ pub enum FromEngine {
 pub enum Request {
     /// First request. `wire` must equal [`crate::WIRE_VERSION`].
     Hello { wire: u32, version: String },
-    /// All runs, newest first.
+    /// All runs, newest first; experiments stand for their jobs.
     Runs,
+    /// The jobs of one experiment, or of all, in the order in which they are started. Answered with [`Reply::Runs`].
+    Jobs { run: Option<RunId> },
     /// One run: summary, series names, views, outcome.
     Run { run: RunId },
-    /// Series of one run, decimated for a screen.
+    /// Series of one run, decimated for a screen. Those of an experiment are means over its jobs, with a spread: see [`Series`].
     Series {
         run: RunId,
         names: Vec<String>,
@@ -53,7 +55,8 @@ pub enum Request {
     },
     /// Log lines and lifecycle events of a run with `seq > after`, at most `limit`, the newest if `tail`.
     Events { run: RunId, after: u64, limit: u32, tail: bool },
-    /// Queues a new run. `spec` is a complete, frozen preset in TOML; the client has validated it.
+    /// Queues a new run. `spec` is a complete, frozen preset in TOML; the client has validated it. One with arms or seeds
+    /// becomes an experiment: a run whose jobs `<run>.1`, `<run>.2` and so on are scheduled like runs.
     Launch {
         preset: String,
         spec: String,
@@ -62,13 +65,15 @@ pub enum Request {
         #[serde(default)]
         origin: Option<Origin>,
     },
-    /// Passes a command on to a run. `Resume` of an ended run queues it again, from its last checkpoint.
+    /// Passes a command on to a run. `Resume` of an ended run queues it again, from its last checkpoint. An experiment
+    /// passes it on to all its jobs that it makes sense for.
     Control { run: RunId, command: Command },
-    /// Removes an ended run: its folder and everything in the store.
+    /// Removes an ended run: its folder and everything in the store. An experiment goes with its jobs; a job alone stays.
     Remove { run: RunId },
     /// Moves a queued run.
     Priority { run: RunId, priority: i32 },
-    /// From now on push what changes: summaries and system always, events of `run` if given (one at a time; `None` stops them).
+    /// From now on push what changes: summaries and system always, events of `run` if given (one at a time; `None` stops
+    /// them). With an experiment or a job of it come the summaries of its jobs, [`Push::Jobs`], too.
     Watch { run: Option<RunId> },
     /// The engine's own state and the machine's.
     Status,
@@ -97,8 +102,13 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "push", rename_all = "kebab-case")]
 pub enum Push {
-    /// Summaries that changed.
+    /// Summaries that changed; none of jobs.
     Runs { runs: Vec<RunSummary> },
+    /// Summaries that changed of jobs of the watched experiment, or of the experiment whose job is watched.
+    Jobs { runs: Vec<RunSummary> },
+    /// Jobs of the watched experiment have new points in some of its series, by the names that the experiment has for
+    /// them: ask for those on the screen again. At most twice a second.
+    Grown { run: RunId, series: Vec<String> },
     /// Runs that were removed.
     Removed { runs: Vec<RunId> },
     /// Events of the watched run, in order. `Points` may be merged.
@@ -122,9 +132,13 @@ pub struct RunDetail {
     pub outcome: Option<Outcome>,
     /// Absolute path of the run folder on the engine's host.
     pub folder: String,
+    /// Of an experiment: its jobs in the order in which they are started, with arm, seed and state. Empty for other runs.
+    #[serde(default)]
+    pub jobs: Vec<RunSummary>,
 }
 
-/// What is known of a series without reading it.
+/// What is known of a series without reading it. Of an experiment's series: `points` of the job that has most, `last_y` the
+/// mean of those that have come furthest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesInfo {
     pub name: String,
@@ -136,16 +150,32 @@ pub struct SeriesInfo {
     /// Planned end of the x axis, where known.
     #[serde(default)]
     pub x_max: Option<f64>,
+    /// What x counts, in the plural, such as `epochs`; empty where the method does not say.
+    #[serde(default)]
+    pub x_unit: String,
 }
 
 /// A series, decimated or whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// An experiment has a series `<arm>: <series>` for each series that jobs of that arm have (`<series>` alone where it has
+/// seeds only); those of single candidates (`cand-…`) are left out, since candidate 7 is another network with another
+/// seed. `points` are then means over the jobs that have come so far, at the same x or in the same column, and `spread`
+/// their standard deviation. Where fewer jobs go on, a point without y breaks the line: what follows is a mean of others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
+    /// As asked for.
     pub name: String,
     #[serde(with = "crate::view::floats_pairs")]
     pub points: Vec<[f64; 2]>,
     /// Points there are in the range asked for.
     pub total: u64,
+    /// One a point: the sample standard deviation over jobs, in units of y; NaN (null in JSON) where fewer than two jobs
+    /// have come so far. Empty for a run without jobs. Draw a band from `y - spread` to `y + spread`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::view::floats")]
+    pub spread: Vec<f64>,
+    /// Most jobs that a point is the mean of; 0 for a run without jobs.
+    #[serde(default)]
+    pub jobs: u32,
 }
 
 /// The engine's own state and the machine's.

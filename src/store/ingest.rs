@@ -68,10 +68,11 @@ impl<'a> Batch<'a> {
             return Ok(0);
         }
         match &event.body {
-            Body::Started { resumed_from, x_max, .. } => {
+            Body::Started { resumed_from, x_max, x_unit, .. } => {
                 self.write_points()?;
                 self.head.starts += 1;
                 self.head.x_max.clone_from(x_max);
+                self.head.x_unit.clone_from(x_unit);
                 if resumed_from.is_none() && self.head.starts > 1 {
                     self.begin_anew()?;
                 }

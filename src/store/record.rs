@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kiln_protocol::event::of_series;
 use kiln_protocol::reduce::Pace;
 use kiln_protocol::wire::SeriesInfo;
 use kiln_protocol::{RunId, RunSummary};
@@ -21,6 +22,9 @@ pub(crate) struct Head {
     pub starts: u32,
     /// Planned ends of x axes, by series name; `*` for all others.
     pub x_max: BTreeMap<String, f64>,
+    /// What x axes count, by series name; `*` for all others.
+    #[serde(default)]
+    pub x_unit: BTreeMap<String, String>,
     /// Series there are.
     pub series: u32,
     /// Views by number, in order of first appearance.
@@ -37,6 +41,7 @@ impl Head {
             offset: 0,
             starts: 0,
             x_max: BTreeMap::new(),
+            x_unit: BTreeMap::new(),
             series: 0,
             views: Vec::new(),
             log: None,
@@ -73,14 +78,15 @@ impl SeriesRecord {
         self.last_y = y.to_bits();
     }
 
-    pub(crate) fn info(&self, x_max: &BTreeMap<String, f64>) -> SeriesInfo {
+    pub(crate) fn info(&self, head: &Head) -> SeriesInfo {
         SeriesInfo {
             name: self.name.clone(),
             points: self.points,
             first_x: self.first_x,
             last_x: self.last_x,
             last_y: Some(f64::from_bits(self.last_y)).filter(|y| y.is_finite()),
-            x_max: x_max.get(&self.name).or_else(|| x_max.get("*")).copied(),
+            x_max: of_series(&head.x_max, &self.name).copied(),
+            x_unit: of_series(&head.x_unit, &self.name).cloned().unwrap_or_default(),
         }
     }
 }

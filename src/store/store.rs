@@ -253,10 +253,11 @@ impl Store {
             Ok(RunDetail {
                 summary: head.summary.clone(),
                 spec: open.spec(*no)?,
-                series: series.iter().map(|s| s.record.info(&head.x_max)).collect(),
+                series: series.iter().map(|s| s.record.info(&head)).collect(),
                 views: head.views.iter().cloned().zip(views.iter().cloned()).collect(),
                 outcome,
                 folder: folder.display().to_string(),
+                jobs: Vec::new(),
             })
         })
     }
@@ -286,7 +287,7 @@ impl Store {
             };
             let place = Place { run: *no, series: at as u32 };
             let (points, total) = live.series[at].index(trees, place)?.query(trees, place, from, to, columns)?;
-            Ok(Series { name: name.to_owned(), points, total })
+            Ok(Series { name: name.to_owned(), points, total, ..Series::default() })
         })
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use kiln_protocol::home::Home;
-use kiln_protocol::run::{Best, Progress, Table};
+use kiln_protocol::run::{Best, Figure, Progress, Table};
 use kiln_protocol::spool::{EventTail, EventWriter};
 use kiln_protocol::view::{Candidate, Candidates};
 use kiln_protocol::{Body, Event, Level, Outcome, RunId, RunState, RunSummary, View};
@@ -46,6 +46,7 @@ fn started(attempt: u32, resumed_from: Option<u64>) -> Body {
         pid: 7,
         version: "0.1.0".into(),
         x_max: BTreeMap::from([("a".into(), 10.0), ("*".into(), 20.0)]),
+        x_unit: BTreeMap::from([("a".into(), "networks".into()), ("*".into(), "epochs".into())]),
     }
 }
 
@@ -212,6 +213,7 @@ fn a_run_comes_back_whole_after_the_store_was_closed() {
         verdict: "it held".into(),
         figures: BTreeMap::from([("tau".into(), Some(0.1 + 0.2)), ("p".into(), None)]),
         tables: vec![Table::default()],
+        headline: vec![Figure::new("tau", true)],
     };
     let best = Best { name: "valid/accuracy".into(), value: 0.9, higher_is_better: true };
     let progress = Progress { done: 3.0, total: 4.0, unit: "epochs".into(), note: "n".into() };
@@ -251,6 +253,7 @@ fn a_run_comes_back_whole_after_the_store_was_closed() {
     let series: Vec<_> =
         detail.series.iter().map(|s| (s.name.as_str(), s.points, s.first_x, s.last_x, s.last_y, s.x_max)).collect();
     assert_eq!(series, [("a", 2, 0.0, 1.0, None, Some(10.0)), ("b", 1, 0.5, 0.5, None, Some(20.0))]);
+    assert_eq!(detail.series.iter().map(|s| s.x_unit.as_str()).collect::<Vec<_>>(), ["networks", "epochs"]);
     let told: Vec<u64> = store.events(&id(), 0, 100, false).unwrap().iter().map(|e| e.seq).collect();
     assert_eq!(told, [1, 2, 9, 11], "points, views, progress and beats are no log");
     assert!(matches!(store.series(&id(), "c", None, None, 0), Err(StoreError::NoSeries { .. })));

@@ -67,6 +67,8 @@ impl Engine {
             attempts: 1,
             seed: 1,
             origin: None,
+            arm: None,
+            jobs: None,
         }
     }
 
@@ -78,6 +80,7 @@ impl Engine {
             last_x: self.points as f64 - 1.0,
             last_y: Some(0.25),
             x_max: Some(self.planned),
+            x_unit: "steps".into(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Engine {
                         views: vec![],
                         outcome: None,
                         folder: "/runs/train-fashion-k3f7".into(),
+                        jobs: vec![],
                     }),
                 },
                 Request::Series { names, from, to, columns, .. } => Reply::Series {
@@ -105,7 +109,7 @@ impl Engine {
                                 (Some(from), Some(to)) => track::decimate(&all, Grid { from, to, columns }),
                                 _ => all,
                             };
-                            Series { name, points, total: self.points }
+                            Series { name, points, total: self.points, ..Series::default() }
                         })
                         .collect(),
                 },

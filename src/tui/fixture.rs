@@ -73,6 +73,8 @@ fn summary(id: &str, state: RunState, done: f64, best: Option<f64>, created: f64
         attempts: if state == RunState::Failed { 3 } else { 1 },
         seed: 1,
         origin: None,
+        arm: None,
+        jobs: None,
     }
 }
 
@@ -238,6 +240,7 @@ pub fn outcome() -> Outcome {
                 row(["plain early stopping", "0.9666", "0.0067", "84,480"]),
             ],
         }],
+        ..Outcome::default()
     }
 }
 
@@ -286,12 +289,14 @@ pub fn detail(id: &RunId) -> RunDetail {
                     last_x: last[0],
                     last_y: Some(last[1]),
                     x_max: Some(100.0),
+                    x_unit: "epochs".into(),
                     name,
                 }
             })
             .collect(),
         views: views(),
         folder: format!("/home/ada/.local/share/kiln/runs/{id}"),
+        jobs: vec![],
     }
 }
 
@@ -306,6 +311,7 @@ pub fn events() -> Vec<Event> {
             pid: 4711,
             version: "0.1.0".into(),
             x_max: BTreeMap::from([("*".to_owned(), 100.0)]),
+            x_unit: BTreeMap::from([("*".to_owned(), "epochs".to_owned())]),
         },
         log(Level::Info, "digits: 1,797 images, 797 for training, 500 for validation, 500 for the test"),
         log(Level::Info, "space digits-mlp: 40 of 40 networks sampled, 20 of each family"),
@@ -422,7 +428,7 @@ pub fn answer(m: &mut Model, effects: Vec<Effect>) {
                     .into_iter()
                     .map(|name| {
                         let points = points(&name);
-                        Series { total: points.len() as u64, points, name }
+                        Series { total: points.len() as u64, points, name, ..Series::default() }
                     })
                     .collect(),
             },

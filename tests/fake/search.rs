@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
-use kiln_protocol::run::{Best, Outcome, Table};
+use kiln_protocol::run::{Best, Figure, Outcome, Table};
 use kiln_protocol::spec::seed::derive;
 use kiln_protocol::view::{
     Candidate, Candidates, ClusterPoint, Clusters, Column, GlyphBar, Matrix, Scatter, ScatterGroup,
@@ -354,6 +354,7 @@ impl Search {
                 columns: ["architecture", "params k", "early", "full"].map(String::from).to_vec(),
                 rows: self.winners.iter().map(row).collect(),
             }],
+            headline: vec![Figure::new("valid_accuracy", true), Figure::new("digest", true)],
         }
     }
 }

@@ -59,6 +59,7 @@ fn started() -> Body {
         pid: 1,
         version: "0".into(),
         x_max: BTreeMap::new(),
+        x_unit: BTreeMap::new(),
     }
 }
 

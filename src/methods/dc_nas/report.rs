@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln_metrics::ConcordanceBin;
-use kiln_protocol::run::{Outcome, Table};
+use kiln_protocol::run::{Figure, Outcome, Table};
 
 use super::findings::{Choice, Costs, Findings, SIGNIFICANCE, TAU_GAIN, Truth};
 use super::record::{Clustering, Sampled};
@@ -28,6 +28,21 @@ pub struct Report<'a> {
     pub valid_images: f64,
 }
 
+/// What runs are compared by: the claim first (how much better is the ranking inside clusters than inside random parts of the
+/// same sizes), then what the search is for.
+fn headline() -> Vec<Figure> {
+    let mut figures = vec![
+        Figure::new("tau_gain", true),
+        Figure::new("tau_within", true),
+        Figure { name: "permutation_mean".into(), ..Figure::default() },
+        Figure { name: "permutation_p".into(), ..Figure::default() },
+        Figure::new("tau_global", true),
+    ];
+    figures.extend(["regret_clusters", "regret_global_topk", "regret_early"].map(|name| Figure::new(name, false)));
+    figures.extend(["accuracy_clusters", "test_accuracy"].map(|name| Figure::new(name, true)));
+    figures
+}
+
 impl Report<'_> {
     pub fn outcome(&self) -> Outcome {
         let mut tables = vec![self.merged(), self.choices()];
@@ -38,7 +53,7 @@ impl Report<'_> {
             }
         }
         tables.extend([self.clusters(), self.cost()]);
-        Outcome { verdict: self.verdict(), figures: self.figures(), tables }
+        Outcome { verdict: self.verdict(), figures: self.figures(), tables, headline: headline() }
     }
 
     fn failed(&self) -> usize {
@@ -53,6 +68,7 @@ impl Report<'_> {
             ("tau_global", truth.and_then(|t| t.tau_global)),
             ("tau_within", truth.and_then(|t| t.within.weighted)),
             ("tau_oracle", truth.and_then(|t| t.oracle)),
+            ("tau_gain", truth.and_then(|t| Some(t.within.weighted? - t.null?.mean))),
             ("permutation_mean", null.map(|n| n.mean)),
             ("permutation_std", null.map(|n| n.std)),
             ("permutation_p", null.map(|n| n.p)),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use kiln_protocol::event::of_series;
 use kiln_protocol::wire::{Series, SeriesInfo};
 
 use crate::chart::{Fit, Grid, Track, Window, scale, track};
@@ -39,6 +40,8 @@ pub struct Panel {
     pub zoom: Option<Window>,
     pub y: Fit,
     pub log: bool,
+    /// What the x axis counts, in the plural; empty where the method does not say.
+    pub unit: String,
 }
 
 impl Panel {
@@ -75,6 +78,8 @@ pub struct Curves {
     stale: BTreeSet<String>,
     /// Planned ends of x axes by series name; `*` for all others.
     plans: BTreeMap<String, f64>,
+    /// What they count, likewise.
+    units: BTreeMap<String, String>,
     /// The series by which the run is judged: its panel comes first.
     judged: Option<String>,
 }
@@ -112,11 +117,15 @@ impl Curves {
     }
 
     /// A worker has taken the run up: plans for axes; and, if it resumes, what comes replaces what is here.
-    pub fn started(&mut self, plans: &BTreeMap<String, f64>, resumed: bool) {
+    pub fn started(&mut self, plans: &BTreeMap<String, f64>, units: &BTreeMap<String, String>, resumed: bool) {
         self.plans.extend(plans.iter().map(|(k, v)| (k.clone(), *v)));
+        self.units.extend(units.iter().map(|(k, v)| (k.clone(), v.clone())));
         for info in &mut self.series {
-            if let Some(end) = plans.get(&info.name).or_else(|| plans.get("*")) {
+            if let Some(end) = of_series(plans, &info.name) {
                 info.x_max = Some(*end);
+            }
+            if let Some(unit) = of_series(units, &info.name) {
+                info.x_unit.clone_from(unit);
             }
         }
         if resumed {
@@ -180,7 +189,8 @@ impl Curves {
                     first_x: points[0][0],
                     last_x: last[0],
                     last_y: Some(last[1]).filter(|y| y.is_finite()),
-                    x_max: self.plans.get(name).or_else(|| self.plans.get("*")).copied(),
+                    x_max: of_series(&self.plans, name).copied(),
+                    x_unit: of_series(&self.units, name).cloned().unwrap_or_default(),
                 });
                 self.tracks.insert(name.to_owned(), Track::default());
                 self.refresh();
@@ -289,8 +299,9 @@ impl Curves {
             };
             let coloured = own.into_iter().chain(single).enumerate();
             let series = coloured.filter(|(_, (_, s))| self.shown(&s.name)).map(|(c, (i, _))| (i, c)).collect();
+            let unit = self.series.iter().find(|s| key(s) == *k).map(|s| s.x_unit.clone()).unwrap_or_default();
             panels.push(match old.iter().position(|p| p.metric == k.0 && p.plan == k.1) {
-                Some(at) => Panel { series, title, ..old.swap_remove(at) },
+                Some(at) => Panel { series, title, unit, ..old.swap_remove(at) },
                 None => Panel {
                     metric: k.0.clone(),
                     plan: k.1,
@@ -300,6 +311,7 @@ impl Curves {
                     zoom: None,
                     y: Fit::default(),
                     log: false,
+                    unit,
                 },
             });
         }
@@ -414,7 +426,7 @@ mod tests {
     use super::*;
 
     fn info(name: &str, points: u64, last_x: f64, x_max: Option<f64>) -> SeriesInfo {
-        SeriesInfo { name: name.into(), points, first_x: 1.0, last_x, last_y: Some(0.5), x_max }
+        SeriesInfo { name: name.into(), points, first_x: 1.0, last_x, last_y: Some(0.5), x_max, x_unit: "epochs".into() }
     }
 
     fn curves() -> Curves {
@@ -481,7 +493,7 @@ mod tests {
         );
         assert_eq!(curves.wants(&[(1, 200)]), []);
         for want in &wants {
-            let series = want.names.iter().map(|n| Series { name: n.clone(), points: vec![[1.0, 0.5]], total: 1 });
+            let series = want.names.iter().map(|n| Series { name: n.clone(), points: vec![[1.0, 0.5]], total: 1, ..Series::default() });
             curves.answer(want, series.collect());
         }
         assert_eq!(curves.wants(&[(1, 200)]), []);
@@ -495,10 +507,10 @@ mod tests {
     fn pushes_that_overtake_an_answer_are_kept() {
         let mut curves = curves();
         let want = curves.wants(&[(0, 100)]).remove(0);
-        curves.answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1 }]);
+        curves.answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1, ..Series::default() }]);
         curves.take("train/loss", &[[11.0, 1.0]]);
         curves
-            .answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0], [10.0, 1.5]], total: 2 }]);
+            .answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0], [10.0, 1.5]], total: 2, ..Series::default() }]);
         assert_eq!(curves.track("train/loss").unwrap().points(), [[1.0, 2.0], [10.0, 1.5], [11.0, 1.0]]);
     }
 
@@ -518,7 +530,7 @@ mod tests {
     #[test]
     fn series_that_grow_long_are_decimated_here() {
         let mut curves = Curves::default();
-        curves.started(&BTreeMap::from([("*".into(), 10_000.0)]), false);
+        curves.started(&BTreeMap::from([("*".into(), 10_000.0)]), &BTreeMap::new(), false);
         for i in 0..10_000 {
             curves.take("train/loss", &[[f64::from(i), f64::from(i % 7)]]);
             assert!(curves.wants(&[(0, 100)]).is_empty());
@@ -534,7 +546,7 @@ mod tests {
         let points = (0..=10).map(|i| [f64::from(i), 1.0]).chain([[9.25, 1.0]]).collect::<Vec<_>>();
         let mut points = points;
         points.sort_by(|a, b| a[0].total_cmp(&b[0]));
-        curves.answer(&want, vec![Series { name: "train/loss".into(), points, total: 12 }]);
+        curves.answer(&want, vec![Series { name: "train/loss".into(), points, total: 12, ..Series::default() }]);
         let mut visited = Vec::new();
         // A cell is 1 wide, then 10: steps go from point to point, at least a cell on where points are dense.
         for (by, cells) in [(-1.0, 101), (-1.0, 101), (-1.0, 101), (1.0, 101), (-1.0, 11), (-1.0, 11), (1.0, 101)] {

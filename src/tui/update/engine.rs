@@ -195,6 +195,7 @@ fn pushed(m: &mut Model, push: Push, effects: &mut Vec<Effect>) {
                 detail.apply(event);
             }
         }
+        Push::Jobs { .. } | Push::Grown { .. } => {}
         Push::System { system } => m.system = Some(system),
         Push::Bye { reason } => m.note(Level::Warn, format!("The engine is leaving: {reason}. Runs go on.")),
     }
