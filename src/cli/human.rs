@@ -74,6 +74,11 @@ pub fn figure(x: f64) -> String {
     }
 }
 
+/// `100 epochs`; the number alone where the unit is not known.
+pub fn with_unit(number: &str, unit: &str) -> String {
+    if unit.is_empty() { number.to_owned() } else { format!("{number} {unit}") }
+}
+
 /// A state with its colour, where there are colours. The word alone says it all.
 pub fn state(state: RunState, colour: bool) -> String {
     if !colour {

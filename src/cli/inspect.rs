@@ -31,9 +31,10 @@ pub fn plot(engines: &Engines, args: &args::Plot) -> Outcome {
         return say_json(&series);
     }
     let drawings = series.iter().map(|s| {
-        let planned = detail.series.iter().find(|i| i.name == s.name).and_then(|i| i.x_max);
-        let x_max = planned.filter(|_| args.to.is_none());
-        draw(&s.name, &s.points, Frame { columns, lines: args.height, log: args.log, x_max })
+        let info = detail.series.iter().find(|i| i.name == s.name);
+        let x_max = info.and_then(|i| i.x_max).filter(|_| args.to.is_none());
+        let x_unit = info.map_or("", |i| i.x_unit.as_str());
+        draw(&s.name, &s.points, Frame { columns, lines: args.height, log: args.log, x_max, x_unit })
     });
     say(drawings.collect::<Vec<_>>().join("\n\n"))
 }

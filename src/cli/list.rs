@@ -180,7 +180,7 @@ fn whole(detail: &RunDetail) -> String {
         series.sort_by_key(|s| s.name.starts_with("cand-"));
         let row = |s: &&SeriesInfo| {
             let last = s.last_y.map_or_else(|| "-".into(), human::figure);
-            vec![s.name.clone(), s.points.to_string(), last, human::figure(s.last_x)]
+            vec![s.name.clone(), s.points.to_string(), last, human::with_unit(&human::figure(s.last_x), &s.x_unit)]
         };
         let rows: Vec<Vec<String>> = series.iter().take(SERIES).map(row).collect();
         let _ = writeln!(out, "\n{}", human::columns(&["SERIES", "POINTS", "LAST", "AT"], &rows));

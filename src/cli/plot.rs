@@ -4,22 +4,24 @@ use std::fmt::Write;
 
 use textplots::{Chart, Plot, Shape};
 
-use crate::human::figure;
+use crate::human::{self, figure};
 
 /// How a plot is drawn.
 #[derive(Clone, Copy, Debug)]
-pub struct Frame {
+pub struct Frame<'a> {
     /// Columns and lines of the drawing, labels aside.
     pub columns: u16,
     pub lines: u16,
     pub log: bool,
     /// Planned end of the x axis.
     pub x_max: Option<f64>,
+    /// What x counts, in the plural; may be empty.
+    pub x_unit: &'a str,
 }
 
 /// One series with its name above, the y range at the side and the x range below. NaN leaves a gap; with a logarithmic
 /// axis, so does what is not positive.
-pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame) -> String {
+pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame<'_>) -> String {
     let scaled = |y: f64| if frame.log { y.log10() } else { y };
     let runs: Vec<Vec<(f32, f32)>> = points
         .split(|p| !p[0].is_finite() || !scaled(p[1]).is_finite())
@@ -68,7 +70,7 @@ pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame) -> String {
         };
         let _ = writeln!(out, "{label:>margin$} │{}", row.trim_end());
     }
-    let (left, right) = (figure(f64::from(x0)), figure(f64::from(x1)));
+    let (left, right) = (figure(f64::from(x0)), human::with_unit(&figure(f64::from(x1)), frame.x_unit));
     let _ = writeln!(out, "{:>margin$} └{}", "", "─".repeat(columns));
     let gap = columns.saturating_sub(left.chars().count() + right.chars().count()).max(1);
     let _ = write!(out, "{:>margin$}  {left}{}{right}", "", " ".repeat(gap));
@@ -79,7 +81,7 @@ pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame) -> String {
 mod tests {
     use super::*;
 
-    const FRAME: Frame = Frame { columns: 40, lines: 5, log: false, x_max: None };
+    const FRAME: Frame<'_> = Frame { columns: 40, lines: 5, log: false, x_max: None, x_unit: "epochs" };
 
     #[test]
     fn a_rising_line_goes_from_bottom_left_to_top_right() {
@@ -95,7 +97,7 @@ mod tests {
         assert!(marks(lines[1]).0 > marks(lines[5]).0, "{text}");
         assert_eq!(lines.len(), 8, "{text}");
         assert!(lines.iter().all(|l| l.chars().count() <= 40), "{text}");
-        assert!(lines[7].ends_with("49"), "{text}");
+        assert!(lines[7].ends_with(" 49 epochs"), "{text}");
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn picture(client: &mut Client, detail: &RunDetail) -> Outcome<Option<String>> {
     let columns = terminal::width().min(100) as u16;
     let mut series = series(client, &detail.summary.id, vec![info.name.clone()], (None, None), u32::from(columns))?;
     series.iter_mut().for_each(|s| to_the_end(detail, s));
-    let frame = Frame { columns, lines: 12, log: false, x_max: info.x_max };
+    let frame = Frame { columns, lines: 12, log: false, x_max: info.x_max, x_unit: &info.x_unit };
     Ok(series.first().map(|s| plot::plot(&s.name, &s.points, frame)))
 }
 

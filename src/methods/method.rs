@@ -35,6 +35,11 @@ pub trait Method {
     /// Planned ends of the x axes by series name; `*` stands for all others.
     fn axes(&self) -> BTreeMap<String, f64>;
 
+    /// What the x axes of series count, in the plural, by series name; `*` stands for all others.
+    fn units(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("*".to_owned(), "epochs".to_owned())])
+    }
+
     /// Keys of the live knobs that the method heeds.
     fn knobs(&self) -> &'static [&'static str] {
         &[]

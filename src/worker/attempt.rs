@@ -1,6 +1,5 @@
 //! One attempt at a run, from the folder's name to the exit code.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,7 +63,7 @@ pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, St
             if let Err(error) = WorkerInfo::of_this_process(&device, VERSION, attempt).write(&folder) {
                 tracing::error!("{error}");
             }
-            outbox.send(started(attempt, None, device, BTreeMap::new()));
+            outbox.send(started(attempt, None, device, None));
             tracing::error!("{message}");
             farewell(&outbox, Body::Failed { message });
             return Ok(End::Failed);
@@ -81,7 +80,7 @@ pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, St
         }
         std::thread::sleep(Duration::from_secs(1));
     }
-    outbox.send(started(attempt, ready.resumed_from, ready.place.words.clone(), ready.method.axes()));
+    outbox.send(started(attempt, ready.resumed_from, ready.place.words.clone(), Some(&*ready.method)));
     for message in &ready.skipped {
         outbox.send(Body::Log { level: Level::Warn, message: message.clone() });
     }
@@ -132,7 +131,8 @@ fn prepare(folder: &RunFolder, runtime: &Runtime, outbox: &Arc<Outbox>, orders: 
     Ok(Ready { spec, place, method, cx, keeper, resumed_from, skipped })
 }
 
-fn started(attempt: u32, resumed_from: Option<u64>, device: String, x_max: BTreeMap<String, f64>) -> Body {
+/// First event of an attempt; `method` is there unless it could not be made.
+fn started(attempt: u32, resumed_from: Option<u64>, device: String, method: Option<&dyn Method>) -> Body {
     Body::Started {
         attempt,
         resumed_from,
@@ -140,7 +140,8 @@ fn started(attempt: u32, resumed_from: Option<u64>, device: String, x_max: BTree
         host: host_name(),
         pid: std::process::id(),
         version: VERSION.to_owned(),
-        x_max,
+        x_max: method.map(Method::axes).unwrap_or_default(),
+        x_unit: method.map(Method::units).unwrap_or_default(),
     }
 }
 

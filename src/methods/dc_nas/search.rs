@@ -377,6 +377,16 @@ impl Method for DcNas {
         ])
     }
 
+    fn units(&self) -> BTreeMap<String, String> {
+        let units = [
+            ("*", "epochs"),
+            ("early/best", "networks"),
+            ("silhouette", "clusters"),
+            ("kmeans/objective", "iterations"),
+        ];
+        units.map(|(series, unit)| (series.to_owned(), unit.to_owned())).into()
+    }
+
     fn score(&self) -> Option<f64> {
         self.state.champion.and_then(|id| self.state.population[id].full_accuracy())
     }

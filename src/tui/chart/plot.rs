@@ -107,8 +107,38 @@ impl Plot {
         }
     }
 
+    /// Fills the band between `low` and `high` of points `[x, low, high]` with every fourth dot, in a pattern that does not
+    /// move when the data do.
+    pub fn band(&self, raster: &mut Raster, points: &[[f64; 3]], owner: u8) {
+        let (width, height) = raster.size();
+        let start = points.partition_point(|p| p[0] < self.x.lo).saturating_sub(1);
+        for pair in points[start..].windows(2) {
+            let [a, b] = [pair[0], pair[1]];
+            if a[0] > self.x.hi {
+                break;
+            }
+            let ends = [[a[0], a[1]], [a[0], a[2]], [b[0], b[1]], [b[0], b[2]]].map(|p| self.dot(raster, p));
+            let [Some(al), Some(ah), Some(bl), Some(bh)] = ends else { continue };
+            let (from, to) = (al.0.max(0.0).round() as i64, bl.0.min(width - 1.0).round() as i64);
+            for x in from..=to {
+                let t = if bl.0 > al.0 { ((x as f64 - al.0) / (bl.0 - al.0)).clamp(0.0, 1.0) } else { 0.0 };
+                let at = |a: f64, b: f64| (a + (b - a) * t).clamp(0.0, height - 1.0).round() as i64;
+                for y in at(ah.1, bh.1)..=at(al.1, bl.1) {
+                    if x % 2 == 0 && (y + x) % 2 == 0 {
+                        raster.dot(x, y, owner);
+                    }
+                }
+            }
+        }
+    }
+
     /// Draws grid lines and labels.
     pub fn axes(&self, buf: &mut Buffer, look: &Look) {
+        self.axes_in(buf, "", look);
+    }
+
+    /// As [`Plot::axes`]; what x counts stands at the end of its axis, where there is room.
+    pub fn axes_in(&self, buf: &mut Buffer, unit: &str, look: &Look) {
         let inner = self.inner;
         if inner.is_empty() {
             return;
@@ -128,11 +158,17 @@ impl Plot {
             return;
         }
         let mut free = self.area.x;
+        let mut end = self.area.right();
+        let taken = text::width(unit) as u16;
+        if taken > 0 && taken.saturating_mul(4) <= inner.width {
+            end -= taken;
+            buf.set_string(end, inner.bottom(), unit, dim);
+        }
         for (value, label) in self.x.ticks(usize::from(inner.width / 12).clamp(1, 10)) {
             let Some((column, _)) = self.cell([value, self.y.lo]) else { continue };
             let width = text::width(&label) as u16;
-            let start = column.saturating_sub(width / 2).max(inner.x).min(self.area.right().saturating_sub(width));
-            if start >= free && start + width <= self.area.right() {
+            let start = column.saturating_sub(width / 2).max(inner.x).min(end.saturating_sub(width + u16::from(end < self.area.right())));
+            if start >= free && start + width <= end {
                 buf.set_string(start, inner.bottom(), &label, dim);
                 free = start + width + 1;
             }

@@ -81,8 +81,8 @@ impl Detail {
     /// Takes an event of the past over: its line for the log, and what it planned. All else came with the run itself.
     pub fn recall(&mut self, event: &Event) {
         self.log.add(event);
-        if let Body::Started { x_max, .. } = &event.body {
-            self.curves.started(x_max, false);
+        if let Body::Started { x_max, x_unit, .. } = &event.body {
+            self.curves.started(x_max, x_unit, false);
         }
     }
 
@@ -90,8 +90,8 @@ impl Detail {
     pub fn apply(&mut self, event: &Event) {
         self.log.add(event);
         match &event.body {
-            Body::Started { resumed_from, attempt, x_max, .. } => {
-                self.curves.started(x_max, resumed_from.is_some() || *attempt > 1);
+            Body::Started { resumed_from, attempt, x_max, x_unit, .. } => {
+                self.curves.started(x_max, x_unit, resumed_from.is_some() || *attempt > 1);
                 self.outcome = None;
             }
             Body::Points { series, points } => self.curves.take(series, points),

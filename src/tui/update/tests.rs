@@ -323,6 +323,7 @@ fn live_points_reach_the_chart_and_a_resume_replaces_the_tail() {
         pid: 1,
         version: "0".into(),
         x_max: BTreeMap::new(),
+        x_unit: BTreeMap::new(),
     };
     event(&mut m, 9002, started);
     // The fixture's engine answers the doubt with its own 58 points.

@@ -99,19 +99,19 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titl
     legend(buf, legend_area, curves, panel, titled, focused, look);
     let traces: Vec<(usize, &Track)> = tracks.iter().map(|(colour, _, track)| (*colour, *track)).collect();
     let plot = Plot::new(chart_area, panel.window(), panel.y.scale());
-    chart(buf, &plot, &traces, smooth, look);
+    chart(buf, &plot, &traces, &panel.unit, smooth, look);
     if let Some(x) = curves.cursor {
         cursor(buf, &plot, &traces, x, look);
     }
 }
 
-/// Draws axes and traces. `smooth` is the memory of the mean on the x axis; 0 draws the points themselves.
-pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], smooth: f64, look: &Look) {
+/// Draws axes and traces. `unit` is what x counts; `smooth` is the memory of the mean on the x axis; 0 draws the points themselves.
+pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &str, smooth: f64, look: &Look) {
     let inner = plot.inner.intersection(buf.area);
     if inner.is_empty() {
         return;
     }
-    plot.axes(buf, look);
+    plot.axes_in(buf, unit, look);
     let mut raster = Raster::new(inner.width, inner.height, look.glyphs.braille);
     // Owners: even ones are the points themselves behind a smoothed line, odd ones the lines in full colour.
     let owner = |colour: usize, front: bool| ((colour % 8) as u8) * 2 + 2 + u8::from(front);
@@ -146,6 +146,11 @@ fn slack(span: f64, cells: u16) -> f64 {
     span / f64::from(cells.max(1))
 }
 
+/// A unit after its number.
+fn blank(unit: &str) -> String {
+    if unit.is_empty() { String::new() } else { format!(" {unit}") }
+}
+
 /// A vertical line at the cursor; the points it reads are marked.
 fn cursor(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], x: f64, look: &Look) {
     let Some((column, _)) = plot.cell([x, plot.y.lo]) else { return };
@@ -172,7 +177,7 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
         parts.extend([(role, panel.title.clone()), (Role::Text, "  ".into())]);
     }
     if let Some(x) = curves.cursor {
-        parts.push((Role::Key, format!("at {}  ", text::number(x))));
+        parts.push((Role::Key, format!("at {}  ", text::number(x) + &blank(&panel.unit))));
     }
     let room = usize::from(area.width);
     let total = panel.series.len();

@@ -1,6 +1,6 @@
 //! Whole screens: at every size, with and without data; and as text, to look at.
 
-use kiln_protocol::view::{Candidates, Clusters, Matrix, Scatter};
+use kiln_protocol::view::{BlockImportance, Candidates, Clusters, Lines, Matrix, Scatter};
 use kiln_protocol::wire::{Push, SeriesInfo};
 use kiln_protocol::{Body, Event, Level, View};
 use ratatui::buffer::Buffer;
@@ -9,6 +9,7 @@ use ratatui::layout::{Rect, Size};
 use super::view;
 use crate::colour::Depth;
 use crate::fixture;
+use crate::fixture_search;
 use crate::look::Look;
 use crate::model::Model;
 use crate::model::detail::Tab;
@@ -68,6 +69,9 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     }
     all.push(with("curves-cursor", "s s h h h h h h h h c z", fixture::opened(size)));
     all.push(with("picker", "v", fixture::opened(size)));
+    for (name, keys) in [("blocks", "2"), ("labels", "3"), ("labels-cursor", "3 l h h"), ("predicted", "4"), ("pareto", "5")] {
+        all.push(with(name, keys, fixture::search(size)));
+    }
     let mut done = fixture::model(size);
     done.runs.selected = Some(fixture::summaries()[4].id.clone());
     all.push(with("outcome", "enter", done));
@@ -148,9 +152,10 @@ fn odd_views() -> Vec<(String, View)> {
                 m.row_labels.truncate(3);
             }
             View::Table(t) => t.rows.push(vec!["more".into(); 12]),
-            View::BlockImportance(_) | View::Lines(_) => {}
+            View::BlockImportance(_) | View::Lines(_) => unreachable!("views of searches"),
         }
     }
+    views.extend(odd_searches());
     views.extend([
         ("no clusters".into(), View::Clusters(Clusters::default())),
         ("no candidates".into(), View::Candidates(Candidates::default())),
@@ -160,6 +165,50 @@ fn odd_views() -> Vec<(String, View)> {
         ("no table".into(), View::Table(kiln_protocol::run::Table::default())),
     ]);
     views
+}
+
+/// The same of searches.
+fn odd_searches() -> Vec<(String, View)> {
+    let nan = f64::NAN;
+    let mut blocks = fixture_search::blocks();
+    blocks.blocks[0].weights = vec![Some(nan), Some(-1.0), None];
+    blocks.blocks[1].weights.clear();
+    blocks.blocks[2].name = "日本語".repeat(9);
+    blocks.blocks[3].name = String::new();
+    blocks.blocks[4].chosen = Some("an operation of another space".into());
+    blocks.blocks[5].chosen = None;
+    blocks.blocks[6].lesion = Some(f64::INFINITY);
+    blocks.blocks[7].params = u64::MAX;
+    blocks.gauges[0].limit = 0.0;
+    blocks.gauges[0].sampled = Some([nan, f64::INFINITY, -1.0]);
+    blocks.gauges[1].limit = nan;
+    let mut many = fixture_search::blocks();
+    many.blocks = many.blocks.iter().cycle().take(400).cloned().collect();
+    many.ops = (0..90).map(|i| format!("operation{i}")).collect();
+    let mut lines = fixture_search::labels();
+    lines.lines[0].points[0] = [nan, 1.0, 1.0];
+    lines.lines[1].points[1] = [0.0, f64::INFINITY, nan];
+    lines.lines[2].points[2][2] = f64::INFINITY;
+    lines.lines[3].points.clear();
+    let mut dense = fixture_search::labels();
+    dense.log_x = false;
+    for line in &mut dense.lines {
+        line.points = (0..500).map(|i| [f64::from(i), f64::from(i).sqrt(), 1.0]).collect();
+    }
+    let mut scatter = fixture_search::predicted();
+    scatter.groups[0].points[0] = [nan, nan];
+    scatter.groups[1].joined = true;
+    scatter.groups[1].points[3] = [f64::INFINITY, 0.9];
+    scatter.groups[1].ids = vec![4_000_000_000];
+    vec![
+        ("odd blocks".into(), View::BlockImportance(blocks)),
+        ("many blocks".into(), View::BlockImportance(many)),
+        ("no blocks".into(), View::BlockImportance(BlockImportance::default())),
+        ("odd lines".into(), View::Lines(lines)),
+        ("dense lines".into(), View::Lines(dense)),
+        ("no lines".into(), View::Lines(Lines::default())),
+        ("odd scatter".into(), View::Scatter(scatter)),
+    ]
 }
 
 #[test]
@@ -215,6 +264,7 @@ fn no_data_and_one_point_draw() {
             last_x: 0.0,
             last_y: None,
             x_max: None,
+            x_unit: "steps".into(),
         }]);
         text(&m, &look());
         m.detail.as_mut().unwrap().curves.take("x", &[[0.0, 0.5]]);
