@@ -66,11 +66,11 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     line("method", spec.method.to_string());
     let known = if e.images_known { "" } else { ", if complete" };
     let path = if spec.data.path.is_empty() { "not there" } else { &spec.data.path };
-    line("data", format!("{}, {} training images{known}: {path}", images::name(spec.data.set), human::count(e.images)));
+    line("data", format!("{}, {} training images{known}: {path}", images::name(spec.data.set), human::count(e.images as f64)));
     line("space", format!("{}: {} architectures", e.space, size(e.space_size)));
     let mut rows = Vec::new();
     let mut row = |what: &str, m: &Member| {
-        rows.push(vec![what.into(), human::count(m.params), human::count(m.macs), m.arch.clone()]);
+        rows.push(vec![what.into(), human::count(m.params as f64), human::count(m.macs as f64), m.arch.clone()]);
     };
     if let Some(chosen) = &e.chosen {
         row("this preset", chosen);
@@ -90,8 +90,8 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
         "work",
         format!(
             "{} epochs, {} images shown, {:.3e} operations",
-            human::count(e.epochs.round() as u64),
-            human::count(e.epoch_images as u64),
+            human::count(e.epochs),
+            human::count(e.epoch_images),
             e.operations
         ),
     );
@@ -103,7 +103,7 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
 }
 
 fn size(n: f64) -> String {
-    if n < 1e9 { human::count(n as u64) } else { format!("{n:.2e}") }
+    if n < 1e9 { human::count(n) } else { format!("{n:.2e}") }
 }
 
 pub fn schema(args: &args::Schema) -> Outcome {
@@ -119,19 +119,29 @@ pub fn schema(args: &args::Schema) -> Outcome {
     }
 }
 
-/// The settings of all methods: what they share first.
+/// The settings of all methods: what all share first, what several share before what each has of its own.
 fn reference() -> String {
-    let own = |m: &MethodName| format!("{m}.");
-    let is_shared = |f: &Field| !MethodName::ALL.iter().any(|m| f.key.starts_with(&own(m)));
-    let mut shared = MethodName::ALL.first().map(|m| schema::fields(*m)).unwrap_or_default();
-    shared.retain(is_shared);
-    let mut out = format!("### Every method\n\n{}", markdown(&shared));
+    let mut out = String::new();
+    let mut told: Vec<String> = Vec::new();
     for method in MethodName::ALL {
-        let mut fields = schema::fields(*method);
-        fields.retain(|f| f.key.starts_with(&own(method)));
-        let _ = write!(out, "\n\n### `{method}`\n\n{}", markdown(&fields));
+        // Tables in the order of the settings; each is told with the first method that has it.
+        for field in schema::fields(*method) {
+            let table = field.key.split_once('.').map_or("", |(table, _)| table);
+            let owners = MethodName::owners(table);
+            let title = match owners.as_slice() {
+                [] => "Every method".to_owned(),
+                owners => owners.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", "),
+            };
+            if told.contains(&title) {
+                continue;
+            }
+            let mut fields = schema::fields(*method);
+            fields.retain(|f| MethodName::owners(f.key.split_once('.').map_or("", |(table, _)| table)) == owners);
+            let _ = write!(out, "### {title}\n\n{}\n\n", markdown(&fields));
+            told.push(title);
+        }
     }
-    out
+    out.trim_end().to_owned()
 }
 
 /// Range or options, in words.

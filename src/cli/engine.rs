@@ -116,7 +116,7 @@ fn in_words(status: &Status) -> String {
         line(&slot.device, format!("{} ({run})", slot.name));
     }
     let s = &status.system;
-    let used = |used: u64, total: u64| format!("{} of {}", human::bytes(used), human::bytes(total));
+    let used = human::bytes_of;
     line(
         "machine",
         format!(

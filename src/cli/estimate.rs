@@ -5,7 +5,7 @@
 //! of about two on the machines that they were taken from, and further off elsewhere.
 
 use kiln_protocol::arch::{Arch, ArchError, Cost, Plan, Space};
-use kiln_protocol::spec::{DcNasSettings, MethodName, OptimKind, Precision, Preset, Spec};
+use kiln_protocol::spec::{BudgetUnit, DcNasSettings, MethodName, OptimKind, Precision, Preset, Spec};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
@@ -135,7 +135,7 @@ pub fn estimate(preset: &Preset) -> Result<Estimate, ArchError> {
 
     let epoch_images: f64 = work.iter().map(|w| w.networks * w.epochs * w.images).sum();
     let steps: f64 = work.iter().map(|w| w.networks * w.epochs * (w.images / batch).floor().max(1.0)).sum();
-    let seconds = rates.start + (steps * per_step + epoch_images * per_image) / lanes;
+    let seconds = rates.start + time_budget(spec) + (steps * per_step + epoch_images * per_image) / lanes;
 
     let state = match spec.optim.kind {
         OptimKind::Sgd => 3.0,
@@ -165,7 +165,7 @@ pub fn estimate(preset: &Preset) -> Result<Estimate, ArchError> {
 impl Estimate {
     /// `about 40 s on 2 CPU cores · 4,080 epochs`.
     pub fn in_words(&self) -> String {
-        let epochs = crate::human::count(self.epochs.round() as u64);
+        let epochs = crate::human::count(self.epochs);
         format!("{} on {} · {epochs} epochs", crate::human::roughly(self.seconds), self.device)
     }
 }
@@ -190,7 +190,28 @@ fn work(spec: &Spec, train: f64) -> Vec<Work> {
             vec![Work { networks: 1.0, epochs: f64::from(own.epochs), images: train }]
         }
         (MethodName::DcNas, _, Some(own)) => dc_nas(own, train),
+        (MethodName::Random | MethodName::Evolution | MethodName::Asha, ..) => search(spec, train),
         _ => Vec::new(),
+    }
+}
+
+/// As many candidates as the budget pays for, and the final training. A budget in seconds is no work, but time.
+fn search(spec: &Spec, train: f64) -> Vec<Work> {
+    let own = spec.search.clone().unwrap_or_default();
+    let epochs = f64::from(own.epochs);
+    let all = match own.unit {
+        BudgetUnit::EpochImages => own.budget / (epochs * train).max(1.0),
+        BudgetUnit::Seconds => 0.0,
+    };
+    let last = Work { networks: 1.0, epochs: f64::from(own.final_epochs), images: train };
+    vec![Work { networks: all, epochs, images: train }, last]
+}
+
+/// The seconds that a search may take, where its budget counts those.
+fn time_budget(spec: &Spec) -> f64 {
+    match &spec.search {
+        Some(own) if own.unit == BudgetUnit::Seconds => own.budget,
+        _ => 0.0,
     }
 }
 

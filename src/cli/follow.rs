@@ -173,7 +173,7 @@ pub fn sentence(body: &Body) -> Option<(Level, String)> {
         Body::Checkpoint { step, bytes, seconds } => {
             Some((Level::Debug, format!("checkpoint at step {step}: {}, {seconds:.2} s", crate::human::bytes(*bytes))))
         }
-        Body::KnobSet { key, value, x } => info(format!("{key} set to {value} at {}", crate::human::figure(*x))),
+        Body::KnobSet { key, value, x } => info(format!("{key} set to {value} at {}", crate::human::number(*x))),
         Body::Paused { reason } => Some((Level::Warn, format!("paused: {reason}"))),
         Body::Resumed { reason } => info(format!("goes on: {reason}")),
         Body::Completed { outcome } => info(format!("completed: {}", outcome.verdict)),

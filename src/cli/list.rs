@@ -41,7 +41,7 @@ fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
         run.id.to_string(),
         human::state(run.state, colour),
         format!("{:.0}%", 100.0 * run.progress.fraction()),
-        or_dash(run.best.as_ref().map(|b| human::figure(b.value))),
+        or_dash(run.best.as_ref().map(|b| human::number(b.value))),
         or_dash(run.eta.filter(|_| live).map(human::duration)),
         or_dash(took),
         or_dash(seen),
@@ -147,8 +147,8 @@ fn whole(detail: &RunDetail) -> String {
             format!(
                 "{:.0}% ({} of {} {}){note}",
                 100.0 * p.fraction(),
-                human::figure(p.done),
-                human::figure(p.total),
+                human::number(p.done),
+                human::number(p.total),
                 p.unit
             ),
         );
@@ -179,8 +179,8 @@ fn whole(detail: &RunDetail) -> String {
         let mut series: Vec<&SeriesInfo> = detail.series.iter().collect();
         series.sort_by_key(|s| s.name.starts_with("cand-"));
         let row = |s: &&SeriesInfo| {
-            let last = s.last_y.map_or_else(|| "-".into(), human::figure);
-            vec![s.name.clone(), s.points.to_string(), last, human::with_unit(&human::figure(s.last_x), &s.x_unit)]
+            let last = s.last_y.map_or_else(|| "-".into(), human::number);
+            vec![s.name.clone(), s.points.to_string(), last, human::with_unit(&human::number(s.last_x), &s.x_unit)]
         };
         let rows: Vec<Vec<String>> = series.iter().take(SERIES).map(row).collect();
         let _ = writeln!(out, "\n{}", human::columns(&["SERIES", "POINTS", "LAST", "AT"], &rows));
@@ -198,14 +198,14 @@ fn whole(detail: &RunDetail) -> String {
 const SERIES: usize = 12;
 
 pub fn best_in_words(best: &Best) -> String {
-    format!("{} {}", best.name, human::figure(best.value))
+    format!("{} {}", best.name, human::number(best.value))
 }
 
 /// What a run found: the verdict, its tables, and the figures by the names that `--json` has for them.
 pub fn outcome(outcome: &kiln_protocol::Outcome) -> String {
     let verdict = human::wrap(&outcome.verdict, terminal::width().min(100));
     let figures =
-        outcome.figures.iter().map(|(name, value)| vec![name.clone(), value.map_or_else(|| "-".into(), human::figure)]);
+        outcome.figures.iter().map(|(name, value)| vec![name.clone(), value.map_or_else(|| "-".into(), human::number)]);
     let figures =
         Table { title: "Figures".into(), columns: vec!["name".into(), "value".into()], rows: figures.collect() };
     let tables = outcome.tables.iter().chain((!figures.rows.is_empty()).then_some(&figures));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use textplots::{Chart, Plot, Shape};
 
-use crate::human::{self, figure};
+use crate::human::{self, number};
 
 /// How a plot is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame<'_>) -> String {
     // A flat line is drawn in the middle rather than on the edge.
     let (y0, y1) = if y1 > y0 { (y0, y1) } else { (y0 - 0.5, y1 + 0.5) };
 
-    let unscaled = |y: f32| figure(if frame.log { 10f64.powf(f64::from(y)) } else { f64::from(y) });
+    let unscaled = |y: f32| number(if frame.log { 10f64.powf(f64::from(y)) } else { f64::from(y) });
     let labels = (unscaled(y1), unscaled(y0));
     let margin = labels.0.chars().count().max(labels.1.chars().count());
     let columns = usize::from(frame.columns).saturating_sub(margin + 3).max(10);
@@ -70,7 +70,7 @@ pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame<'_>) -> String {
         };
         let _ = writeln!(out, "{label:>margin$} │{}", row.trim_end());
     }
-    let (left, right) = (figure(f64::from(x0)), human::with_unit(&figure(f64::from(x1)), frame.x_unit));
+    let (left, right) = (number(f64::from(x0)), human::with_unit(&number(f64::from(x1)), frame.x_unit));
     let _ = writeln!(out, "{:>margin$} └{}", "", "─".repeat(columns));
     let gap = columns.saturating_sub(left.chars().count() + right.chars().count()).max(1);
     let _ = write!(out, "{:>margin$}  {left}{}{right}", "", " ".repeat(gap));
@@ -88,8 +88,8 @@ mod tests {
         let points: Vec<[f64; 2]> = (0..50).map(|i| [f64::from(i), f64::from(i) / 100.0]).collect();
         let text = plot("train/loss", &points, FRAME);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "train/loss, last 0.49");
-        assert!(lines[1].starts_with("0.49 │") && lines[5].starts_with("   0 │"), "{text}");
+        assert_eq!(lines[0], "train/loss, last 0.4900");
+        assert!(lines[1].starts_with("0.4900 │") && lines[5].starts_with("     0 │"), "{text}");
         let marks = |line: &str| {
             let drawn: Vec<char> = line.split('│').nth(1).unwrap_or("").chars().collect();
             (drawn.iter().position(|c| !matches!(c, ' ' | '\u{2800}')), drawn.len())
@@ -110,6 +110,6 @@ mod tests {
             assert!(drawn > 0, "{points:?}\n{text}");
         }
         let log = plot("x", &[[0.0, 1.0], [1.0, 0.0], [2.0, 1000.0]], Frame { log: true, ..FRAME });
-        assert!(log.contains("1000 │") && log.starts_with("x (log), last 1000"), "{log}");
+        assert!(log.contains("1,000 │") && log.starts_with("x (log), last 1,000"), "{log}");
     }
 }

@@ -8,6 +8,7 @@
 //! - [`spool`]: the run folder: its files, the torn-tail rule, atomic replacement
 //! - [`checkpoint`]: `state.json` and `tensors.safetensors`, written beside and renamed in
 //! - [`wire`]: messages between `kiln` and its engine; [`frame`]: their bytes; [`client`]: the client's end
+//! - [`figures`]: numbers, times and sizes as people read them
 //! - [`home`]: where things lie (`KILN_HOME`, socket, presets, assets)
 //!
 //! The format of the run folder is version [`SPOOL_VERSION`]; a file written by a newer version is refused.
@@ -16,6 +17,7 @@ pub mod checkpoint;
 pub mod client;
 pub mod control;
 pub mod event;
+pub mod figures;
 pub mod frame;
 #[cfg(test)]
 mod full_disk;

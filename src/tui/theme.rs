@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kiln_protocol::spec::problem::nearest;
 use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 use toml::{Spanned, Value};
@@ -290,7 +291,7 @@ fn parse(
     let mut own = BTreeMap::new();
     for (id, value) in &parsed.roles {
         match Role::ALL.iter().find(|r| r.id() == id) {
-            None => wrong(value.span().start, format!("there is no role `{id}`{}", nearest(id))),
+            None => wrong(value.span().start, format!("there is no role `{id}`{}", meant(id))),
             Some(role) => match entry(value.get_ref(), &palette) {
                 Ok(found) => {
                     own.insert(*role, found);
@@ -312,13 +313,10 @@ fn parse(
     (name, entries)
 }
 
-/// A hint at the role that was probably meant: the one with the longest common start.
-fn nearest(id: &str) -> String {
-    let common = |role: &&Role| role.id().bytes().zip(id.bytes()).take_while(|(a, b)| a == b).count();
-    match Role::ALL.iter().max_by_key(common) {
-        Some(role) if common(&role) >= 2 => format!("; did you mean `{}`?", role.id()),
-        _ => String::new(),
-    }
+/// A hint at the role that was probably meant.
+fn meant(id: &str) -> String {
+    let near = nearest(id, Role::ALL.iter().map(|role| role.id()));
+    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 fn ink(value: &Value, palette: &BTreeMap<String, Ink>) -> Result<Ink, String> {
@@ -402,7 +400,7 @@ mod tests {
         assert_eq!(lines[0], (2, "unknown key `colour`; expected name, inherits, palette or roles"));
         assert!(lines[1].0 == 4 && lines[1].1.starts_with("palette `rust`: `#zz0000` is no colour"), "{lines:?}");
         assert!(lines.iter().any(|l| l.0 == 7 && l.1.starts_with("role `accent`: `rust` is no colour")), "{lines:?}");
-        assert!(lines.contains(&(9, "there is no role `series-9`; did you mean `series-8`?")), "{lines:?}");
+        assert!(lines.contains(&(9, "there is no role `series-9`; did you mean `series-1`?")), "{lines:?}");
         assert!(lines.iter().any(|l| l.0 == 10 && l.1.contains("unknown `bald`")), "{lines:?}");
         let dark = Theme::load("dark", &[], Depth::True).0;
         assert_eq!(theme.colour(Role::Good), Color::Rgb(0, 0x11, 0x22));

@@ -143,7 +143,7 @@ fn describe(body: &Body) -> Option<(Level, bool, String)> {
         Body::Checkpoint { step, bytes, seconds } => {
             Some((Level::Debug, true, format!("checkpoint at step {step}: {} in {seconds:.2} s", text::bytes(*bytes))))
         }
-        Body::KnobSet { key, value, x } => line(Level::Info, format!("{key} set to {value} at {}", text::amount(*x))),
+        Body::KnobSet { key, value, x } => line(Level::Info, format!("{key} set to {value} at {}", text::number(*x))),
         Body::Paused { reason } => line(Level::Warn, format!("paused: {reason}")),
         Body::Resumed { reason } => line(Level::Info, format!("goes on: {reason}")),
         Body::Completed { outcome } => line(Level::Info, format!("completed: {}", outcome.verdict)),

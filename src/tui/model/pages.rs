@@ -2,7 +2,7 @@
 
 use kiln_protocol::Outcome;
 use kiln_protocol::run::Table;
-use kiln_protocol::view::{BlockImportance, Lines};
+use kiln_protocol::view::BlockImportance;
 
 use crate::action::{Action, Context};
 use crate::glyphs::Glyphs;
@@ -106,7 +106,7 @@ pub fn blocks(map: &BlockImportance, width: usize, glyphs: &Glyphs) -> Vec<Line>
             .iter()
             .map(|b| {
                 let chosen = b.chosen.clone().unwrap_or(glyphs.none.into());
-                let costs = [b.params, b.macs].map(|n| text::grouped(n as f64));
+                let costs = [b.params, b.macs].map(|n| text::count(n as f64));
                 let vital = if b.vital { "yes" } else { "" }.to_owned();
                 [b.name.clone(), vital, chosen, figure(b.lesion), figure(b.weaken)].into_iter().chain(costs).collect()
             })
@@ -127,18 +127,6 @@ pub fn blocks(map: &BlockImportance, width: usize, glyphs: &Glyphs) -> Vec<Line>
         lines.extend(table(&gauges, width, glyphs));
     }
     lines
-}
-
-/// Curves with a spread as a table.
-pub fn lines(view: &Lines, width: usize, glyphs: &Glyphs) -> Vec<Line> {
-    let row =
-        |name: &str, p: &[f64; 3]| vec![name.to_owned(), text::number(p[0]), text::number(p[1]), text::number(p[2])];
-    let points = Table {
-        title: view.title.clone(),
-        columns: ["", view.x_label.as_str(), view.y_label.as_str(), "±"].map(String::from).to_vec(),
-        rows: view.lines.iter().flat_map(|l| l.points.iter().map(|p| row(&l.name, p))).collect(),
-    };
-    table(&points, width, glyphs)
 }
 
 /// Whether a cell reads as a number: signs, digits, separators, a unit sign at the end; or a dash for none.

@@ -49,7 +49,6 @@ pub fn header(buf: &mut Buffer, m: &Model, look: &Look) {
 fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
     let level = |used: f64, warn: f64| if used >= warn { Role::Warn } else { Role::Text };
     let share = |used: u64, total: u64| if total > 0 { used as f64 / total as f64 } else { 0.0 };
-    let gib = |b: u64| text::bytes(b);
     let mut groups: Vec<Vec<(Role, String)>> = Vec::new();
     match s.gpus.as_slice() {
         [] => {}
@@ -58,7 +57,7 @@ fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
             (Role::Text, format!("{:>3.0}%", gpu.utilisation * 100.0)),
             (
                 level(share(gpu.memory_used, gpu.memory_total), 0.95),
-                format!(" {}/{}", gib(gpu.memory_used), gib(gpu.memory_total)),
+                format!(" {}", text::bytes_of(gpu.memory_used, gpu.memory_total)),
             ),
             (if gpu.temperature >= 85 { Role::Warn } else { Role::Dim }, format!(" {}°", gpu.temperature)),
         ]),
@@ -71,19 +70,19 @@ fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
                     .push((if gpu.temperature >= 85 { Role::Warn } else { Role::Text }, look.glyphs.heights[i].into()));
             }
             let (used, total) = many.iter().fold((0, 0), |a, g| (a.0 + g.memory_used, a.1 + g.memory_total));
-            group.push((level(share(used, total), 0.95), format!(" {}/{}", gib(used), gib(total))));
+            group.push((level(share(used, total), 0.95), format!(" {}", text::bytes_of(used, total))));
             groups.push(group);
         }
     }
     groups.push(vec![(Role::Dim, "cpu ".into()), (Role::Text, format!("{:>3.0}%", s.cpu * 100.0))]);
     groups.push(vec![
         (Role::Dim, "ram ".into()),
-        (level(share(s.ram_used, s.ram_total), 0.92), format!("{}/{}", gib(s.ram_used), gib(s.ram_total))),
+        (level(share(s.ram_used, s.ram_total), 0.92), text::bytes_of(s.ram_used, s.ram_total)),
     ]);
     let full = s.disk_total > 0 && share(s.disk_free, s.disk_total) < 0.05;
     groups.push(vec![
         (Role::Dim, "disk ".into()),
-        (if full { Role::Warn } else { Role::Text }, gib(s.disk_free)),
+        (if full { Role::Warn } else { Role::Text }, text::bytes(s.disk_free)),
         (Role::Dim, " free".into()),
     ]);
     let mut out: Vec<(Role, String)> = Vec::new();

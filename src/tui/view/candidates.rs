@@ -153,7 +153,7 @@ fn row(buf: &mut Buffer, area: Rect, table: &Candidates, c: &Candidate, shape: &
     for (i, width) in shape.figures.iter().enumerate() {
         let decimals = table.columns.get(i).map_or(4, |c| usize::from(c.decimals));
         let (role, cell) = match c.cells.get(i).copied().flatten() {
-            Some(v) if v.is_finite() && v.abs() < 1e9 && decimals == 0 => (Role::Text, text::grouped(v)),
+            Some(v) if v.is_finite() && v.abs() < 1e9 && decimals == 0 => (Role::Text, text::count(v)),
             Some(v) if v.is_finite() && v.abs() < 1e9 => (Role::Text, format!("{v:.decimals$}")),
             Some(v) => (Role::Warn, text::number(v)),
             None => (Role::Faint, look.glyphs.none.to_owned()),

@@ -11,7 +11,7 @@ use crate::model::{Link, Model, pages};
 use crate::text;
 use crate::theme::Role;
 use crate::view::runs::{doing, facts, state_sign};
-use crate::view::{candidates, curves, log, matrix, paint, picture};
+use crate::view::{candidates, curves, lines, log, matrix, paint, picture};
 
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let areas = layout::detail(m.size);
@@ -54,10 +54,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
                     let lines = pages::blocks(map, width, look.glyphs);
                     text_page(buf, content, look, &lines, pane.scroll.top);
                 }
-                View::Lines(lines) => {
-                    let lines = pages::lines(lines, width, look.glyphs);
-                    text_page(buf, content, look, &lines, pane.scroll.top);
-                }
+                View::Lines(curves) => lines::draw(buf, m, curves, &pane, look),
             }
         }
     }
@@ -122,7 +119,7 @@ fn progress(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Lo
     let left = run.eta.filter(|_| run.state == RunState::Running).map(|s| format!("  {} left", text::duration(s)));
     let took = run.took(m.now).map(|took| format!("  {}", text::duration(took)));
     // Right-aligned in a fixed width, so that the bar's end does not wander with the estimate.
-    let words = text::left(&left.or(took).unwrap_or_default(), 13, look.glyphs.ellipsis);
+    let words = text::left(&left.or(took).unwrap_or_default(), 18, look.glyphs.ellipsis);
     let percent = format!("  {:>3.0}%", (run.progress.fraction() * 100.0).floor());
     let room = area.width.saturating_sub((text::width(&words) + text::width(&percent)) as u16);
     let (done, rest) = paint::bar(room, run.progress.fraction(), look);

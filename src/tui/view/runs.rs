@@ -51,8 +51,8 @@ impl Columns {
             percent: when(24, 4),
             best: when(36, 8),
             device: if width >= 150 { 22 } else { when(70, 7) },
-            eta: when(52, 7),
-            age: when(46, 4),
+            eta: when(60, 11),
+            age: when(46, 6),
             note: 0,
         };
         // A sign and a blank before the name; two blanks before each other column that is there.
@@ -159,7 +159,7 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
         vec![(Role::Text, "  ".to_owned()), (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis))];
     let cells = [
         title("state", &[SortBy::State]),
-        title("progress", &[SortBy::Progress]),
+        title("done", &[SortBy::Progress]),
         (Role::Faint, String::new()),
         title("best", &[SortBy::Best]),
         title("device", &[SortBy::Device]),
@@ -246,7 +246,7 @@ fn about(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Look)
 pub fn facts(m: &Model, run: &RunSummary, look: &Look) -> String {
     let mut facts = vec![run.method.clone(), format!("seed {}", run.seed)];
     if run.progress.total > 0.0 {
-        let (done, total) = (text::grouped(run.progress.done.floor()), text::grouped(run.progress.total));
+        let (done, total) = (text::count(run.progress.done.floor()), text::count(run.progress.total));
         facts.push(format!("{done} of {total} {}", run.progress.unit));
     }
     facts.extend(run.took(m.now).map(text::duration));
