@@ -33,6 +33,9 @@ pub enum TrainError {
     /// A saved state does not belong to this candidate.
     #[error("{0}")]
     Saved(String),
+    /// A search whose losses or logits are no longer numbers.
+    #[error("{0}")]
+    Search(String),
     /// A candidate's thread panicked or could not be started.
     #[error("{0}")]
     Thread(String),

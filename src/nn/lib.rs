@@ -6,6 +6,7 @@
 //! - [`schedule`]: the learning rate at a step
 //! - [`loss`]: cross-entropy, evaluation of a split, recalibration of batch normalisation
 //! - [`trainer`]: one candidate in training: steps, epochs, saved states that continue bit for bit
+//! - [`supernet`]: all choices of a chain over shared weights, and the search of one of them
 //! - [`pool`]: many candidates side by side, with the bits they would have had in turn
 //! - [`error`]: what can go wrong, as sentences
 //!
@@ -22,6 +23,7 @@ pub mod network;
 pub mod optim;
 pub mod pool;
 pub mod schedule;
+pub mod supernet;
 pub mod trainer;
 
 #[cfg(test)]
@@ -35,4 +37,5 @@ pub use network::{Layout, Mode, Network};
 pub use optim::Optimizer;
 pub use pool::{Pool, Stop};
 pub use schedule::LrSchedule;
+pub use supernet::{Pick, SearchTrainer, Supernet};
 pub use trainer::{Divergence, End, Epoch, Ran, Reading, Saved, Trainer, TrainerConfig, TrainerState, Until, Validate};

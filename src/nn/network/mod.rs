@@ -13,7 +13,9 @@ use kiln_torch::{Autocast, Generator, NoGrad};
 use tch::{Device, Kind, Tensor};
 
 use self::build::Builder;
-pub(crate) use self::walk::Leg;
+#[cfg(test)]
+pub(crate) use self::walk::bypass;
+pub(crate) use self::walk::{Against, Gate, Leg};
 use crate::error::{Result, TrainError};
 
 const NORM_EPS: f64 = 1e-5;

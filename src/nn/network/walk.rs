@@ -11,14 +11,35 @@ use crate::error::Result;
 pub(crate) struct Leg<'a> {
     /// The block; `None`: the identity.
     pub block: Option<usize>,
-    /// A scalar tensor that the leg's output is multiplied by.
-    pub gate: Option<&'a Tensor>,
+    pub gate: Option<Gate<'a>>,
+}
+
+/// Adds nothing to a leg's output, and lets a gradient through to what its factor came from.
+pub(crate) struct Gate<'a> {
+    /// A scalar of value 0.
+    pub factor: &'a Tensor,
+    pub against: Against,
+}
+
+/// What the output `y` of a leg is compared with: the factor's gradient is that of `y + factor * stopgrad(y - against)`.
+#[derive(Clone, Copy)]
+pub(crate) enum Against {
+    /// With what it would be without the block: the input, if a shortcut goes round it, else zero.
+    Absence,
+    /// With another block's output; `None` is the identity.
+    Rival(Option<usize>),
 }
 
 impl Network {
     /// A library of blocks that need not follow one another; only [`Network::walk`] passes through it. Names must be
     /// different. Searched blocks normalise without gain and shift: those of rarely drawn blocks would lag behind.
-    pub(crate) fn library(input: Shape, classes: u32, blocks: Vec<Block>, seed: u64, device: Device) -> Result<Network> {
+    pub(crate) fn library(
+        input: Shape,
+        classes: u32,
+        blocks: Vec<Block>,
+        seed: u64,
+        device: Device,
+    ) -> Result<Network> {
         let generator = Generator::new(seed, Device::Cpu)?;
         let mut builder = Builder { generator, device, affine: true, tensors: Vec::new() };
         let mut stages = Vec::with_capacity(blocks.len());
@@ -58,11 +79,24 @@ impl Network {
     fn walk_by(&self, images: &Tensor, legs: &[Leg], stats: Stats) -> Result<Tensor> {
         self.within(images, |mut x| {
             for leg in legs {
-                if let Some(stage) = leg.block.and_then(|block| self.stages.get(block)) {
+                let stage = leg.block.and_then(|block| self.stages.get(block));
+                let input = leg.gate.as_ref().map(|_| x.shallow_clone());
+                if let Some(stage) = stage {
                     x = self.stage(stage, x, stats)?;
                 }
-                if let Some(gate) = leg.gate {
-                    x = x.f_mul(gate)?;
+                if let (Some(gate), Some(input)) = (&leg.gate, input) {
+                    let difference = {
+                        let _frozen = NoGrad::new();
+                        match gate.against {
+                            Against::Absence if stage.is_some_and(|s| !s.shortcut) => x.f_detach()?,
+                            Against::Absence | Against::Rival(None) => x.f_sub(&input)?,
+                            Against::Rival(Some(rival)) => match self.stages.get(rival) {
+                                Some(rival) => x.f_sub(&self.stage(rival, input, stats)?)?,
+                                None => x.f_sub(&input)?,
+                            },
+                        }
+                    };
+                    x = x.f_add(&difference.f_mul(gate.factor)?)?;
                 }
             }
             Ok(x)
@@ -77,7 +111,7 @@ impl Network {
         self.within(images, |mut x| {
             for (stage, block) in self.stages.iter().zip(&self.plan.blocks) {
                 x = match stage.slot == Some(slot) {
-                    true => shortcut(x, block.output)?,
+                    true => bypass(x, block.output)?,
                     false => self.stage(stage, x, Stats::Running)?,
                 };
             }
@@ -87,7 +121,7 @@ impl Network {
 }
 
 /// Brings `x` to another shape without parameters.
-fn shortcut(x: Tensor, output: Shape) -> Result<Tensor> {
+pub(crate) fn bypass(x: Tensor, output: Shape) -> Result<Tensor> {
     let Shape::Image(channels, height, width) = output else { return Ok(x) };
     let (channels, height, width) = (i64::from(channels), i64::from(height), i64::from(width));
     let (_, c, h, w) = x.size4()?;
