@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use crate::problem::{Place, Problem, nearest};
-use crate::schema;
 use crate::settings::MethodName;
 use crate::tree::{Node, Table, Value};
+use crate::{experiment, schema};
 
 /// How messages about absent keys begin.
 pub(crate) const MISSING: &str = "is missing";
@@ -32,17 +32,14 @@ impl Checked {
     }
 }
 
-/// Checks a whole preset.
-pub(crate) fn spec(table: &Table, file: &Place) -> Checked {
+/// Checks a whole preset. It may have tables of its own method and of those in `also`.
+pub(crate) fn spec(table: &Table, file: &Place, also: &[MethodName]) -> Checked {
     let schema = schema::whole();
-    let method = match table.get("method") {
-        Some(Node { value: Value::Text(name), .. }) => MethodName::ALL.iter().find(|m| m.as_str() == name),
-        _ => None,
-    };
+    let method = experiment::method(table);
     let mut walk = Walk { root: schema, problems: Vec::new(), places: BTreeMap::new() };
     let mut rest = table.clone();
     for other in MethodName::ALL {
-        let Some(method) = method.filter(|m| *m != other) else { continue };
+        let Some(method) = method.filter(|m| m != other && !also.contains(other)) else { continue };
         if let Some(node) = rest.remove(other.as_str()) {
             walk.problems.push(Problem::at(
                 &node.place,
@@ -53,7 +50,24 @@ pub(crate) fn spec(table: &Table, file: &Place) -> Checked {
             ));
         }
     }
+    if let Some(method) = method.filter(|m| !MethodName::SEARCHES.iter().any(|s| s == m || also.contains(s)))
+        && let Some(node) = rest.remove("search")
+    {
+        walk.problems.push(Problem::at(
+            &node.place,
+            "search",
+            format!("is the table of the searches random, evolution and asha, but this preset runs `{method}`; take it away"),
+        ));
+    }
     let value = walk.table(schema, &rest, "", file);
+    Checked { value, problems: walk.problems, places: walk.places }
+}
+
+/// Checks a space's file.
+pub(crate) fn space(table: &Table, file: &Place) -> Checked {
+    let schema = schema::space();
+    let mut walk = Walk { root: schema, problems: Vec::new(), places: BTreeMap::new() };
+    let value = walk.table(schema, table, "", file);
     Checked { value, problems: walk.problems, places: walk.places }
 }
 
@@ -70,7 +84,11 @@ impl<'a> Walk<'a> {
     }
 
     fn node(&mut self, schema: &'a Json, node: &Node, key: &str) -> Json {
-        let (extra, schema) = (schema, schema::resolve(self.root, schema));
+        let one = schema::one_or_many(schema).map(|(many, one)| match &node.value {
+            Value::List(_) => many,
+            _ => one,
+        });
+        let (extra, schema) = (schema, schema::resolve(self.root, one.unwrap_or(schema)));
         self.places.insert(key.to_owned(), node.place.clone());
         let options = schema::options(schema);
         if !options.is_empty() {

@@ -7,17 +7,19 @@
 //! - [`seed`]: keys for random streams
 //!
 //! Inside: `tree` is TOML with the place of every value, `check` walks it along the schema, `cross` compares settings
-//! with one another.
+//! with one another, `experiment` lays arms over the rest, `space` reads files of search spaces.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod cross;
+mod experiment;
 pub mod preset;
 pub mod problem;
 pub mod schema;
 pub mod seed;
 pub mod settings;
+mod space;
 mod tree;
 
 #[cfg(test)]
@@ -26,3 +28,4 @@ mod tests;
 pub use preset::{Preset, Surroundings};
 pub use problem::{Place, Problem, Problems};
 pub use settings::*;
+pub use space::keeps;

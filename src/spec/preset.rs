@@ -1,15 +1,15 @@
 //! Reading presets: TOML files that may extend one another, with overrides on top.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::check::Checked;
 use crate::problem::{Place, Problem, Problems};
-use crate::settings::{DataSet, Spec};
+use crate::settings::{DataSet, MAX_JOBS, MethodName, SpaceDefinition, Spec};
 use crate::tree::{self, Source, Table, Value};
-use crate::{check, cross};
+use crate::{check, cross, experiment, space};
 
 /// What a preset refers to beyond itself.
 pub trait Surroundings {
@@ -38,6 +38,10 @@ pub struct Preset {
     /// The settings: defaults filled in, `extends` and overrides applied, the data path absolute.
     pub spec: Spec,
     places: BTreeMap<String, Place>,
+    /// The preset as each of its arms has it.
+    arms: Vec<Preset>,
+    /// Of such a one: the arm's name.
+    arm: Option<String>,
 }
 
 impl Preset {
@@ -73,15 +77,24 @@ impl Preset {
     pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         let place = std::iter::successors(Some(key), |k| k.rsplit_once('.').map(|(table, _)| table))
             .find_map(|k| self.places.get(k));
+        let message = match &self.arm {
+            Some(arm) => experiment::marked(&message.into(), arm),
+            None => message.into(),
+        };
         match place {
             Some(place) => Problem::at(place, key, message),
-            None => Problem {
-                file: self.file.display().to_string(),
-                line: None,
-                key: key.to_owned(),
-                message: message.into(),
-            },
+            None => Problem { file: self.file.display().to_string(), line: None, key: key.to_owned(), message },
         }
+    }
+
+    /// The presets that are really run, without arms: one an arm, or this one. Each is run with every seed.
+    pub fn variants(&self) -> Vec<&Preset> {
+        if self.arms.is_empty() { vec![self] } else { self.arms.iter().collect() }
+    }
+
+    /// Of one of [`Preset::variants`]: the arm's name, if the preset has arms.
+    pub fn arm(&self) -> Option<&str> {
+        self.arm.as_deref()
     }
 
     /// The preset as TOML with every default written out: what a run folder's `spec.toml` holds.
@@ -112,10 +125,14 @@ impl Spec {
     pub fn from_toml(name: &str, text: &str) -> Result<Spec, Problems> {
         let place = Place { file: name.into(), line: None, folder: Arc::new(PathBuf::new()) };
         let (table, mut problems) = Source { text, place: place.clone() }.parse();
-        let (spec, checked) = build(&table, &place, !problems.is_empty());
-        problems.extend(checked.problems);
-        match spec {
-            Some(spec) if problems.is_empty() => Ok(spec),
+        let built = build(&table, &place, !problems.is_empty());
+        problems.extend(built.problems);
+        match built.base {
+            Some((mut spec, _)) if problems.is_empty() => {
+                let arms: Vec<(&str, &Spec)> = built.arms.iter().map(|a| (a.name.as_str(), &a.spec)).collect();
+                spec.set_arms(&arms);
+                Ok(spec)
+            }
             _ => Err(Problems(problems)),
         }
     }
@@ -151,19 +168,85 @@ fn read(
         return (None, problems, None);
     }
     let place = file_place(file);
-    let (spec, checked) = build(&table, &place, torn);
+    let built = build(&table, &place, torn);
     let broken: Vec<Option<usize>> = problems.iter().map(|p| p.line).collect();
-    problems.extend(checked.problems.into_iter().filter(|p| p.line.is_none() || !broken.contains(&p.line)));
+    problems.extend(built.problems.into_iter().filter(|p| p.line.is_none() || !broken.contains(&p.line)));
     problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    let Some(spec) = spec else { return (None, problems, None) };
+    let Some((spec, places)) = built.base else { return (None, problems, None) };
     let name = file.file_stem().map_or_else(|| "preset".into(), |s| s.to_string_lossy().into_owned());
-    let mut preset = Preset { name, file: file.to_path_buf(), spec, places: checked.places };
-    let data = resolve_data(&mut preset, around);
+    let mut preset = Preset { name, file: file.to_path_buf(), spec, places, arms: Vec::new(), arm: None };
+    problems.extend(resolve_space(&mut preset, around));
+    let mut data = resolve_data(&mut preset, around);
+    let variant = |arm: Variant| Preset {
+        spec: arm.spec,
+        places: arm.places,
+        arm: Some(arm.name),
+        arms: Vec::new(),
+        ..preset.clone()
+    };
+    let mut arms: Vec<Preset> = built.arms.into_iter().map(variant).collect();
+    if !arms.is_empty() {
+        // Only what is really run needs its data.
+        for arm in &mut arms {
+            let mut wrong = resolve_space(arm, around);
+            wrong.retain(|problem| !problems.contains(problem));
+            problems.extend(wrong);
+        }
+        let found: Vec<Option<Problem>> = arms.iter_mut().map(|arm| resolve_data(arm, around)).collect();
+        data = found.into_iter().flatten().next();
+    }
+    let named: Vec<(&str, &Spec)> = arms.iter().filter_map(|a| Some((a.arm.as_deref()?, &a.spec))).collect();
+    preset.spec.set_arms(&named);
+    preset.arms = arms;
     (Some(preset), problems, data)
 }
 
-fn build(table: &Table, place: &Place, torn: bool) -> (Option<Spec>, Checked) {
-    let mut checked = check::spec(table, place);
+/// A preset as one of its arms has it.
+struct Variant {
+    name: String,
+    spec: Spec,
+    places: BTreeMap<String, Place>,
+}
+
+/// What a preset amounts to: the settings that all arms share, without the arms, and those of each arm.
+struct Built {
+    base: Option<(Spec, BTreeMap<String, Place>)>,
+    arms: Vec<Variant>,
+    problems: Vec<Problem>,
+}
+
+fn build(table: &Table, place: &Place, torn: bool) -> Built {
+    let (mut shared, mut problems) = (table.clone(), Vec::new());
+    let drafts = experiment::take(&mut shared, &mut problems);
+    let others: Vec<MethodName> = drafts.iter().filter_map(|arm| experiment::method(&arm.set)).collect();
+    let (base, checked) = build_one(&shared, place, torn, &others);
+    let mut arms = Vec::new();
+    for draft in &drafts {
+        // What is missing is best said at the arm; what is wrong with the rest was said once.
+        let (spec, of_arm) = build_one(&draft.over(&shared), &draft.place, torn, &[]);
+        let own = of_arm.problems.into_iter().filter(|p| !checked.problems.iter().any(|q| q.key == p.key));
+        problems.extend(own.map(|problem| draft.mark(problem)));
+        let spec = spec.map(|spec| Spec { arms: Vec::new(), seeds: Vec::new(), ..spec });
+        arms.extend(spec.map(|spec| Variant { name: draft.name.clone(), spec, places: of_arm.places }));
+    }
+    if let Some(spec) = &base {
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = spec.seeds.iter().find(|seed| !seen.insert(**seed)) {
+            let message = format!("names {twice} twice; the same seed gives the same run");
+            problems.push(checked.at("seeds", place, message));
+        }
+        let jobs = spec.seeds.len().max(1) * drafts.len().max(1);
+        if jobs > MAX_JOBS {
+            let message = format!("and arms make {jobs} jobs; an experiment has at most {MAX_JOBS}");
+            problems.push(checked.at("seeds", place, message));
+        }
+    }
+    let base = base.map(|spec| (spec, checked.places));
+    Built { base, arms, problems: checked.problems.into_iter().chain(problems).collect() }
+}
+
+fn build_one(table: &Table, place: &Place, torn: bool, also: &[MethodName]) -> (Option<Spec>, Checked) {
+    let mut checked = check::spec(table, place, also);
     if torn {
         checked.problems.retain(|p| !p.message.starts_with(check::MISSING));
     }
@@ -175,6 +258,10 @@ fn build(table: &Table, place: &Place, torn: bool) -> (Option<Spec>, Checked) {
             spec.fill_defaults();
             for (key, message) in cross::check(&spec) {
                 checked.problems.push(checked.at(key, place, message));
+            }
+            if let Some(definition) = &spec.space.definition {
+                let wrong = space::found(definition, "space.definition.", &checked, place);
+                checked.problems.extend(wrong);
             }
             (Some(spec), checked)
         }
@@ -270,6 +357,52 @@ fn tidy(path: &Path) -> PathBuf {
     out
 }
 
+/// Reads the file that `space.name` means, if it means one, into the spec, so that nothing depends on the file later.
+fn resolve_space(preset: &mut Preset, around: &dyn Surroundings) -> Vec<Problem> {
+    let settings = &preset.spec.space;
+    let name = settings.name.clone();
+    if !name.ends_with(".toml") && !name.contains('/') {
+        return match &settings.definition {
+            Some(own) if own.name != name => vec![preset.problem(
+                "space.name",
+                format!("is `{name}`, but the definition below it is called `{}`; give both one name", own.name),
+            )],
+            _ => Vec::new(),
+        };
+    }
+    if settings.definition.is_some() {
+        let said = "names a file, but the preset has a [space.definition] too; take one of the two away";
+        return vec![preset.problem("space.name", said)];
+    }
+    let folder = preset.places.get("space.name").map(|p| p.folder.clone()).unwrap_or_default();
+    let path = tidy(&beside(&folder, &name));
+    match around.read(&path) {
+        Err(e) => {
+            let why = match e.kind() {
+                io::ErrorKind::NotFound => "there is no such file".into(),
+                _ => format!("cannot be read: {e}"),
+            };
+            vec![preset.problem("space.name", format!("`{}`: {why}", path.display()))]
+        }
+        Ok(text) => match SpaceDefinition::from_toml(&path.display().to_string(), &text) {
+            Ok(definition) => {
+                preset.spec.space.name.clone_from(&definition.name);
+                preset.spec.space.definition = Some(definition);
+                Vec::new()
+            }
+            Err(problems) => problems.0,
+        },
+    }
+}
+
+/// `path` as seen from `folder`; `~` is the home folder.
+fn beside(folder: &Path, path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => folder.join(path),
+    }
+}
+
 /// Makes the data's path absolute and looks whether something is there.
 fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Problem> {
     let data = &preset.spec.data;
@@ -281,7 +414,7 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
                 format!("is empty, but this data set does not ship with Kiln; expected {what}. To say where: --set data.path=PATH"),
             ));
         }
-        return match around.shipped(data.set) {
+        return match around.shipped(data.set).and_then(|path| shipped_file(path, &preset.spec)) {
             Ok(path) => {
                 preset.spec.data.path = path.display().to_string();
                 None
@@ -292,10 +425,7 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
         };
     }
     let folder = preset.places.get("data.path").map(|p| p.folder.clone()).unwrap_or_default();
-    let path = match (data.path.strip_prefix("~/"), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
-        _ => folder.join(&data.path),
-    };
+    let path = beside(&folder, &data.path);
     let path = tidy(&std::path::absolute(&path).unwrap_or(path));
     let asked = data.set;
     preset.spec.data.path = path.display().to_string();
@@ -303,7 +433,10 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
     let message = match there {
         Err(e) if e.kind() == io::ErrorKind::NotFound => format!("`{}` does not exist", path.display()),
         Err(e) => format!("`{}` cannot be read: {e}", path.display()),
-        Ok(meta) if meta.is_file() && asked != DataSet::Digits => format!("`{}` is a file", path.display()),
+        Ok(meta) if meta.is_file() && !matches!(asked, DataSet::Digits | DataSet::Cells) => {
+            format!("`{}` is a file", path.display())
+        }
+        Ok(meta) if meta.is_dir() && asked == DataSet::Cells => format!("`{}` is a folder", path.display()),
         Ok(_) => return None,
     };
     Some(
@@ -314,11 +447,27 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
     )
 }
 
+/// Of tables of architectures, Kiln has one for some spaces.
+fn shipped_file(path: PathBuf, spec: &Spec) -> Result<PathBuf, String> {
+    if spec.data.set != DataSet::Cells {
+        return Ok(path);
+    }
+    let file = path.join(format!("{}.csv.gz", spec.space.name));
+    if file.is_file() {
+        return Ok(file);
+    }
+    Err(format!(
+        "no table of the space `{}` ships with Kiln. To say where one is: --set data.path=FILE.csv",
+        spec.space.name
+    ))
+}
+
 fn describe(set: DataSet) -> &'static str {
     match set {
         DataSet::Digits => "the digits as CSV (digits.csv.gz) or a folder that holds it",
         DataSet::Fashion => "a folder with the four IDX files of Fashion-MNIST (train-images-idx3-ubyte.gz and so on)",
         DataSet::Cifar10 => "a folder with CIFAR-10 in its binary version (data_batch_1.bin and so on)",
         DataSet::Folder => "a folder with one sub-folder of PNG or JPEG images a class",
+        DataSet::Cells => "a table of architectures as CSV, plain or gzipped",
     }
 }

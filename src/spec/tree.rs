@@ -152,7 +152,7 @@ fn without_lines(value: Value) -> Value {
 }
 
 /// The parts of a dotted TOML key.
-fn key_path(key: &str) -> Option<Vec<String>> {
+pub(crate) fn key_path(key: &str) -> Option<Vec<String>> {
     let line = format!("{key} = 0");
     let (table, errors) = DeTable::parse_recoverable(&line);
     if !errors.is_empty() || key.contains(['\n', '#']) {

@@ -1,12 +1,20 @@
 //! The settings of a run. A preset is the TOML form of [`Spec`]; a run's frozen `spec.toml` is the same with every
 //! default written out.
 
+mod assessor;
 mod common;
 mod dc_nas;
+mod experiment;
+mod search;
+mod space;
 mod train;
 
+pub use assessor::*;
 pub use common::*;
 pub use dc_nas::*;
+pub use experiment::*;
+pub use search::*;
+pub use space::*;
 pub use train::*;
 
 use schemars::JsonSchema;
@@ -20,16 +28,36 @@ pub enum MethodName {
     Train,
     /// Divide-and-conquer architecture search (arXiv:2005.14456).
     DcNas,
+    /// Random search.
+    Random,
+    /// Regularised evolution (arXiv:1802.01548).
+    Evolution,
+    /// Asynchronous successive halving (arXiv:1810.05934).
+    Asha,
 }
 
 impl MethodName {
-    pub const ALL: &'static [MethodName] = &[MethodName::Train, MethodName::DcNas];
+    pub const ALL: &'static [MethodName] = &[MethodName::Train, MethodName::DcNas, MethodName::Random, MethodName::Evolution, MethodName::Asha];
+
+    /// The methods that share the table `search`.
+    pub const SEARCHES: &'static [MethodName] = &[MethodName::Random, MethodName::Evolution, MethodName::Asha];
+
+    /// The methods whose presets may have this table; none for a table that all may have.
+    pub fn owners(table: &str) -> Vec<MethodName> {
+        match table {
+            "search" => MethodName::SEARCHES.to_vec(),
+            table => MethodName::ALL.iter().copied().filter(|m| m.as_str() == table).collect(),
+        }
+    }
 
     /// The name as presets, commands and files use it; also the name of the method's own table in a preset.
     pub fn as_str(self) -> &'static str {
         match self {
             MethodName::Train => "train",
             MethodName::DcNas => "dc-nas",
+            MethodName::Random => "random",
+            MethodName::Evolution => "evolution",
+            MethodName::Asha => "asha",
         }
     }
 }
@@ -56,6 +84,10 @@ pub struct Spec {
     #[serde(default = "one")]
     #[schemars(range(max = 9007199254740991_u64))]
     pub seed: u64,
+    /// Runs the preset once with each of these seeds instead, as jobs of one experiment, and shows means and deviations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(max = 9007199254740991_u64)), extend("x-expected" = "a list of whole numbers, such as [1, 2, 3]"))]
+    pub seeds: Vec<u64>,
     /// The data set and its split.
     pub data: DataSettings,
     /// The search space that architectures come from.
@@ -72,6 +104,18 @@ pub struct Spec {
     /// Settings of the method `dc-nas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dc_nas: Option<DcNasSettings>,
+    /// What the searches `random`, `evolution` and `asha` share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchSettings>,
+    /// Settings of the method `evolution`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evolution: Option<EvolutionSettings>,
+    /// Settings of the method `asha`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asha: Option<AshaSettings>,
+    /// Variants to compare, each with a `name` and what it `set`s, such as `[[arms]]` with `name = "fast"` and `set = { "optim.lr" = 0.1 }`. Every arm is run with every seed; the first is what the others are compared with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arms: Vec<Arm>,
 }
 
 fn one() -> u64 {
@@ -79,11 +123,25 @@ fn one() -> u64 {
 }
 
 impl Spec {
-    /// Writes the method's own table out if it was left to its defaults, so that a frozen spec hides nothing.
+    /// Writes the tables of the methods that are run out if they were left to their defaults, so that a frozen spec hides
+    /// nothing.
     pub fn fill_defaults(&mut self) {
-        match self.method {
+        self.fill(self.method);
+        for method in self.arms.iter().filter_map(Arm::method).collect::<Vec<_>>() {
+            self.fill(method);
+        }
+    }
+
+    fn fill(&mut self, method: MethodName) {
+        match method {
             MethodName::Train => drop(self.train.get_or_insert_default()),
             MethodName::DcNas => drop(self.dc_nas.get_or_insert_default()),
+            MethodName::Random => {}
+            MethodName::Evolution => drop(self.evolution.get_or_insert_default()),
+            MethodName::Asha => drop(self.asha.get_or_insert_default()),
+        }
+        if MethodName::SEARCHES.contains(&method) {
+            self.search.get_or_insert_default();
         }
     }
 }
