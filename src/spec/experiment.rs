@@ -33,7 +33,7 @@ impl Draft {
     pub fn over(&self, base: &Table) -> Table {
         let mut whole = base.clone();
         if let Some(method) = method(&self.set).or_else(|| method(base)) {
-            whole.retain(|key, _| MethodName::ALL.iter().all(|m| *m == method || m.as_str() != key));
+            whole.retain(|key, _| method.may_have(key));
         }
         tree::merge(&mut whole, self.set.clone());
         whole

@@ -35,6 +35,14 @@ pub struct Job {
     pub spec: Spec,
 }
 
+impl MethodName {
+    /// Whether a preset of this method may have such a table (or a setting of that name on its top level).
+    pub(crate) fn may_have(self, table: &str) -> bool {
+        let owners = MethodName::owners(table);
+        owners.is_empty() || owners.contains(&self)
+    }
+}
+
 impl Spec {
     /// Whether it describes several runs.
     pub fn is_experiment(&self) -> bool {
@@ -76,11 +84,9 @@ impl Spec {
         let mut value = serde_json::to_value(&plain).map_err(wrong)?;
         lay_over(&mut value, &Json::Object(arm.set.clone()));
         if let Some(settings) = value.as_object_mut() {
-            let method = settings.get("method").cloned();
-            let foreign = |m: &&MethodName| method.as_ref().and_then(Json::as_str) != Some(m.as_str());
-            for other in MethodName::ALL.iter().filter(foreign) {
-                settings.shift_remove(other.as_str());
-            }
+            let method: MethodName =
+                serde_json::from_value(settings.get("method").cloned().unwrap_or_default()).map_err(wrong)?;
+            settings.retain(|key, _| method.may_have(key));
         }
         serde_json::from_value(value).map_err(wrong)
     }
