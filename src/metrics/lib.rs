@@ -2,7 +2,7 @@
 //!
 //! * [`accuracy`]: the share of right answers.
 //! * [`Summary`]: count, mean, standard deviation, range.
-//! * [`kendall_tau`]: rank correlation with ties (tau-b).
+//! * [`kendall_tau`]: rank correlation with ties (tau-b); [`pearson`]: the linear one.
 //! * [`within_tau`], [`Permutations`], [`Null`], [`concordance`]: does ranking inside clusters beat ranking over all,
 //!   and is that more than chance?
 //! * [`regret`], [`pareto_front`]: what a choice cost, and which choices are worth looking at.
@@ -20,6 +20,6 @@ pub use cluster::{
     ClusterTau, Concordance, ConcordanceBin, Member, Null, Permutations, WithinTau, concordance, difference_edges,
     permutation_null, within_tau,
 };
-pub use rank::kendall_tau;
+pub use rank::{kendall_tau, pearson};
 pub use rng::SplitMix64;
 pub use summary::{Summary, accuracy};

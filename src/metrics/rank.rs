@@ -32,6 +32,20 @@ pub fn kendall_tau(points: &[(f64, f64)]) -> Option<f64> {
     Some(tau.clamp(-1.0, 1.0))
 }
 
+/// Pearson's correlation of pairs (x, y): 1 on a rising line. `None` with fewer than two points, without spread, or with a
+/// value that is not finite.
+pub fn pearson(points: &[(f64, f64)]) -> Option<f64> {
+    let n = points.len() as f64;
+    if points.len() < 2 || points.iter().any(|(x, y)| !x.is_finite() || !y.is_finite()) {
+        return None;
+    }
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (mx, my) = (mean(|p| p.0), mean(|p| p.1));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|p| of(p.0 - mx, p.1 - my)).sum::<f64>();
+    let below = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
+    (below > 0.0).then(|| (sum(&|x, y| x * y) / below).clamp(-1.0, 1.0))
+}
+
 /// Order of two numbers that are not NaN; 0 and -0 are equal.
 fn order(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or(Ordering::Equal)
@@ -73,7 +87,7 @@ fn sort_counting_inversions(values: &mut [f64], spare: &mut [f64]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::kendall_tau;
+    use super::{kendall_tau, pearson};
     use crate::SplitMix64;
 
     fn tau(x: &[f64], y: &[f64]) -> Option<f64> {
@@ -123,6 +137,16 @@ mod tests {
         // scipy.stats.kendalltau([12, 2, 1, 12, 2], [1, 4, 7, 1, 0]) = -0.47140452079103173 (its manual's example):
         // P = 2, Q = 6, two pairs tied in x of which one is tied in y too.
         close(tau(&[12.0, 2.0, 1.0, 12.0, 2.0], &[1.0, 4.0, 7.0, 1.0, 0.0]), -0.471_404_520_791_031_73);
+    }
+
+    #[test]
+    fn correlation_by_hand() {
+        // Deviations -1 0 1 and -1 -1 2, doubled: 3 / sqrt(2 * 6).
+        close(pearson(&[(1.0, 1.0), (2.0, 1.0), (3.0, 4.0)]), 3.0 / 12.0_f64.sqrt());
+        close(pearson(&[(1.0, 5.0), (2.0, 3.0), (3.0, 1.0)]), -1.0);
+        assert_eq!(pearson(&[(1.0, 1.0)]), None);
+        assert_eq!(pearson(&[(1.0, 1.0), (1.0, 2.0)]), None);
+        assert_eq!(pearson(&[(1.0, f64::NAN), (1.0, 2.0)]), None);
     }
 
     #[test]
