@@ -2,6 +2,7 @@
 //!
 //! * [`accuracy`]: the share of right answers.
 //! * [`Summary`]: count, mean, standard deviation, range.
+//! * [`PairedT`]: paired t-test of two ways on the same seeds.
 //! * [`kendall_tau`]: rank correlation with ties (tau-b); [`pearson`]: the linear one.
 //! * [`within_tau`], [`Permutations`], [`Null`], [`concordance`]: does ranking inside clusters beat ranking over all,
 //!   and is that more than chance?
@@ -11,6 +12,7 @@
 
 mod choice;
 mod cluster;
+mod paired;
 mod rank;
 mod rng;
 mod summary;
@@ -20,6 +22,7 @@ pub use cluster::{
     ClusterTau, Concordance, ConcordanceBin, Member, Null, Permutations, WithinTau, concordance, difference_edges,
     permutation_null, within_tau,
 };
+pub use paired::PairedT;
 pub use rank::{kendall_tau, pearson};
 pub use rng::SplitMix64;
 pub use summary::{Summary, accuracy};
