@@ -79,8 +79,12 @@ impl Home {
         self.root.join("runs")
     }
 
+    /// The folder of a run; that of a job lies in `jobs` of its experiment's.
     pub fn run_dir(&self, run: &RunId) -> PathBuf {
-        self.runs_dir().join(&run.0)
+        match run.parent() {
+            Some((parent, n)) => self.runs_dir().join(parent.0).join(JOBS).join(n.to_string()),
+            None => self.runs_dir().join(&run.0),
+        }
     }
 
     /// The run's folder with its files by name.
@@ -88,7 +92,8 @@ impl Home {
         RunFolder::new(self.run_dir(run))
     }
 
-    /// Ids of all folders in `runs` that have a `spec.toml`, sorted. No folder yet means no runs.
+    /// Ids of all folders in `runs` that have a `spec.toml`, sorted, each followed by those of its jobs in their order. No
+    /// folder yet means no runs.
     pub fn run_ids(&self) -> io::Result<Vec<RunId>> {
         let entries = match fs::read_dir(self.runs_dir()) {
             Ok(entries) => entries,
@@ -100,10 +105,12 @@ impl Home {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             if RunId::is_valid(&name) && entry.path().join("spec.toml").is_file() {
-                ids.push(RunId(name));
+                let run = RunId(name);
+                ids.extend(jobs_of(&run, &entry.path()));
+                ids.push(run);
             }
         }
-        ids.sort();
+        ids.sort_by(|a, b| a.in_order().cmp(&b.in_order()));
         Ok(ids)
     }
 
@@ -133,6 +140,19 @@ impl Home {
         let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
         runtime.unwrap_or_else(env::temp_dir).join(name)
     }
+}
+
+/// Name of the folder of a run's jobs within its own.
+const JOBS: &str = "jobs";
+
+/// The jobs that a run's folder holds.
+fn jobs_of(run: &RunId, folder: &Path) -> Vec<RunId> {
+    let entries = fs::read_dir(folder.join(JOBS)).into_iter().flatten().flatten();
+    let job = |entry: fs::DirEntry| {
+        let job = RunId(format!("{run}.{}", entry.file_name().to_str()?));
+        (job.parent()?.0 == *run && entry.path().join("spec.toml").is_file()).then_some(job)
+    };
+    entries.filter_map(job).collect()
 }
 
 /// Folder of the presets that come with Kiln.
@@ -222,6 +242,14 @@ mod tests {
         }
         fs::create_dir(home.runs_dir().join("empty-0003")).unwrap();
         assert_eq!(home.run_ids().unwrap(), [RunId("a-0002".into()), RunId("b-0001".into())]);
+        let parent = RunId("a-0002".into());
+        for n in ["1", "2", "10", "03", "x"] {
+            fs::create_dir_all(home.run_dir(&parent).join("jobs").join(n)).unwrap();
+            fs::write(home.run_dir(&parent).join("jobs").join(n).join("spec.toml"), "").unwrap();
+        }
+        let ids: Vec<String> = home.run_ids().unwrap().into_iter().map(|id| id.0).collect();
+        assert_eq!(ids, ["a-0002", "a-0002.1", "a-0002.2", "a-0002.10", "b-0001"]);
+        assert_eq!(home.run_folder(&parent.job(10)).path(), home.run_folder(&parent).job(10).path());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! # Format, version 1
 //!
 //! Any program may write a run folder; the engine shows it like its own if it lies in `$KILN_HOME/runs/<run id>/`. A run id has ASCII
-//! letters, digits, `-`, `_` and `.`, starts with no dot, and has at most 100 bytes.
+//! letters, digits, `-`, `_` and `.`, starts with no dot, does not end in a dot and a number, and has at most 100 bytes.
 //!
 //! | file | written by | what it holds |
 //! | --- | --- | --- |
@@ -13,7 +13,9 @@
 //! | `control.jsonl` | engine | one [`Control`] a line, appended |
 //! | `checkpoints/<step>/` | worker | see [`crate::checkpoint`] |
 //! | `artifacts/` | worker | images, exported networks, tables |
-//! | `jobs/<n>/` | engine | the same folder again for each job of a run; a job ends with `result.json` |
+//! | `jobs/<n>/` | engine | of an experiment (a preset with arms or seeds): the same folder again for each job, from 1; its run id is `<run id>.<n>` |
+//!
+//! An experiment has no worker: its `events.jsonl` is written by the engine, and says what its jobs amount to.
 //!
 //! Times are seconds since the Unix epoch, as floating-point numbers. All text is UTF-8.
 //!
