@@ -55,6 +55,8 @@ pub enum Context {
     Candidates,
     Scatter,
     Matrix,
+    Lines,
+    Blocks,
     Text,
     Log,
     Launcher,
@@ -73,6 +75,8 @@ impl Context {
         Context::Candidates,
         Context::Scatter,
         Context::Matrix,
+        Context::Lines,
+        Context::Blocks,
         Context::Text,
         Context::Log,
         Context::Confirm,
@@ -94,6 +98,8 @@ impl Context {
             Context::Candidates => "Candidates",
             Context::Scatter => "Scatter",
             Context::Matrix => "Matrix",
+            Context::Lines => "Curves with a spread",
+            Context::Blocks => "Map of blocks",
             Context::Text => "Tables, settings, outcome",
             Context::Log => "Log",
             Context::Launcher => "Launcher",
@@ -134,10 +140,12 @@ actions! {
     ClosePicker "picker.close" [Picker] "esc v q" "close" "Back to the chart";
 
     // Views.
-    PointLeft "view.left" [Clusters Scatter Matrix] "h left" "" "Move the cursor left";
-    PointRight "view.right" [Clusters Scatter Matrix] "l right" "" "Move the cursor right";
-    PointUp "view.up" [Clusters Scatter Matrix] "k up" "" "Move the cursor up";
-    PointDown "view.down" [Clusters Scatter Matrix] "j down" "hjkl|move" "Move the cursor down";
+    PointLeft "view.left" [Clusters Scatter Matrix Lines Blocks] "h left" "" "Move the cursor left";
+    PointRight "view.right" [Clusters Scatter Matrix Lines Blocks] "l right" "h/l|move" "Move the cursor right";
+    PointUp "view.up" [Clusters Scatter Matrix Blocks] "k up" "" "Move the cursor up";
+    PointDown "view.down" [Clusters Scatter Matrix Blocks] "j down" "hjkl|move" "Move the cursor down";
+    NextMeasure "blocks.measure" [Blocks] "b" "bars" "Draw the next figure as bars: lesion drop, weaken drop, parameters, MACs";
+    Weights "blocks.weights" [Blocks] "a" "weights" "Show the weights of all operations alone, or the map";
     NextWinner "clusters.winner" [Clusters] "w" "next winner" "Go to the next cluster winner";
     Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";
     SortBack "table.sort-back" [Runs Candidates] "S" "" "Sort by the previous column";

@@ -29,6 +29,9 @@ pub struct Glyphs {
     pub points: [&'static str; 8],
     /// Names of the axes of pictures: across and up.
     pub axes: [&'static str; 2],
+    /// An error bar.
+    pub bar_upright: &'static str,
+    pub plus_minus: &'static str,
     /// A measured point on a line.
     pub spot: &'static str,
     pub centroid: &'static str,
@@ -49,6 +52,16 @@ pub struct Glyphs {
     pub enter: &'static str,
     /// Top left, top right, bottom left, bottom right, horizontal, vertical.
     pub frame: [&'static str; 6],
+    /// The same around blocks that no shortcut goes round, and around those that have one.
+    pub frame_vital: [&'static str; 6],
+    pub frame_open: [&'static str; 6],
+    /// The path that a signal takes whatever is chosen: across, down; the shortcut's start, passing and end above; where it
+    /// leaves, passes and enters the line of blocks.
+    pub path: [&'static str; 8],
+    pub vital: &'static str,
+    pub locked: &'static str,
+    /// Chosen cost, chosen within the sampled, sampled, neither; sampled mean, expected, limit.
+    pub gauge: [&'static str; 7],
 }
 
 pub static UNICODE: Glyphs = Glyphs {
@@ -72,6 +85,8 @@ pub static UNICODE: Glyphs = Glyphs {
     off: "□",
     points: ["●", "▲", "■", "◆", "▼", "○", "△", "□"],
     axes: ["→", "↑"],
+    bar_upright: "│",
+    plus_minus: "±",
     spot: "•",
     centroid: "✚",
     winner: "★",
@@ -89,6 +104,12 @@ pub static UNICODE: Glyphs = Glyphs {
     error: "✗",
     enter: "↵",
     frame: ["╭", "╮", "╰", "╯", "─", "│"],
+    frame_vital: ["╔", "╗", "╚", "╝", "═", "║"],
+    frame_open: ["┌", "┐", "└", "┘", "─", "│"],
+    path: ["━", "┃", "┏", "┳", "┓", "┹", "┸", "┺"],
+    vital: "◆",
+    locked: "■",
+    gauge: ["━", "█", "▒", "─", "╋", "◇", "┃"],
 };
 
 pub static ASCII: Glyphs = Glyphs {
@@ -112,6 +133,8 @@ pub static ASCII: Glyphs = Glyphs {
     off: ".",
     points: ["o", "^", "s", "d", "v", "c", "t", "q"],
     axes: [">", "^"],
+    bar_upright: "|",
+    plus_minus: "+-",
     spot: "o",
     centroid: "+",
     winner: "*",
@@ -129,6 +152,12 @@ pub static ASCII: Glyphs = Glyphs {
     error: "!",
     enter: "enter",
     frame: ["+", "+", "+", "+", "-", "|"],
+    frame_vital: ["#", "#", "#", "#", "=", "#"],
+    frame_open: ["+", "+", "+", "+", "-", "|"],
+    path: ["=", "|", ".", "+", ".", "+", "+", "+"],
+    vital: "V",
+    locked: "L",
+    gauge: ["=", "#", "%", ".", "m", "e", "|"],
 };
 
 /// Whether a terminal of this environment can be trusted with Unicode: no locale other than UTF-8, and not the Linux
@@ -139,6 +168,13 @@ pub fn unicode_terminal(var: impl Fn(&str) -> Option<String>) -> bool {
     // Containers often set no locale at all, behind a terminal that is perfectly able: only an explicit other one counts.
     let utf8 = locale.is_none_or(|l| l.to_lowercase().replace('-', "").contains("utf8"));
     utf8 && term != "linux" && term != "dumb"
+}
+
+impl Glyphs {
+    /// The sign of an order: upwards where values rise from the first row on, downwards where the greatest stands first.
+    pub fn order(&self, descending: bool) -> &'static str {
+        if descending { self.descending } else { self.ascending }
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +200,9 @@ mod tests {
                 set.descending,
                 set.on,
                 set.off,
+                set.bar_upright,
+                set.vital,
+                set.locked,
                 set.spot,
                 set.centroid,
                 set.winner,
@@ -180,7 +219,7 @@ mod tests {
                 set.error,
             ];
             let many =
-                [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes].concat();
+                [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes, &set.frame_vital, &set.frame_open, &set.path, &set.gauge].concat();
             for sign in one.into_iter().chain(many) {
                 assert_eq!(width(sign), 1, "{sign:?}");
             }

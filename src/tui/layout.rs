@@ -122,29 +122,37 @@ pub fn detail(size: Size) -> DetailAreas {
     }
 }
 
+/// Cells at the end of the line of tabs that say which one this is of how many, where they are not all in view.
+pub const TAB_COUNT: u16 = 7;
+
 /// Where the titles of tabs go in a line `width` cells wide: index, first cell, cells. Where they do not all fit, the longest
-/// are cut, but not the current one; and if even that is not enough, the first ones move out of view.
+/// are cut, but not the current one; and if even that is not enough, those before and after it move out of view, and
+/// [`TAB_COUNT`] cells are left at the end of a line that has room for them.
 pub fn tabs(titles: &[&str], current: usize, width: u16) -> Vec<(usize, u16, u16)> {
-    const LEAST: u16 = 5;
+    // A number, a blank, and enough of a word to know it by.
+    const LEAST: u16 = 6;
     let full: Vec<u16> = titles.iter().map(|t| text::width(t) as u16).collect();
     let cut = |most: u16| -> Vec<u16> {
         full.iter().enumerate().map(|(i, w)| if i == current { *w } else { (*w).min(most) }).collect()
     };
     let total = |wide: &[u16], gap: u16| wide.iter().map(|w| w + gap).sum::<u16>().saturating_sub(gap);
-    let gap = if total(&full, 3) <= width { 3 } else { 2 };
     let longest = full.iter().copied().max().unwrap_or(0).max(LEAST);
-    let wide = (LEAST..=longest).rev().map(cut).find(|wide| total(wide, gap) <= width).unwrap_or_else(|| cut(LEAST));
+    let fits = |gap: u16, most: u16| Some((gap, cut(most))).filter(|(_, wide)| total(wide, gap) <= width);
+    let all = fits(3, longest).or_else(|| (LEAST..=longest).rev().find_map(|most| fits(2, most)));
+    let scrolled = all.is_none();
+    let (gap, wide) = all.or_else(|| fits(1, LEAST)).unwrap_or_else(|| (2, cut(LEAST)));
+    let room = if scrolled && total(&wide, gap) > width && width >= 4 * TAB_COUNT { width - TAB_COUNT } else { width };
     let mut first = 0;
-    while first < current && current < wide.len() && total(&wide[first..=current], gap) > width {
+    while first < current && current < wide.len() && total(&wide[first..=current], gap) > room {
         first += 1;
     }
     let mut out = Vec::new();
     let mut at = 0;
     for (i, w) in wide.iter().enumerate().skip(first) {
-        if at >= width {
+        if at >= room || (i != current && room - at < LEAST.min(*w)) {
             break;
         }
-        out.push((i, at, (*w).min(width - at)));
+        out.push((i, at, (*w).min(room - at)));
         at += w + gap;
     }
     out
@@ -231,6 +239,51 @@ pub fn picture(size: Size) -> PictureAreas {
         legend: Rect { x: body.right() - legend, width: legend, ..body },
         note: if below_lines == 2 { rows(content, content.height - 2, 1) } else { rows(content, 0, 0) },
         label: rows(content, content.height - below_lines.min(1), below_lines.min(1)),
+    }
+}
+
+/// Curves with error bars: as [`picture`], with a legend that has room for figures.
+pub fn lines(size: Size) -> PictureAreas {
+    let areas = picture(size);
+    let body = Rect { width: detail(size).content.width, ..areas.picture };
+    let legend = if body.width >= 60 { (body.width * 2 / 5).clamp(28, 48) } else { 0 };
+    PictureAreas {
+        picture: Rect { width: body.width - legend - 2 * u16::from(legend > 0), ..body },
+        legend: Rect { x: body.right() - legend, width: legend, ..body },
+        ..areas
+    }
+}
+
+/// A map of blocks: the map itself, budgets below it, the method's note, and lines about the block under the cursor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BlocksAreas {
+    pub caption: Rect,
+    pub body: Rect,
+    pub gauges: Rect,
+    pub note: Rect,
+    pub label: Rect,
+}
+
+/// `gauges`: how many budgets there are.
+pub fn blocks(size: Size, gauges: usize) -> BlocksAreas {
+    let content = detail(size).content;
+    let tall = content.height;
+    let caption = u16::from(tall >= 6);
+    let label = match tall {
+        0..4 => 0,
+        4..10 => 1,
+        _ => 2,
+    };
+    let note = u16::from(tall >= 12);
+    let gauges = if tall >= 9 { (gauges.min(6) as u16).min(tall / 4) } else { 0 };
+    let gap = u16::from(tall >= 30 && gauges > 0);
+    let body = tall - caption - label - note - gauges - gap;
+    BlocksAreas {
+        caption: rows(content, 0, caption),
+        body: rows(content, caption, body),
+        gauges: rows(content, caption + body + gap, gauges),
+        note: rows(content, caption + body + gap + gauges, note),
+        label: rows(content, tall - label, label),
     }
 }
 
@@ -386,6 +439,12 @@ mod tests {
                     p.legend,
                     p.note,
                     p.label,
+                    lines(size).picture,
+                    lines(size).legend,
+                    blocks(size, 3).body,
+                    blocks(size, 3).gauges,
+                    blocks(size, 3).note,
+                    blocks(size, 3).label,
                     c.heading,
                     c.list,
                     c.label,
@@ -432,6 +491,9 @@ mod tests {
         }
         // All six are in view long before all six fit as they are.
         assert_eq!(tabs(&titles, 5, 50).len(), 6);
+        // Where they are not, what is left out can be told.
+        let spans = tabs(&titles, 3, 40);
+        assert!(spans.len() < 6 && spans.iter().all(|s| s.1 + s.2 <= 40 - TAB_COUNT), "{spans:?}");
         assert!(tabs(&[], 0, 10).is_empty());
     }
 

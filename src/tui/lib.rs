@@ -19,6 +19,8 @@ pub mod chart;
 pub mod colour;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod fixture_search;
 pub mod glyphs;
 pub mod keys;
 pub mod layout;

@@ -1,6 +1,6 @@
 //! How the client looks: theme and glyphs, chosen once from options and environment.
 
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 
 use crate::colour::{self, Depth};
 use crate::glyphs::{ASCII, Glyphs, UNICODE, unicode_terminal};
@@ -30,6 +30,15 @@ impl Look {
 
     pub fn style(&self, role: Role) -> Style {
         self.theme.style(role)
+    }
+
+    /// A role half gone into the background: bands behind lines.
+    pub fn faded(&self, role: Role) -> Style {
+        let style = self.style(role);
+        match (style.fg, self.theme.depth) {
+            (Some(colour), Depth::True) => style.fg(colour::mix(colour, self.theme.colour(Role::Grid), 0.55)),
+            _ => style.add_modifier(Modifier::DIM),
+        }
     }
 
     /// The other shipped theme: dark if this one is light, else light.

@@ -3,10 +3,11 @@
 use std::cmp::Ordering;
 
 use kiln_protocol::View;
-use kiln_protocol::view::{Candidate, Candidates, Clusters, Matrix, Scatter};
+use kiln_protocol::view::{BlockImportance, Candidate, Candidates, Clusters, Lines, Matrix, Scatter};
 
 use crate::action::Context;
 use crate::chart::{Fit, Scale};
+use crate::model::blocks::Arrangement;
 use crate::model::list::{List, Scroll};
 
 /// What the client remembers of one view.
@@ -24,6 +25,12 @@ pub struct Pane {
     /// First visible row and column of a matrix.
     pub corner: (usize, usize),
     pub scroll: Scroll,
+    /// What the bars of a map of blocks show: index among what is known, repeating.
+    pub measure: usize,
+    /// A map of blocks shows its weights alone.
+    pub weights: bool,
+    /// Where the cursor of curves stands on the x axis; `None` until it is moved.
+    pub x_cursor: Option<f64>,
     /// Axes of pictures; they move seldom, so that a live picture stands still.
     pub x: Fit,
     pub y: Fit,
@@ -36,7 +43,9 @@ pub fn context(view: &View) -> Context {
         View::Candidates(_) => Context::Candidates,
         View::Scatter(_) => Context::Scatter,
         View::Matrix(_) => Context::Matrix,
-        View::Table(_) | View::BlockImportance(_) | View::Lines(_) => Context::Text,
+        View::Lines(_) => Context::Lines,
+        View::BlockImportance(_) => Context::Blocks,
+        View::Table(_) => Context::Text,
     }
 }
 
@@ -52,6 +61,9 @@ pub enum Toward {
 impl Pane {
     /// Lets axes follow the data of the view.
     pub fn follow(&mut self, view: &View) {
+        if let View::Lines(lines) = view {
+            return self.follow_lines(lines);
+        }
         let points = points(view);
         let bounds = |i: usize| {
             let finite = points.iter().filter(|p| p[0].is_finite() && p[1].is_finite()).map(|p| p[i]);
@@ -61,8 +73,39 @@ impl Pane {
             // A point on the very edge would lie on the labels.
             b.map(|(lo, hi)| (lo - (hi - lo) * 0.02, hi + (hi - lo) * 0.02))
         };
-        self.x.follow(margin(bounds(0)), false);
-        self.y.follow(margin(bounds(1)), false);
+        let (mut x, mut y) = (bounds(0), bounds(1));
+        if matches!(view, View::Scatter(s) if s.diagonal) {
+            let both = x.zip(y).map(|(x, y)| (x.0.min(y.0), x.1.max(y.1)));
+            (x, y) = (both, both);
+        }
+        self.x.follow(margin(x), false);
+        self.y.follow(margin(y), false);
+    }
+
+    fn follow_lines(&mut self, lines: &Lines) {
+        let points = || lines.lines.iter().flat_map(|l| &l.points).filter(|p| p[0].is_finite() && p[1].is_finite());
+        let bounds = |all: &mut dyn Iterator<Item = f64>| {
+            all.fold(None, |b: Option<(f64, f64)>, v| Some(b.map_or((v, v), |(lo, hi)| (lo.min(v), hi.max(v)))))
+        };
+        let deviation = |p: &[f64; 3]| if p[2].is_finite() { p[2].abs() } else { 0.0 };
+        let log = lines.log_x && points().all(|p| p[0] > 0.0);
+        self.x.follow(bounds(&mut points().map(|p| p[0])), log);
+        let ends = points().flat_map(|p| [p[1] - deviation(p), p[1] + deviation(p)]);
+        self.y.follow(bounds(&mut ends.collect::<Vec<_>>().into_iter()), false);
+    }
+
+    /// The x at which curves are read: the point nearest to where the cursor was put. `None` without a cursor.
+    pub fn at(&self, lines: &Lines) -> Option<f64> {
+        let wished = self.x_cursor?;
+        abscissas(lines).into_iter().min_by(|a, b| (a - wished).abs().total_cmp(&(b - wished).abs()))
+    }
+
+    /// Moves the cursor of curves to the next x that has a point; the first move puts it at the last one.
+    fn step_x(&mut self, lines: &Lines, by: isize) {
+        let xs = abscissas(lines);
+        let here = self.at(lines).and_then(|x| xs.iter().position(|other| *other == x));
+        let next = here.map_or(xs.len().saturating_sub(1), |i| i.saturating_add_signed(by).min(xs.len() - 1));
+        self.x_cursor = xs.get(next).copied();
     }
 
     pub fn scales(&self) -> (Scale, Scale) {
@@ -81,6 +124,13 @@ impl Pane {
                 Toward::Down => ((row + 1).min(rows.saturating_sub(1)), column),
             };
             return;
+        }
+        if let View::Lines(lines) = view {
+            return match toward {
+                Toward::Left => self.step_x(lines, -1),
+                Toward::Right => self.step_x(lines, 1),
+                Toward::Up | Toward::Down => {}
+            };
         }
         let points = points(view);
         let (x, y) = self.scales();
@@ -106,6 +156,17 @@ impl Pane {
         if let Some((i, _)) = best {
             self.list.selected = i;
         }
+    }
+
+    /// Moves the cursor among blocks that are drawn in `width` by `height` cells.
+    pub fn step_block(&mut self, map: &BlockImportance, toward: Toward, width: u16, height: u16) {
+        let last = map.blocks.len().saturating_sub(1);
+        let here = self.list.selected.min(last);
+        self.list.selected = match toward {
+            Toward::Left => here.saturating_sub(1),
+            Toward::Right => (here + 1).min(last),
+            Toward::Up | Toward::Down => Arrangement::new(map, width, height).beside(here, toward == Toward::Down),
+        };
     }
 
     /// Goes to the next winner of a cluster.
@@ -155,6 +216,15 @@ pub fn extent(matrix: &Matrix) -> (usize, usize) {
     (matrix.values.len(), matrix.values.iter().map(Vec::len).max().unwrap_or(0))
 }
 
+/// Every x at which a curve has a point, rising, each once.
+pub fn abscissas(lines: &Lines) -> Vec<f64> {
+    let all = lines.lines.iter().flat_map(|l| l.points.iter().map(|p| p[0]));
+    let mut xs: Vec<f64> = all.filter(|x| x.is_finite()).collect();
+    xs.sort_by(f64::total_cmp);
+    xs.dedup();
+    xs
+}
+
 /// Cells that the row labels of a matrix ask for.
 pub fn label_width(matrix: &Matrix) -> usize {
     matrix.row_labels.iter().map(|l| crate::text::width(l)).max().unwrap_or(0).clamp(2, 14)
@@ -181,6 +251,12 @@ pub fn scatter_point(scatter: &Scatter, i: usize) -> Option<(usize, usize)> {
     None
 }
 
+/// Whether the greatest stands first in the column that a table of candidates is sorted by: the best comes first.
+pub fn descending(table: &Candidates, pane: &Pane) -> bool {
+    let column = pane.sort.checked_sub(2).and_then(|column| table.columns.get(column));
+    column.and_then(|c| c.higher_is_better).unwrap_or(false) != pane.reverse
+}
+
 /// The rows of a table of candidates in the order of its pane. Unknown figures come last either way round.
 pub fn sorted<'a>(table: &'a Candidates, pane: &Pane) -> Vec<&'a Candidate> {
     let mut rows: Vec<&Candidate> = table.rows.iter().collect();
@@ -195,9 +271,8 @@ pub fn sorted<'a>(table: &'a Candidates, pane: &Pane) -> Vec<&'a Candidate> {
             column => {
                 let column = column - 2;
                 let figure = |r: &Candidate| r.cells.get(column).copied().flatten().filter(|v| !v.is_nan());
-                let down = table.columns.get(column).and_then(|c| c.higher_is_better).unwrap_or(false);
                 match (figure(a), figure(b)) {
-                    (Some(x), Some(y)) => turn(x.total_cmp(&y), down != pane.reverse),
+                    (Some(x), Some(y)) => turn(x.total_cmp(&y), descending(table, pane)),
                     (x, y) => y.is_some().cmp(&x.is_some()),
                 }
             }
@@ -272,6 +347,7 @@ mod tests {
                     let known: Vec<f64> = figures.iter().map_while(|f| *f).collect();
                     assert!(figures[known.len()..].iter().all(Option::is_none));
                     let down = table.columns[column - 2].higher_is_better.unwrap_or(false) != reverse;
+                    assert_eq!(descending(&table, &pane), down);
                     assert!(known.windows(2).all(|w| if down { w[0] >= w[1] } else { w[0] <= w[1] }));
                 }
             }

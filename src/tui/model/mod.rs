@@ -4,11 +4,12 @@
 //! - [`runs`]: the list of runs
 //! - [`detail`]: the open run: tabs, views, log
 //! - [`curves`]: its charts
-//! - [`figure`]: cursors within its views
+//! - [`figure`]: cursors within its views; [`blocks`]: maps of blocks
 //! - [`log`]: its log
 //! - [`pages`]: outcome, tables and settings as lines of text
 //! - [`list`]: selection and scrolling
 
+pub mod blocks;
 pub mod curves;
 pub mod detail;
 pub mod figure;

@@ -2,7 +2,6 @@
 
 use kiln_protocol::Outcome;
 use kiln_protocol::run::Table;
-use kiln_protocol::view::BlockImportance;
 
 use crate::action::{Action, Context};
 use crate::glyphs::Glyphs;
@@ -91,41 +90,6 @@ pub fn table(table: &Table, width: usize, glyphs: &Glyphs) -> Vec<Line> {
         lines.push(row(&table.columns, Role::Faint));
     }
     lines.extend(table.rows.iter().map(|r| row(r, Role::Text)));
-    lines
-}
-
-/// A map of blocks as two tables: blocks, and limits.
-pub fn blocks(map: &BlockImportance, width: usize, glyphs: &Glyphs) -> Vec<Line> {
-    let words = |cells: &[&str]| cells.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>();
-    let figure = |v: Option<f64>| v.map_or(glyphs.none.to_owned(), text::number);
-    let blocks = Table {
-        title: map.title.clone(),
-        columns: words(&["block", "vital", "chosen", "lesion", "weaken", "params", "MACs"]),
-        rows: map
-            .blocks
-            .iter()
-            .map(|b| {
-                let chosen = b.chosen.clone().unwrap_or(glyphs.none.into());
-                let costs = [b.params, b.macs].map(|n| text::count(n as f64));
-                let vital = if b.vital { "yes" } else { "" }.to_owned();
-                [b.name.clone(), vital, chosen, figure(b.lesion), figure(b.weaken)].into_iter().chain(costs).collect()
-            })
-            .collect(),
-    };
-    let mut lines = table(&blocks, width, glyphs);
-    if !map.gauges.is_empty() {
-        let gauges = Table {
-            title: String::new(),
-            columns: words(&["cost", "limit", "chosen", "expected"]),
-            rows: map
-                .gauges
-                .iter()
-                .map(|g| vec![g.name.clone(), text::number(g.limit), figure(g.chosen), figure(g.expected)])
-                .collect(),
-        };
-        lines.push(Line::new());
-        lines.extend(table(&gauges, width, glyphs));
-    }
     lines
 }
 

@@ -9,6 +9,7 @@ use crate::chart::plot;
 use crate::glyphs::{ASCII, UNICODE};
 use crate::keys::Key;
 use crate::layout;
+use crate::model::blocks::measures;
 use crate::model::curves::SMOOTHING;
 use crate::model::detail::Tab;
 use crate::model::figure::Toward;
@@ -67,11 +68,6 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                         pane.fit_candidates(table, usize::from(layout::candidates(size).list.height));
                     }
                     View::Table(table) => pane.scroll.fit(table.rows.len() + 2, height),
-                    View::BlockImportance(map) => pane.scroll.fit(map.blocks.len() + map.gauges.len() + 4, height),
-                    View::Lines(lines) => {
-                        let points: usize = lines.lines.iter().map(|l| l.points.len()).sum();
-                        pane.scroll.fit(points + 2, height);
-                    }
                     View::Matrix(matrix) => {
                         let (rows, columns) = crate::model::figure::extent(matrix);
                         let labels = crate::model::figure::label_width(matrix);
@@ -80,7 +76,7 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                         let lines = usize::from(areas.cells.height * areas.per_row).saturating_sub(breaks).max(1);
                         pane.fit_matrix(matrix, lines, usize::from(areas.cells.width / areas.cell.max(1)));
                     }
-                    View::Clusters(_) | View::Scatter(_) => {}
+                    View::Clusters(_) | View::Scatter(_) | View::Lines(_) | View::BlockImportance(_) => {}
                 }
             }
         }
@@ -127,6 +123,14 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::PointRight => go(m, Toward::Right),
         Action::PointUp => go(m, Toward::Up),
         Action::PointDown => go(m, Toward::Down),
+        Action::NextMeasure | Action::Weights => {
+            if let Some((View::BlockImportance(map), pane)) = detail.open_view() {
+                match action {
+                    Action::Weights => pane.weights = !pane.weights,
+                    _ => pane.measure = (pane.measure + 1) % measures(map).len(),
+                }
+            }
+        }
         Action::NextWinner => {
             if let Some((View::Clusters(clusters), pane)) = detail.open_view() {
                 pane.next_winner(clusters);
@@ -162,8 +166,14 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
 }
 
 fn go(m: &mut Model, toward: Toward) {
-    if let Some((view, pane)) = m.detail.as_mut().and_then(|d| d.open_view()) {
-        pane.go(view, toward);
+    let size = m.size;
+    match m.detail.as_mut().and_then(|d| d.open_view()) {
+        Some((View::BlockImportance(map), pane)) => {
+            let body = layout::blocks(size, map.gauges.len()).body;
+            pane.step_block(map, toward, body.width, body.height);
+        }
+        Some((view, pane)) => pane.go(view, toward),
+        None => {}
     }
 }
 
@@ -177,7 +187,7 @@ pub fn step(m: &mut Model, by: isize) {
         Tab::Outcome => detail.outcome_scroll.step(by),
         Tab::View(_) => match detail.open_view() {
             Some((View::Candidates(table), pane)) => pane.step_candidate(table, by),
-            Some((View::Table(_) | View::BlockImportance(_) | View::Lines(_), pane)) => pane.scroll.step(by),
+            Some((View::Table(_), pane)) => pane.scroll.step(by),
             Some((view, pane)) => {
                 let toward = if by < 0 { Toward::Up } else { Toward::Down };
                 pane.go(view, toward);
@@ -192,6 +202,7 @@ pub fn retreat(m: &mut Model) -> bool {
     let Some(detail) = &mut m.detail else { return false };
     match &detail.tab {
         Tab::Curves => detail.curves.cursor.take().is_some() || detail.curves.zoom_all(),
+        Tab::View(name) => detail.panes.get_mut(name).is_some_and(|p| p.x_cursor.take().is_some()),
         Tab::Log if !detail.log.query.is_empty() => {
             detail.log.query.clear();
             detail.log.found = None;

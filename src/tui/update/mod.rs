@@ -379,6 +379,8 @@ pub fn applies(m: &Model, action: Action) -> bool {
             .detail
             .as_ref()
             .is_some_and(|d| d.curves.series.iter().any(|s| crate::model::curves::per_candidate(&s.name))),
+        // Views with two ways to go say so in one hint.
+        Action::PointRight => m.contexts().first() == Some(&Context::Lines),
         Action::NextWinner => m.detail.as_ref().is_some_and(|d| match &d.tab {
             Tab::View(name) => d.view(name).is_some_and(|v| figure::context(v) == Context::Clusters),
             _ => false,

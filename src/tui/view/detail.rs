@@ -11,7 +11,7 @@ use crate::model::{Link, Model, pages};
 use crate::text;
 use crate::theme::Role;
 use crate::view::runs::{doing, facts, state_sign};
-use crate::view::{candidates, curves, lines, log, matrix, paint, picture};
+use crate::view::{blocks, candidates, curves, lines, log, matrix, paint, picture};
 
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let areas = layout::detail(m.size);
@@ -50,10 +50,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
                     let lines = pages::table(table, width, look.glyphs);
                     text_page(buf, content, look, &lines, pane.scroll.top);
                 }
-                View::BlockImportance(map) => {
-                    let lines = pages::blocks(map, width, look.glyphs);
-                    text_page(buf, content, look, &lines, pane.scroll.top);
-                }
+                View::BlockImportance(map) => blocks::draw(buf, m, map, &pane, look),
                 View::Lines(curves) => lines::draw(buf, m, curves, &pane, look),
             }
         }
@@ -133,10 +130,16 @@ fn tabs(buf: &mut Buffer, area: Rect, detail: &Detail, look: &Look) {
     let titles = detail.titles();
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     let current = tabs.iter().position(|t| *t == detail.tab).unwrap_or(0);
-    for (i, from, width) in layout::tabs(&titles, current, area.width) {
+    let spans = layout::tabs(&titles, current, area.width);
+    if spans.len() < titles.len() && area.width >= 4 * layout::TAB_COUNT {
+        let count = format!("{} of {}", current + 1, titles.len());
+        paint::line_right(buf, area, look, &[(Role::Faint, &count)]);
+    }
+    for (i, from, width) in spans {
         let place = Rect { x: area.x + from, width, ..area };
         let role = if i == current { Role::Accent } else { Role::Dim };
-        paint::line(buf, place, look, &[(role, titles[i])]);
+        // Cut as abbreviations are: an ellipsis would cost each of them a letter.
+        paint::line(buf, place, look, &[(role, &text::clip(titles[i], usize::from(width), ""))]);
         if i == current {
             let style = look
                 .style(Role::Accent)

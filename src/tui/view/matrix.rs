@@ -104,7 +104,7 @@ fn heading(buf: &mut Buffer, areas: &MatrixAreas, matrix: &Matrix, pane: &Pane, 
     }
 }
 
-fn whole(buf: &mut Buffer, area: Rect, place: Option<f64>, cursor: bool, look: &Look) {
+pub fn whole(buf: &mut Buffer, area: Rect, place: Option<f64>, cursor: bool, look: &Look) {
     let Some(t) = place else {
         let dots = look.glyphs.separator.repeat(usize::from(area.width.min(1)));
         paint::line(buf, area, look, &[(if cursor { Role::Key } else { Role::Grid }, &dots)]);

@@ -2,15 +2,19 @@
 //!
 //! - [`bars`]: header, status bar, messages
 //! - [`runs`], [`launcher`], [`detail`]: the screens
-//! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`log`]: the tabs of a run
+//! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`lines`], [`log`]: the tabs of a run
+//! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
 //! - [`overlay`]: help, choice of series, questions
 //! - [`paint`]: small things that all are drawn with
 
 mod bars;
+mod blocks;
 mod candidates;
 mod curves;
 mod detail;
+mod gauges;
 mod launcher;
+mod lines;
 mod log;
 mod matrix;
 mod overlay;
@@ -19,6 +23,7 @@ mod picture;
 mod runs;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use ratatui::buffer::Buffer;
 

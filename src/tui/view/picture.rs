@@ -13,12 +13,17 @@ use crate::text;
 use crate::theme::{Role, series};
 use crate::view::paint;
 
+/// Owner of the diagonal's dots; groups have 1 to 8.
+const DIAGONAL: u8 = 9;
+
 /// A point as drawn.
 struct Mark<'a> {
     at: [f64; 2],
     sign: &'a str,
     role: Role,
     ringed: bool,
+    /// Drawn over the others: a front.
+    front: bool,
 }
 
 fn plot(areas: &PictureAreas, pane: &Pane) -> Plot {
@@ -37,9 +42,10 @@ fn caption(buf: &mut Buffer, area: Rect, title: &str, x: &str, y: &str, look: &L
 /// Draws marks in order: later ones cover earlier ones. The selected one comes last, reversed.
 fn marks(buf: &mut Buffer, plot: &Plot, marks: &[Mark], selected: Option<usize>, look: &Look) {
     // A ring takes the cells beside its point: drawn after the points, so that none breaks it.
-    let plain = (0..marks.len()).filter(|i| !marks[*i].ringed);
+    let plain = (0..marks.len()).filter(|i| !marks[*i].ringed && !marks[*i].front);
+    let front = (0..marks.len()).filter(|i| marks[*i].front);
     let ringed = (0..marks.len()).filter(|i| marks[*i].ringed);
-    for i in plain.chain(ringed).filter(|i| Some(*i) != selected).chain(selected) {
+    for i in plain.chain(front).chain(ringed).filter(|i| Some(*i) != selected).chain(selected) {
         let Some(mark) = marks.get(i) else { continue };
         let Some((x, y)) = plot.cell(mark.at) else { continue };
         let style = look.style(mark.role);
@@ -104,7 +110,7 @@ pub fn clusters(buf: &mut Buffer, m: &Model, view: &Clusters, pane: &Pane, look:
         .iter()
         .map(|p| {
             let (role, sign) = cluster_sign(p.cluster, look);
-            Mark { at: [p.x, p.y], sign, role, ringed: p.winner }
+            Mark { at: [p.x, p.y], sign, role, ringed: p.winner, front: false }
         })
         .collect();
     all.extend(view.centroids.iter().enumerate().map(|(c, at)| Mark {
@@ -112,6 +118,7 @@ pub fn clusters(buf: &mut Buffer, m: &Model, view: &Clusters, pane: &Pane, look:
         sign: look.glyphs.centroid,
         role: series(c),
         ringed: false,
+        front: false,
     }));
     let selected = pane.list.selected.min(view.points.len() - 1);
     marks(buf, &plot, &all, Some(selected), look);
@@ -159,12 +166,12 @@ pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &
     }
     let plot = plot(&areas, pane);
     plot.axes(buf, look);
-    trends(buf, &plot, view, look);
+    lines(buf, &plot, view, look);
     let sign = |g: usize| (series(g), look.glyphs.points[g % look.glyphs.points.len()]);
     let mut all = Vec::with_capacity(total);
     for (g, group) in view.groups.iter().enumerate() {
         let (role, sign) = sign(g);
-        all.extend(group.points.iter().map(|at| Mark { at: *at, sign, role, ringed: false }));
+        all.extend(group.points.iter().map(|at| Mark { at: *at, sign, role, ringed: false, front: group.joined }));
     }
     let selected = pane.list.selected.min(total - 1);
     marks(buf, &plot, &all, Some(selected), look);
@@ -186,10 +193,14 @@ pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &
     }
 }
 
-/// One straight line a group, over the range of its points.
-fn trends(buf: &mut Buffer, plot: &Plot, view: &Scatter, look: &Look) {
+/// The diagonal, one straight line a group over the range of its points, and what joins them.
+fn lines(buf: &mut Buffer, plot: &Plot, view: &Scatter, look: &Look) {
     let inner = plot.inner.intersection(buf.area);
     let mut raster = Raster::new(inner.width, inner.height, look.glyphs.braille);
+    if view.diagonal {
+        let (lo, hi) = (plot.x.lo.min(plot.y.lo), plot.x.hi.max(plot.y.hi));
+        plot.trace(&mut raster, &[[lo, lo], [hi, hi]], DIAGONAL);
+    }
     for (g, group) in view.groups.iter().enumerate() {
         let Some([slope, intercept]) = group.trend else { continue };
         let xs = || group.points.iter().map(|p| p[0]).filter(|x| x.is_finite());
@@ -199,5 +210,11 @@ fn trends(buf: &mut Buffer, plot: &Plot, view: &Scatter, look: &Look) {
             plot.trace(&mut raster, &ends, (g % 8) as u8 + 1);
         }
     }
-    raster.paint(buf, inner, |owner| look.style(series(usize::from(owner - 1))));
+    for (g, group) in view.groups.iter().enumerate().filter(|(_, group)| group.joined) {
+        plot.trace(&mut raster, &group.points, (g % 8) as u8 + 1);
+    }
+    raster.paint(buf, inner, |owner| match owner {
+        DIAGONAL => look.style(Role::Faint),
+        owner => look.style(series(usize::from(owner - 1))),
+    });
 }

@@ -69,7 +69,7 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     }
     all.push(with("curves-cursor", "s s h h h h h h h h c z", fixture::opened(size)));
     all.push(with("picker", "v", fixture::opened(size)));
-    for (name, keys) in [("blocks", "2"), ("labels", "3"), ("labels-cursor", "3 l h h"), ("predicted", "4"), ("pareto", "5")] {
+    for (name, keys) in [("blocks", "2"), ("weights", "2 a l l b"), ("labels", "3"), ("labels-cursor", "3 l h h"), ("predicted", "4"), ("pareto", "5")] {
         all.push(with(name, keys, fixture::search(size)));
     }
     let mut done = fixture::model(size);
@@ -234,7 +234,7 @@ fn odd_data_draws_at_every_size() {
         assert!(tabs.len() > 12);
         for tab in tabs {
             m.detail.as_mut().unwrap().tab = tab.clone();
-            for keys in ["tab backtab", "y", "s", "+ h h", "right down down up left", "pgdn end home", "0 y"] {
+            for keys in ["tab backtab", "y", "s", "+ h h", "right down down up left", "a right down b", "pgdn end home", "0 y"] {
                 if tab != Tab::Log || keys != "s" {
                     fixture::keys(&mut m, keys);
                 }
