@@ -23,8 +23,12 @@ pub struct Want {
     pub grid: Option<Grid>,
 }
 
-/// One chart: all drawn series that measure the same over the same plan. Series of different plans count different things
-/// on their x axes (epochs, networks, iterations).
+/// What the series of one chart share: what they measure, the planned end of their x axis as bits (so that it compares
+/// exactly), and what x counts.
+type Key = (String, Option<u64>, String);
+
+/// One chart: all drawn series that measure the same over the same plan, counted in the same unit (epochs, networks,
+/// iterations).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
     /// Last part of the series' names, such as `accuracy`.
@@ -45,6 +49,10 @@ pub struct Panel {
 }
 
 impl Panel {
+    fn key(&self) -> Key {
+        (self.metric.clone(), self.plan, self.unit.clone())
+    }
+
     /// The window that is shown.
     pub fn window(&self) -> Window {
         self.zoom.unwrap_or(self.full)
@@ -264,15 +272,15 @@ impl Curves {
 
     /// Puts the panels together again after series or choices have changed.
     fn refresh(&mut self) {
-        let key = |s: &SeriesInfo| (metric(&s.name).to_owned(), s.x_max.map(f64::to_bits));
-        let mut keys: Vec<(String, Option<u64>)> = Vec::new();
+        let key = |s: &SeriesInfo| -> Key { (metric(&s.name).to_owned(), s.x_max.map(f64::to_bits), s.x_unit.clone()) };
+        let mut keys: Vec<Key> = Vec::new();
         for info in self.series.iter().filter(|s| self.shown(&s.name)) {
             if !keys.contains(&key(info)) {
                 keys.push(key(info));
             }
         }
         // The chart of the judged figure first; charts of nothing but candidates last.
-        let rank = |k: &(String, Option<u64>)| {
+        let rank = |k: &Key| {
             let own = self.series.iter().filter(|s| key(s) == *k && !per_candidate(&s.name));
             let names: Vec<&str> = own.map(|s| s.name.as_str()).collect();
             let judged = self.judged.as_deref();
@@ -284,7 +292,7 @@ impl Curves {
             }
         };
         keys.sort_by_key(rank);
-        let focused = self.panels.get(self.focus).filter(|_| self.steered).map(|p| (p.metric.clone(), p.plan));
+        let focused = self.panels.get(self.focus).filter(|_| self.steered).map(Panel::key);
         let mut old = std::mem::take(&mut self.panels);
         let mut panels: Vec<Panel> = Vec::with_capacity(keys.len());
         for k in &keys {
@@ -299,9 +307,8 @@ impl Curves {
             };
             let coloured = own.into_iter().chain(single).enumerate();
             let series = coloured.filter(|(_, (_, s))| self.shown(&s.name)).map(|(c, (i, _))| (i, c)).collect();
-            let unit = self.series.iter().find(|s| key(s) == *k).map(|s| s.x_unit.clone()).unwrap_or_default();
-            panels.push(match old.iter().position(|p| p.metric == k.0 && p.plan == k.1) {
-                Some(at) => Panel { series, title, unit, ..old.swap_remove(at) },
+            panels.push(match old.iter().position(|p| p.key() == *k) {
+                Some(at) => Panel { series, title, ..old.swap_remove(at) },
                 None => Panel {
                     metric: k.0.clone(),
                     plan: k.1,
@@ -311,14 +318,19 @@ impl Curves {
                     zoom: None,
                     y: Fit::default(),
                     log: false,
-                    unit,
+                    unit: k.2.clone(),
                 },
             });
         }
         self.panels = panels;
-        self.focus =
-            focused.and_then(|f| self.panels.iter().position(|p| (p.metric.clone(), p.plan) == f)).unwrap_or(0);
+        let before = std::mem::replace(
+            &mut self.focus,
+            focused.and_then(|f| self.panels.iter().position(|p| p.key() == f)).unwrap_or(0),
+        );
         self.widen();
+        if self.focus != before {
+            self.keep_cursor();
+        }
     }
 
     /// Extends the windows where data have run beyond them, and lets the y ranges follow.
@@ -418,6 +430,20 @@ impl Curves {
         if !self.panels.is_empty() {
             self.focus = (self.focus as isize + by).rem_euclid(self.panels.len() as isize) as usize;
         }
+        self.keep_cursor();
+    }
+
+    /// A cursor that another chart has left beyond the focused one's window comes back to its edge.
+    fn keep_cursor(&mut self) {
+        if let (Some(x), Some(panel)) = (self.cursor, self.panels.get(self.focus)) {
+            let window = panel.window();
+            self.cursor = Some(x.max(window.from).min(window.to));
+        }
+    }
+
+    /// Where the cursor stands on the x axis of a panel: on that of the focused one, and on those that count the same.
+    pub fn cursor_in(&self, panel: &Panel) -> Option<f64> {
+        self.cursor.filter(|_| self.focused().is_some_and(|focused| focused.unit == panel.unit))
     }
 }
 
@@ -426,7 +452,15 @@ mod tests {
     use super::*;
 
     fn info(name: &str, points: u64, last_x: f64, x_max: Option<f64>) -> SeriesInfo {
-        SeriesInfo { name: name.into(), points, first_x: 1.0, last_x, last_y: Some(0.5), x_max, x_unit: "epochs".into() }
+        SeriesInfo {
+            name: name.into(),
+            points,
+            first_x: 1.0,
+            last_x,
+            last_y: Some(0.5),
+            x_max,
+            x_unit: "epochs".into(),
+        }
     }
 
     fn curves() -> Curves {
@@ -493,7 +527,12 @@ mod tests {
         );
         assert_eq!(curves.wants(&[(1, 200)]), []);
         for want in &wants {
-            let series = want.names.iter().map(|n| Series { name: n.clone(), points: vec![[1.0, 0.5]], total: 1, ..Series::default() });
+            let series = want.names.iter().map(|n| Series {
+                name: n.clone(),
+                points: vec![[1.0, 0.5]],
+                total: 1,
+                ..Series::default()
+            });
             curves.answer(want, series.collect());
         }
         assert_eq!(curves.wants(&[(1, 200)]), []);
@@ -507,10 +546,20 @@ mod tests {
     fn pushes_that_overtake_an_answer_are_kept() {
         let mut curves = curves();
         let want = curves.wants(&[(0, 100)]).remove(0);
-        curves.answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1, ..Series::default() }]);
+        curves.answer(
+            &want,
+            vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1, ..Series::default() }],
+        );
         curves.take("train/loss", &[[11.0, 1.0]]);
-        curves
-            .answer(&want, vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0], [10.0, 1.5]], total: 2, ..Series::default() }]);
+        curves.answer(
+            &want,
+            vec![Series {
+                name: "train/loss".into(),
+                points: vec![[1.0, 2.0], [10.0, 1.5]],
+                total: 2,
+                ..Series::default()
+            }],
+        );
         assert_eq!(curves.track("train/loss").unwrap().points(), [[1.0, 2.0], [10.0, 1.5], [11.0, 1.0]]);
     }
 
@@ -554,6 +603,28 @@ mod tests {
             visited.push(curves.cursor.unwrap());
         }
         assert_eq!(visited, [10.0, 9.0, 8.0, 9.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn the_cursor_comes_along_to_a_shorter_chart_and_means_nothing_on_one_that_counts_otherwise() {
+        let mut curves = Curves::default();
+        let early = SeriesInfo { x_unit: "networks".into(), ..info("early/best", 40, 40.0, Some(40.0)) };
+        curves.set_series(vec![
+            info("train/loss", 90, 90.0, Some(100.0)),
+            info("valid/f1", 20, 20.0, Some(30.0)),
+            early,
+        ]);
+        curves.move_cursor(-1.0, 101);
+        assert_eq!(curves.cursor, Some(90.0));
+        assert_eq!(
+            curves.panels.iter().map(|p| curves.cursor_in(p)).collect::<Vec<_>>(),
+            [Some(90.0), Some(90.0), None]
+        );
+        curves.next_panel(1);
+        assert_eq!(curves.cursor, Some(30.0));
+        curves.next_panel(1);
+        assert_eq!(curves.cursor_in(&curves.panels[2]), Some(30.0));
+        assert_eq!(curves.cursor_in(&curves.panels[0]), None);
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Detail {
         }
     }
 
-    /// Titles of the tabs, in order; names of views with a capital, as the others.
+    /// Titles of the tabs, in order, each behind the digit that opens it; names of views with a capital, as the others.
     pub fn titles(&self) -> Vec<String> {
         let capital = |name: &str| {
             let mut chars = name.chars();
@@ -139,7 +139,8 @@ impl Detail {
             Tab::Settings => "Settings".into(),
             Tab::Outcome => "Outcome".into(),
         };
-        self.tabs().iter().map(title).collect()
+        let numbered = |(i, title): (usize, String)| if i < 9 { format!("{} {title}", i + 1) } else { title };
+        self.tabs().iter().map(title).enumerate().map(numbered).collect()
     }
 
     /// A view by name.

@@ -37,7 +37,7 @@ impl SortBy {
     /// In words, for the line above the list.
     pub fn as_str(self) -> &'static str {
         match self {
-            SortBy::Created => "newest",
+            SortBy::Created => "start",
             SortBy::Name => "name",
             SortBy::State => "state",
             SortBy::Progress => "progress",
@@ -46,6 +46,11 @@ impl SortBy {
             SortBy::Eta => "time left",
             SortBy::Age => "last event",
         }
+    }
+
+    /// Whether the greatest stands first, unless turned round: the newest run, the one furthest on, the best.
+    fn descends(self) -> bool {
+        matches!(self, SortBy::Created | SortBy::Progress | SortBy::Best)
     }
 
     /// The sort criterion `by` places further on.
@@ -128,34 +133,38 @@ impl Runs {
         };
         let mut rows: Vec<&RunSummary> = self.all.iter().filter(shows).collect();
         rows.sort_by(|a, b| {
-            let order = self.order(a, b);
-            let order = if self.reverse { order.reverse() } else { order };
-            order.then(b.created.total_cmp(&a.created)).then(a.id.cmp(&b.id))
+            self.order(a, b).then(b.created.total_cmp(&a.created)).then(a.id.cmp(&b.id))
         });
         rows
     }
 
+    /// Whether the greatest stands first now.
+    pub fn descending(&self) -> bool {
+        self.sort.descends() != self.reverse
+    }
+
     fn order(&self, a: &RunSummary, b: &RunSummary) -> Ordering {
-        // A missing figure goes to the end.
-        let least = |a: Option<f64>, b: Option<f64>| match (a, b) {
-            (Some(a), Some(b)) => a.total_cmp(&b),
-            (a, b) => b.is_some().cmp(&a.is_some()),
-        };
+        let turn = |order: Ordering| if self.reverse { order.reverse() } else { order };
+        // What is missing goes to the end, whichever way round the rest is.
+        fn by<T>(a: Option<T>, b: Option<T>, order: impl Fn(&T, &T) -> Ordering) -> Ordering {
+            match (&a, &b) {
+                (Some(a), Some(b)) => order(a, b),
+                (a, b) => b.is_some().cmp(&a.is_some()),
+            }
+        }
+        let least = |a: &f64, b: &f64| turn(a.total_cmp(b));
         match self.sort {
-            SortBy::Created => b.created.total_cmp(&a.created),
-            SortBy::Name => a.id.cmp(&b.id),
-            SortBy::State => urgency(a.state).cmp(&urgency(b.state)),
-            SortBy::Progress => b.progress.fraction().total_cmp(&a.progress.fraction()),
+            SortBy::Created => turn(b.created.total_cmp(&a.created)),
+            SortBy::Name => turn(a.id.cmp(&b.id)),
+            SortBy::State => turn(urgency(a.state).cmp(&urgency(b.state))),
+            SortBy::Progress => turn(b.progress.fraction().total_cmp(&a.progress.fraction())),
             SortBy::Best => {
                 let key = |r: &RunSummary| r.best.as_ref().map(|b| if b.higher_is_better { -b.value } else { b.value });
-                least(key(a), key(b))
+                by(key(a), key(b), least)
             }
-            SortBy::Device => match (&a.device, &b.device) {
-                (Some(a), Some(b)) => a.cmp(b),
-                (a, b) => b.is_some().cmp(&a.is_some()),
-            },
-            SortBy::Eta => least(a.eta, b.eta),
-            SortBy::Age => least(a.last_event.map(|t| -t), b.last_event.map(|t| -t)),
+            SortBy::Device => by(a.device.as_ref(), b.device.as_ref(), |a, b| turn(a.cmp(b))),
+            SortBy::Eta => by(a.eta, b.eta, least),
+            SortBy::Age => by(a.last_event.map(|t| -t), b.last_event.map(|t| -t), least),
         }
     }
 
@@ -223,7 +232,12 @@ mod tests {
         let best: Vec<Option<f64>> = runs.visible().iter().map(|r| r.best.as_ref().map(|b| b.value)).collect();
         let known: Vec<f64> = best.iter().map_while(|b| *b).collect();
         assert!(known.len() >= 2 && known.len() < best.len() && best[known.len()..].iter().all(Option::is_none));
-        runs.sort = SortBy::State;
+        assert!(known.is_sorted_by(|a, b| a >= b) && runs.descending(), "the best first: {known:?}");
+        runs.reverse = true;
+        let turned: Vec<Option<f64>> = runs.visible().iter().map(|r| r.best.as_ref().map(|b| b.value)).collect();
+        assert_eq!(turned[..known.len()], known.iter().rev().map(|b| Some(*b)).collect::<Vec<_>>());
+        assert!(!runs.descending());
+        (runs.sort, runs.reverse) = (SortBy::State, false);
         assert_eq!(runs.visible()[0].state, RunState::Running);
     }
 

@@ -8,7 +8,7 @@ use crate::colour::Depth;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::Model;
-use crate::model::figure::{Pane, sorted};
+use crate::model::figure::{Pane, descending, sorted};
 use crate::text;
 use crate::theme::{Role, series};
 use crate::view::paint;
@@ -96,7 +96,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, table: &Candidates, pane: &Pane, look: 
 
 fn heading(buf: &mut Buffer, area: Rect, table: &Candidates, pane: &Pane, shape: &Shape, look: &Look) {
     let e = look.glyphs.ellipsis;
-    let sign = if pane.reverse { look.glyphs.ascending } else { look.glyphs.descending };
+    let sign = look.glyphs.order(descending(table, pane));
     let title = |text: &str, column: usize, width: usize, right: bool| {
         let sorted = pane.sort == column;
         let marked =

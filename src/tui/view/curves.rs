@@ -1,5 +1,6 @@
 //! Line charts.
 
+use kiln_protocol::figures::with_unit;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
@@ -100,7 +101,7 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titl
     let traces: Vec<(usize, &Track)> = tracks.iter().map(|(colour, _, track)| (*colour, *track)).collect();
     let plot = Plot::new(chart_area, panel.window(), panel.y.scale());
     chart(buf, &plot, &traces, &panel.unit, smooth, look);
-    if let Some(x) = curves.cursor {
+    if let Some(x) = curves.cursor_in(panel) {
         cursor(buf, &plot, &traces, x, look);
     }
 }
@@ -146,11 +147,6 @@ fn slack(span: f64, cells: u16) -> f64 {
     span / f64::from(cells.max(1))
 }
 
-/// A unit after its number.
-fn blank(unit: &str) -> String {
-    if unit.is_empty() { String::new() } else { format!(" {unit}") }
-}
-
 /// A vertical line at the cursor; the points it reads are marked.
 fn cursor(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], x: f64, look: &Look) {
     let Some((column, _)) = plot.cell([x, plot.y.lo]) else { return };
@@ -176,15 +172,16 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
     if titled {
         parts.extend([(role, panel.title.clone()), (Role::Text, "  ".into())]);
     }
-    if let Some(x) = curves.cursor {
-        parts.push((Role::Key, format!("at {}  ", text::number(x) + &blank(&panel.unit))));
+    let cursor = curves.cursor_in(panel);
+    if let Some(x) = cursor {
+        parts.push((Role::Key, format!("at {}  ", with_unit(&text::number(x), &panel.unit))));
     }
     let room = usize::from(area.width);
     let total = panel.series.len();
     for (n, (i, colour)) in panel.series.iter().enumerate() {
         let Some(info) = curves.series.get(*i) else { continue };
         let track = curves.track(&info.name);
-        let value = match curves.cursor {
+        let value = match cursor {
             Some(x) => track.and_then(|t| t.read(x, slack)).map(|p| p[1]),
             None => track.and_then(Track::last).map(|p| p[1]).or(info.last_y),
         };

@@ -135,8 +135,11 @@ fn caption(buf: &mut Buffer, m: &Model, area: Rect, look: &Look) {
     let (live, queued, ended) = m.runs.counts();
     let counts = format!("   {live} active {sep} {queued} queued {sep} {ended} ended", sep = look.glyphs.separator);
     let used = paint::line(buf, area, look, &[(Role::Title, "Runs"), (Role::Dim, &counts)]);
-    let turned = if m.runs.reverse { format!(" {}", look.glyphs.ascending) } else { String::new() };
-    let order = format!("by {}{turned}", m.runs.sort.as_str());
+    let order = match (m.runs.sort, m.runs.descending()) {
+        (SortBy::Created, true) => "newest first".to_owned(),
+        (SortBy::Created, false) => "oldest first".to_owned(),
+        (by, descending) => format!("by {} {}", by.as_str(), look.glyphs.order(descending)),
+    };
     let mut parts = vec![(Role::Faint, order.as_str())];
     if !m.runs.filter.is_empty() {
         parts.splice(0..0, [(Role::Accent, "/"), (Role::Accent, m.runs.filter.as_str()), (Role::Faint, "   ")]);
@@ -146,25 +149,25 @@ fn caption(buf: &mut Buffer, m: &Model, area: Rect, look: &Look) {
 }
 
 fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Look) {
-    let sign = if m.runs.reverse { look.glyphs.ascending } else { look.glyphs.descending };
-    let title = |text: &str, by: &[SortBy]| {
-        let sorted = by.contains(&m.runs.sort);
+    let sign = look.glyphs.order(m.runs.descending());
+    let title = |text: &str, by: SortBy| {
+        let sorted = m.runs.sort == by;
         (
             if sorted { Role::Accent } else { Role::Faint },
             if sorted { format!("{text}{sign}") } else { text.to_owned() },
         )
     };
-    let name = title("run", &[SortBy::Name, SortBy::Created]);
+    let name = title("run", SortBy::Name);
     let mut parts =
         vec![(Role::Text, "  ".to_owned()), (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis))];
     let cells = [
-        title("state", &[SortBy::State]),
-        title("done", &[SortBy::Progress]),
+        title("state", SortBy::State),
+        title("done", SortBy::Progress),
         (Role::Faint, String::new()),
-        title("best", &[SortBy::Best]),
-        title("device", &[SortBy::Device]),
-        title("left", &[SortBy::Eta]),
-        title("age", &[SortBy::Age]),
+        title("best", SortBy::Best),
+        title("device", SortBy::Device),
+        title("left", SortBy::Eta),
+        title("age", SortBy::Age),
         (Role::Faint, "doing".into()),
     ];
     parts.extend(columns.row(cells, look));
