@@ -54,9 +54,16 @@ impl Layer {
                 Cost { params: weights, macs: weights }
             }
             Layer::BatchNorm { channels } => Cost { params: 2 * n(channels), macs: 0 },
-            Layer::PlainLayerNorm | Layer::Act(_) | Layer::MaxPool | Layer::GlobalAvgPool | Layer::Flatten => {
-                Cost::default()
-            }
+            Layer::PlainLayerNorm
+            | Layer::Act(_)
+            | Layer::MaxPool
+            | Layer::MaxPool3
+            | Layer::AvgPool
+            | Layer::AvgPool3
+            | Layer::Truncate { .. }
+            | Layer::ChannelShuffle { .. }
+            | Layer::GlobalAvgPool
+            | Layer::Flatten => Cost::default(),
         })
     }
 }
@@ -64,15 +71,7 @@ impl Layer {
 impl Block {
     /// Cost for one sample. A block whose layers do not fit costs nothing up to the misfit; plans of a space always fit.
     pub fn cost(&self) -> Cost {
-        let mut shape = self.input;
-        let mut sum = Cost::default();
-        for layer in &self.layers {
-            match (layer.cost(shape), layer.output(shape)) {
-                (Ok(cost), Ok(next)) => (sum, shape) = (sum + cost, next),
-                _ => break,
-            }
-        }
-        sum
+        self.all_layers().into_iter().filter_map(|(layer, shape)| layer.cost(shape).ok()).sum()
     }
 }
 
@@ -84,14 +83,7 @@ impl Plan {
 
     /// Numbers that a forward pass in training keeps for the backward pass, one sample: every layer's output.
     pub fn activations(&self) -> u64 {
-        self.blocks
-            .iter()
-            .flat_map(|block| {
-                block.layers.iter().scan(block.input, |shape, layer| {
-                    *shape = layer.output(*shape).ok()?;
-                    Some(shape.numel())
-                })
-            })
-            .sum()
+        let layers = self.blocks.iter().flat_map(Block::all_layers);
+        layers.filter_map(|(layer, shape)| layer.output(shape).ok()).map(Shape::numel).sum()
     }
 }

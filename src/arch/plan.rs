@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::graph::Graph;
 use crate::space::ArchError;
 
 /// Shape of one sample between layers.
@@ -77,6 +78,20 @@ pub enum Layer {
     },
     /// 2x2 max pooling, stride 2.
     MaxPool,
+    /// 3x3 max pooling, stride 1, padded so that the side stays.
+    MaxPool3,
+    /// 2x2 average pooling, stride 2.
+    AvgPool,
+    /// 3x3 average pooling, stride 1, padded so that the side stays; the padding is not counted.
+    AvgPool3,
+    /// The first channels alone.
+    Truncate {
+        channels: u32,
+    },
+    /// Channels of `groups` groups dealt out in turn, so that a grouped convolution sees all groups before it.
+    ChannelShuffle {
+        groups: u32,
+    },
     /// Mean over height and width; an image becomes a vector.
     GlobalAvgPool,
     /// An image becomes a vector, row by row within channels.
@@ -111,7 +126,14 @@ impl Layer {
                 Ok(input)
             }
             (Layer::PlainLayerNorm, Shape::Flat(_)) | (Layer::Act(_), _) => Ok(input),
-            (Layer::MaxPool, Shape::Image(c, h, w)) if h >= 2 && w >= 2 => Ok(Shape::Image(c, h / 2, w / 2)),
+            (Layer::MaxPool3 | Layer::AvgPool3, Shape::Image(..)) => Ok(input),
+            (Layer::Truncate { channels }, Shape::Image(c, h, w)) if (1..=c).contains(&channels) => {
+                Ok(Shape::Image(channels, h, w))
+            }
+            (Layer::ChannelShuffle { groups }, Shape::Image(c, ..)) if groups > 0 && c % groups == 0 => Ok(input),
+            (Layer::MaxPool | Layer::AvgPool, Shape::Image(c, h, w)) if h >= 2 && w >= 2 => {
+                Ok(Shape::Image(c, h / 2, w / 2))
+            }
             (Layer::GlobalAvgPool, Shape::Image(c, ..)) => Ok(Shape::Flat(c)),
             (Layer::Flatten, Shape::Image(..)) => Ok(Shape::Flat(u32::try_from(input.numel()).map_err(|_| misfit())?)),
             (Layer::Linear { input: n, out, .. }, Shape::Flat(m)) if n == m => Ok(Shape::Flat(out)),
@@ -127,6 +149,10 @@ pub struct Block {
     pub name: String,
     /// Index of the searched slot that this block fills; `None` for stem, head and classifier.
     pub slot: Option<usize>,
+    /// What the input goes through first, if it is a graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Graph>,
+    /// What it goes through then, one after the other.
     pub layers: Vec<Layer>,
     /// Add the block's input to its output; both have the same shape.
     pub shortcut: bool,
@@ -152,7 +178,40 @@ impl Block {
             .iter()
             .try_fold(input, |shape, layer| layer.output(shape).map_err(|e| ArchError(format!("block {name}: {e}"))))?;
         let shortcut = shortcut && input == output;
-        Ok(Block { name, slot, layers, shortcut, after: None, input, output })
+        Ok(Block { name, slot, graph: None, layers, shortcut, after: None, input, output })
+    }
+
+    /// A block that is a graph, and layers behind it.
+    ///
+    /// # Errors
+    /// When something does not fit; the sentence names block and layer.
+    pub(crate) fn graph(
+        name: String,
+        slot: Option<usize>,
+        input: Shape,
+        graph: Graph,
+        layers: Vec<Layer>,
+    ) -> Result<Block, ArchError> {
+        let inner = graph.output(input).map_err(|e| ArchError(format!("block {name}: {e}")))?;
+        let block = Block::new(name, slot, false, inner, layers)?;
+        Ok(Block { graph: Some(graph), input, ..block })
+    }
+
+    /// Every layer with the shape that it takes, those of the graph first. Up to the first one that does not fit; blocks of
+    /// a space always fit.
+    pub fn all_layers(&self) -> Vec<(Layer, Shape)> {
+        let mut all = Vec::new();
+        let mut shape = self.input;
+        if let Some(graph) = &self.graph {
+            let (Ok(layers), Ok(output)) = (graph.layers(shape), graph.output(shape)) else { return all };
+            (all, shape) = (layers, output);
+        }
+        for layer in &self.layers {
+            all.push((*layer, shape));
+            let Ok(next) = layer.output(shape) else { break };
+            shape = next;
+        }
+        all
     }
 }
 
@@ -191,10 +250,14 @@ impl Builder {
         shortcut: bool,
         layers: Vec<Layer>,
     ) -> Result<(), ArchError> {
-        let block = Block::new(name, slot, shortcut, self.shape, layers)?;
+        self.push(Block::new(name, slot, shortcut, self.shape, layers)?);
+        Ok(())
+    }
+
+    /// Appends a block that was made on [`Builder::shape`].
+    pub(crate) fn push(&mut self, block: Block) {
         self.shape = block.output;
         self.plan.blocks.push(block);
-        Ok(())
     }
 
     pub(crate) fn finish(self) -> Plan {

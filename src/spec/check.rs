@@ -56,7 +56,9 @@ pub(crate) fn spec(table: &Table, file: &Place, also: &[MethodName]) -> Checked 
         walk.problems.push(Problem::at(
             &node.place,
             "search",
-            format!("is the table of the searches random, evolution and asha, but this preset runs `{method}`; take it away"),
+            format!(
+                "is the table of the searches random, evolution and asha, but this preset runs `{method}`; take it away"
+            ),
         ));
     }
     let value = walk.table(schema, &rest, "", file);

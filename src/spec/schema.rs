@@ -5,16 +5,14 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use crate::settings::{MethodName, Spec};
+use crate::settings::{MethodName, SpaceDefinition, Spec};
 
 /// JSON Schema (draft 2020-12) of presets of one method, for editors.
 pub fn json_schema(method: MethodName) -> Json {
     let mut schema = whole().clone();
     schema["title"] = json!(format!("Kiln preset for {method}"));
     if let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) {
-        for other in MethodName::ALL.iter().filter(|m| **m != method) {
-            properties.shift_remove(other.as_str());
-        }
+        properties.retain(|table, _| belongs(table, method));
         properties.insert("method".into(), json!({ "const": method.as_str(), "description": "The method to run." }));
         properties.insert(
             "extends".into(),
@@ -31,6 +29,12 @@ pub fn json_schema(method: MethodName) -> Json {
         root.insert("required".into(), json!([]));
     }
     schema
+}
+
+/// Whether presets of a method may have this table.
+fn belongs(table: &str, method: MethodName) -> bool {
+    let owners = MethodName::owners(table);
+    owners.is_empty() || owners.contains(&method)
 }
 
 /// One setting, for a form or a reference table.
@@ -85,7 +89,7 @@ pub fn fields(method: MethodName) -> Vec<Field> {
     let root = whole();
     let mut out = Vec::new();
     for (table, properties) in tables(root) {
-        if MethodName::ALL.iter().any(|m| *m != method && m.as_str() == table) {
+        if !belongs(&table, method) {
             continue;
         }
         let required = required(root, &table);
@@ -132,6 +136,27 @@ pub(crate) fn whole() -> &'static Json {
     // Made once: a list of presets checks each of them against it.
     static WHOLE: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(Spec).to_value());
     &WHOLE
+}
+
+/// Schema of a space's file.
+pub(crate) fn space() -> &'static Json {
+    static SPACE: LazyLock<Json> = LazyLock::new(|| schemars::schema_for!(SpaceDefinition).to_value());
+    &SPACE
+}
+
+/// JSON Schema (draft 2020-12) of files of search spaces, for editors.
+pub fn space_schema() -> Json {
+    let mut schema = space().clone();
+    schema["title"] = json!("Kiln search space");
+    schema
+}
+
+/// The two sides of "a list, or one value" (see [`crate::Choices`]).
+pub(crate) fn one_or_many(schema: &Json) -> Option<(&Json, &Json)> {
+    match schema.get("anyOf").and_then(Json::as_array)?.as_slice() {
+        [many, one] if kind(many) == "array" && kind(one) != "null" => Some((many, one)),
+        _ => None,
+    }
 }
 
 /// Follows `$ref`, and takes the other side of "or null".

@@ -9,7 +9,8 @@ mod edges;
 mod vertices;
 
 pub use edges::{Cell201, Edge};
+pub(crate) use vertices::gene_of_vertex;
 pub use vertices::{Cell101, MAX_EDGES, MAX_VERTICES, Vertex};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,58 +1,49 @@
-//! The spaces that come with Kiln.
+//! The spaces that come with Kiln: TOML files like a user's own, built into the program.
 
-use super::mobile::{Stage, Stages};
-use super::{Space, cells, mlp};
+use std::sync::OnceLock;
+
+use kiln_spec::SpaceDefinition;
+
+use super::{ArchError, Space};
 
 /// Names of the shipped spaces.
-pub const NAMES: &[&str] = &["digits-mlp", "conv-cells", "mobile-xs", "mobile-m", "hournas-f", "hournas-f-cifar"];
+pub const NAMES: &[&str] = &[
+    "digits-mlp",
+    "conv-cells",
+    "mobile-xs",
+    "mobile-m",
+    "fbnet",
+    "hournas-f",
+    "hournas-f-cifar",
+    "nas-bench-201",
+    "nas-bench-101",
+];
 
-pub(super) fn find(name: &str) -> Option<Space> {
-    Some(match name {
-        "digits-mlp" => mlp::space(),
-        "conv-cells" => cells::space(),
-        "mobile-xs" => Stages {
-            stem: (16, 1),
-            stages: stages(&[(16, 3, 1), (32, 3, 2), (64, 3, 2)]),
-            ops: vec!["k3e1", "k3e3", "k5e3", "skip"],
-            squeeze_excite: false,
-            head: None,
-        }
-        .space(name, "9 inverted residuals for 8x8 images (space XS)", "k3e3"),
-        "mobile-m" => Stages {
-            stem: (16, 1),
-            stages: stages(&[(24, 3, 1), (40, 3, 2), (80, 3, 2), (112, 2, 1)]),
-            ops: vec!["k3e1", "k3e3", "k3e6", "k5e1", "k5e3", "k5e6", "skip"],
-            squeeze_excite: false,
-            head: None,
-        }
-        .space(name, "11 inverted residuals for 28x28 to 32x32 images (space M)", "k3e3"),
-        "hournas-f" => {
-            let strides = [1, 2, 2, 2, 1, 2, 1];
-            hournas_f(name, 2, strides, "22 inverted residuals for ImageNet: the space of HourNAS-F")
-        }
-        "hournas-f-cifar" => {
-            let strides = [1, 1, 1, 2, 1, 2, 1];
-            hournas_f(name, 1, strides, "22 inverted residuals for 32x32 images: HourNAS-F on CIFAR-10")
-        }
-        _ => return None,
-    })
+/// In the order of [`NAMES`].
+const TEXTS: [&str; 9] = [
+    include_str!("../spaces/digits-mlp.toml"),
+    include_str!("../spaces/conv-cells.toml"),
+    include_str!("../spaces/mobile-xs.toml"),
+    include_str!("../spaces/mobile-m.toml"),
+    include_str!("../spaces/fbnet.toml"),
+    include_str!("../spaces/hournas-f.toml"),
+    include_str!("../spaces/hournas-f-cifar.toml"),
+    include_str!("../spaces/nas-bench-201.toml"),
+    include_str!("../spaces/nas-bench-101.toml"),
+];
+
+/// The file of a shipped space, to read and to copy.
+pub fn text(name: &str) -> Option<&'static str> {
+    NAMES.iter().position(|n| *n == name).map(|i| TEXTS[i])
 }
 
-/// The MnasNet/EfficientNet-like space; its ops are read off the released genotype.
-fn hournas_f(name: &str, stem_stride: u32, strides: [u32; 7], title: &str) -> Space {
-    let shape = [(16, 1), (24, 4), (40, 4), (80, 4), (112, 4), (192, 4), (320, 1)];
-    let chain: Vec<(u32, u32, u32)> =
-        shape.iter().zip(strides).map(|(&(width, n), stride)| (width, n, stride)).collect();
-    Stages {
-        stem: (32, stem_stride),
-        stages: stages(&chain),
-        ops: vec!["k3e1", "k3e3", "k3e6", "k5e1", "k5e3", "k5e6", "skip"],
-        squeeze_excite: true,
-        head: Some(1280),
-    }
-    .space(name, title, "k3e3")
-}
-
-fn stages(rows: &[(u32, u32, u32)]) -> Vec<Stage> {
-    rows.iter().map(|&(width, layers, stride)| Stage { width, layers, stride }).collect()
+/// The space of this name; read once.
+pub(super) fn find(name: &str) -> Option<Result<Space, ArchError>> {
+    static READ: [OnceLock<Result<Space, ArchError>>; TEXTS.len()] = [const { OnceLock::new() }; TEXTS.len()];
+    let index = NAMES.iter().position(|n| *n == name)?;
+    let read = || {
+        let definition = SpaceDefinition::from_toml(name, TEXTS[index]).map_err(|e| ArchError(e.to_string()))?;
+        Space::lowered(&definition)
+    };
+    Some(READ[index].get_or_init(read).clone())
 }

@@ -13,7 +13,7 @@ fn cost(space: &str, arch: &str, input: Shape, classes: u32) -> Cost {
 
 fn input_of(space: &str) -> Shape {
     match space {
-        "hournas-f" => Shape::Image(3, 224, 224),
+        "hournas-f" | "fbnet" => Shape::Image(3, 224, 224),
         "digits-mlp" | "mobile-xs" => Shape::Image(1, 8, 8),
         _ => Shape::Image(3, 32, 32),
     }
@@ -82,8 +82,12 @@ fn every_space_samples_lowers_and_round_trips() {
             let mutant = space.mutate(&arch, &mut rng);
             space.validate(&mutant).unwrap();
             assert_eq!(arch.genes.iter().zip(&mutant.genes).filter(|(a, b)| a != b).count(), 1);
-            let slots = space.fixed_slots().unwrap_or(plan.slots);
-            assert_eq!(space.glyph(&arch).len(), slots);
+            let bars = if name.starts_with("nas-bench") {
+                space.decisions.len()
+            } else {
+                space.fixed_slots().unwrap_or(plan.slots)
+            };
+            assert_eq!(space.glyph(&arch).len(), bars);
             assert!(space.glyph(&arch).iter().all(|(h, _)| (0.0..=1.0).contains(h)));
         }
         space.plan(&space.reference(), input_of(name), 10).unwrap();
@@ -166,4 +170,161 @@ fn mistakes_are_sentences() {
     let cells = Space::named("conv-cells").unwrap();
     let vector = cells.plan(&cells.reference(), Shape::Flat(64), 10).unwrap_err().to_string();
     assert!(vector.contains("needs images"), "{vector}");
+}
+
+/// Seeds of runs that exist must go on drawing what they drew when spaces were code: (space, 4th and 7th of a population,
+/// a mutant, a child, parameters and MACs of the 4th).
+#[test]
+fn spaces_from_files_draw_and_count_as_the_coded_ones_did() {
+    type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, u64, u64);
+    #[rustfmt::skip]
+    let rows: &[Row] = &[
+        ("digits-mlp", "fast-2-64", "slow-4-128", "fast-4-64", "slow-4-64", 8970, 8832),
+        ("conv-cells", "bn-plain-sigmoid-24-skip-d3-c3-d5-c3-c3-d3-c3-skip", "nonorm-plain-sigmoid-24-i3-d5-d5-c3-d5-skip-c3-skip-skip", "nonorm-plain-gelu-24-skip-c3-d3-d5-d3-i3-d3-i3-d5", "bn-residual-relu-24-d3-skip-skip-i3-d3-skip-i3-skip-i3", 139810, 23480256),
+        ("mobile-xs", "skip-k3e1-k5e3-k5e3-k3e3-k3e1-k3e3-k3e3-k3e3", "k3e1-k3e3-k3e1-k3e3-skip-k5e3-k5e3-k3e3-k3e3", "k3e3-k3e3-skip-k5e3-k3e1-k5e3-k5e3-k5e3-k3e1", "k3e3-skip-k3e1-k5e3-skip-k3e1-k3e1-skip-k3e1", 83274, 756992),
+        ("mobile-m", "k3e6-k3e1-skip-k5e3-k5e6-k3e1-k5e6-k5e1-skip-k5e1-skip", "k5e1-skip-skip-k3e6-k5e1-k3e3-k3e6-k5e6-k3e1-k3e1-k3e3", "k5e3-skip-k5e3-k3e3-k3e3-k3e6-k5e6-k3e3-k5e1-k5e6-skip", "k3e1-k5e6-k5e6-k5e3-k5e3-k5e3-k3e1-k3e3-k3e3-k5e3-k3e1", 114162, 23119968),
+        ("hournas-f", "k5e6-k3e6-k5e1-k3e3-k3e6-k5e3-k3e1-k3e1-k3e3-k5e1-k5e1-k3e3-skip-k5e3-k3e1-k5e3-k5e6-k3e6-k5e1-k3e1-k3e6-k3e3", "k5e1-k3e6-k3e3-k5e1-k3e1-k3e6-skip-k5e1-k3e3-k5e3-k5e3-k3e3-k3e6-k3e3-k5e6-k3e6-k5e1-k3e1-skip-k5e1-k5e3-k5e1", "k5e3-k5e6-k5e3-k3e6-k3e3-k5e3-k3e3-k5e1-skip-k5e6-k5e3-k5e6-k3e3-k5e1-k5e6-k5e1-k3e1-k5e3-k3e1-k3e1-k3e3-k5e6", "k5e3-k5e3-k5e3-k5e3-k5e6-k5e3-k5e1-k5e6-k5e3-k3e6-k3e1-k3e1-k5e3-k5e3-k3e6-k3e1-k5e6-k5e6-k5e3-k5e3-k5e3-k3e3", 2307986, 446630032),
+        ("hournas-f-cifar", "k5e6-k3e6-k5e1-k3e3-k3e6-k5e3-k3e1-k3e1-k3e3-k5e1-k5e1-k3e3-skip-k5e3-k3e1-k5e3-k5e6-k3e6-k5e1-k3e1-k3e6-k3e3", "k5e1-k3e6-k3e3-k5e1-k3e1-k3e6-skip-k5e1-k3e3-k5e3-k5e3-k3e3-k3e6-k3e3-k5e6-k3e6-k5e1-k3e1-skip-k5e1-k5e3-k5e1", "k5e3-k5e6-k5e3-k3e6-k3e3-k5e3-k3e3-k5e1-skip-k5e6-k5e3-k5e6-k3e3-k5e1-k5e6-k5e1-k3e1-k5e3-k3e1-k3e1-k3e3-k5e6", "k5e3-k5e3-k5e3-k5e3-k5e6-k5e3-k5e1-k5e6-k5e3-k3e6-k3e1-k3e1-k5e3-k5e3-k3e6-k3e1-k5e6-k5e6-k5e3-k5e3-k5e3-k3e3", 2307986, 272865232),
+    ];
+    for (name, fourth, seventh, mutant, child, params, macs) in rows {
+        let space = Space::named(name).unwrap();
+        let mut rng = rng(42);
+        let drawn = space.population(7, &mut rng);
+        assert_eq!((drawn[3].to_string(), drawn[6].to_string()), (fourth.to_string(), seventh.to_string()));
+        assert_eq!(space.mutate(&drawn[0], &mut rng).to_string(), *mutant);
+        assert_eq!(space.crossover(&drawn[1], &drawn[2], &mut rng).to_string(), *child);
+        let plan = space.plan(&drawn[3], input_of(name), 10).unwrap();
+        assert_eq!(plan.cost(), Cost { params: *params, macs: *macs }, "{name}");
+    }
+}
+
+#[test]
+fn decisions_of_space_c_keep_their_names() {
+    let space = Space::named("conv-cells").unwrap();
+    let names: Vec<&str> = space.decisions.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(&names[..6], ["norm", "path", "act", "base", "slot1", "slot2"]);
+    assert_eq!(space.reference().to_string(), "bn-residual-relu-16-c3-c3-c3-c3-c3-c3-c3-c3-c3");
+    assert_eq!(space.family(&space.reference()), "bn-residual-relu");
+    assert!(space.chain(Shape::Image(3, 32, 32), 10).unwrap().is_none());
+}
+
+#[test]
+fn chains_and_plans_agree() {
+    for name in ["mobile-xs", "mobile-m", "fbnet", "hournas-f"] {
+        let space = Space::named(name).unwrap();
+        let input = input_of(name);
+        let chain = space.chain(input, 10).unwrap().unwrap();
+        let arch = space.sample(&mut rng(9));
+        let plan = space.plan(&arch, input, 10).unwrap();
+        assert_eq!(chain.plan(&arch, input, 10).unwrap(), plan);
+        let choices: Vec<usize> = chain.slots.iter().zip(&arch.genes).map(|(s, g)| s.index(g).unwrap()).collect();
+        assert_eq!(chain.cost(&choices), plan.cost());
+    }
+}
+
+/// FBNet-Max: 5.75 M parameters and 573 M MACs, as counted for the method card; 8^6 x 9^16 networks.
+#[test]
+fn fbnet_has_the_counts_of_its_card() {
+    let max = ["k5e6"; 22].join("-");
+    let cost = cost("fbnet", &max, Shape::Image(3, 224, 224), 1000);
+    assert_eq!(cost, Cost { params: 5_754_072, macs: 572_634_080 });
+    let space = Space::named("fbnet").unwrap();
+    assert_eq!(space.size(), 8f64.powi(6) * 9f64.powi(16));
+    let vital = space.chain(Shape::Image(3, 224, 224), 1000).unwrap().unwrap().vital();
+    let vital: Vec<usize> = (1..=22).filter(|l| vital[l - 1]).collect();
+    assert_eq!(vital, [2, 6, 10, 14, 18, 22]);
+}
+
+/// Published counts of NAS-Bench-201 on CIFAR-10.
+#[test]
+fn cells_with_operations_on_edges_count_as_published() {
+    let params = |arch: &str| cost("nas-bench-201", arch, Shape::Image(3, 32, 32), 10).params;
+    assert_eq!(params("none-none-none-none-none-none"), 73_306);
+    assert_eq!(
+        params("|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"),
+        129_306
+    );
+    assert_eq!(
+        params("|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"),
+        802_426
+    );
+    assert_eq!(params("c3-c3-c3-c3-c3-c3"), 1_531_546);
+}
+
+/// Published counts of NAS-Bench-101.
+#[test]
+fn cells_with_operations_on_vertices_count_as_published() {
+    let params = |arch: &str| cost("nas-bench-101", arch, Shape::Image(3, 32, 32), 10).params;
+    let ops = "input|conv1x1-bn-relu|conv3x3-bn-relu|maxpool3x3|conv3x3-bn-relu|maxpool3x3|output";
+    assert_eq!(params(&format!("0100000001000100011000000001000001000000010000000:{ops}")), 2_479_416);
+    let ops = "input|conv3x3-bn-relu|conv1x1-bn-relu|maxpool3x3|maxpool3x3|conv3x3-bn-relu|output";
+    assert_eq!(params(&format!("0110010000100000010000000110000001000000010000000:{ops}")), 22_257_802);
+    let ops = "input|maxpool3x3|maxpool3x3|conv1x1-bn-relu|conv3x3-bn-relu|maxpool3x3|output";
+    assert_eq!(params(&format!("0100100001001100010000000100000001000000010000000:{ops}")), 3_468_426);
+    // The fewest parameters of the benchmark; and by hand: stem, nine projections, classifier.
+    let ops = "input|maxpool3x3|maxpool3x3|maxpool3x3|maxpool3x3|maxpool3x3|output";
+    assert_eq!(params(&format!("0100000001000100011100000001000000100000010000000:{ops}")), 227_274);
+    let projection = |from: u64, to: u64| from * to + 2 * to;
+    let stack = |from: u64, to: u64| projection(from, to) + 2 * projection(to, to);
+    let hand = 27 * 128 + 256 + stack(128, 128) + stack(128, 256) + stack(256, 512) + 512 * 10 + 10;
+    assert_eq!(params("none-none-none-none-none-out0"), hand);
+}
+
+/// Every count of both published tables, where `KILN_DATA` names the folder that holds them.
+#[test]
+fn cells_count_as_published_over_the_whole_tables() {
+    let Some(rows) = crate::cell::tests::table("nas-bench-101-cells/nas-bench-101-cells.csv.gz") else { return };
+    let space = Space::named("nas-bench-101").unwrap();
+    for row in &rows {
+        let arch = space.parse(&format!("{}:{}", row["adjacency"], row["ops"])).unwrap();
+        let plan = space.plan(&arch, Shape::Image(3, 32, 32), 10).unwrap();
+        assert_eq!(plan.cost().params.to_string(), row["params"], "{arch}");
+    }
+    let space = Space::named("nas-bench-201").unwrap();
+    for row in crate::cell::tests::table("nas-bench-201/nas-bench-201.csv.gz").unwrap() {
+        let arch = space.parse(&row["arch"]).unwrap();
+        let sets = [("params_c10", 32, 10), ("params_c100", 32, 100), ("params_in16", 16, 120)];
+        for (column, side, classes) in sets {
+            let plan = space.plan(&arch, Shape::Image(3, side, side), classes).unwrap();
+            assert_eq!(plan.cost().params.to_string(), row[column], "{arch} {column}");
+        }
+    }
+}
+
+#[test]
+fn sizes_count_members() {
+    let size = |name| Space::named(name).unwrap().size();
+    assert_eq!((size("nas-bench-201"), size("nas-bench-101"), size("digits-mlp")), (15_625.0, 423_624.0, 40.0));
+    let narrowed = BTreeMap::from([("vertex1".to_string(), vec!["c3i0".to_string(), "c1i0".to_string()])]);
+    let space = Space::named("nas-bench-101").unwrap().only(&narrowed).unwrap();
+    assert!(space.size_is_bound() && !Space::named("nas-bench-101").unwrap().size_is_bound());
+    assert_eq!(space.size(), 2.0 * 10.0 * 22.0 * 46.0 * 94.0 * 63.0);
+    let mut rng = rng(3);
+    assert!((0..50).all(|_| ["c3i0", "c1i0"].contains(&space.sample(&mut rng).genes[0].as_str())));
+}
+
+#[test]
+fn samples_and_mutants_of_cells_are_members_and_reach_every_option() {
+    let space = Space::named("nas-bench-101").unwrap();
+    let mut rng = rng(11);
+    let mut arch = space.reference();
+    let mut vertices = HashSet::new();
+    for _ in 0..500 {
+        arch = space.mutate(&arch, &mut rng);
+        space.validate(&arch).unwrap();
+        vertices.insert(Cell101::from_genes(&arch.genes).unwrap().pruned().unwrap().ops.len());
+    }
+    assert!(vertices.len() >= 5, "{vertices:?}");
+    let wrong = |text: &str| space.parse(text).unwrap_err().to_string();
+    assert!(
+        wrong("c3i0-c3i1-none-none-none-out4").contains("no path leads"),
+        "{}",
+        wrong("c3i0-c3i1-none-none-none-out4")
+    );
+    let many = wrong("c3i0-c3i01-c3i012-c3i0123-none-out01234");
+    assert!(many.contains("edges; its space allows 9"), "{many}");
+    assert!(
+        wrong("c3i1-none-none-none-none-out0").contains("and 1 more")
+            || wrong("c3i1-none-none-none-none-out0").contains("its options are")
+    );
 }

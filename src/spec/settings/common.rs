@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::SpaceDefinition;
+
 /// Data sets that Kiln can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +19,8 @@ pub enum DataSet {
     Cifar10,
     /// A folder with one sub-folder of PNG or JPEG images a class.
     Folder,
+    /// A table of architectures with their accuracies, as CSV: `arch` (or `adjacency` and `ops`), `accuracy`, and if known `params` and `seconds`. One ships with Kiln for the space `nas-bench-201`.
+    Cells,
 }
 
 /// The data set and its split.
@@ -25,7 +29,7 @@ pub enum DataSet {
 pub struct DataSettings {
     /// The kind of data set.
     pub set: DataSet,
-    /// Folder or file to read. Empty: the copy that ships with Kiln (digits, fashion). A relative path is taken from the preset's folder.
+    /// Folder or file to read. Empty: the copy that ships with Kiln (digits, fashion, cells of `nas-bench-201`). A relative path is taken from the preset's folder.
     #[serde(default)]
     pub path: String,
     /// Training images to use; 0 takes all that validation leaves.
@@ -64,11 +68,14 @@ impl DataSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SpaceSettings {
-    /// Name of a shipped space: `digits-mlp` (space D), `conv-cells` (space C), `mobile-xs`, `mobile-m`, `hournas-f`, `hournas-f-cifar`.
+    /// Name of a shipped space: `digits-mlp` (space D), `conv-cells` (space C), `mobile-xs`, `mobile-m`, `fbnet`, `hournas-f`, `hournas-f-cifar`, `nas-bench-201`, `nas-bench-101`; or a file of a space of your own, such as `my-space.toml`, relative to the preset's folder.
     pub name: String,
     /// Narrows decisions of the space to some options, such as `only = { family = ["fast"] }`.
     #[serde(default)]
     pub only: BTreeMap<String, Vec<String>>,
+    /// The space itself, if it does not ship with Kiln: what its file says, kept in the run's own settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<SpaceDefinition>,
 }
 
 /// Optimisers.

@@ -34,10 +34,19 @@ pub enum MethodName {
     Evolution,
     /// Asynchronous successive halving (arXiv:1810.05934).
     Asha,
+    /// Predictors of accuracy compared on a table of architectures: the semi-supervised assessor (arXiv:2005.06821) and its rivals.
+    Assessor,
 }
 
 impl MethodName {
-    pub const ALL: &'static [MethodName] = &[MethodName::Train, MethodName::DcNas, MethodName::Random, MethodName::Evolution, MethodName::Asha];
+    pub const ALL: &'static [MethodName] = &[
+        MethodName::Train,
+        MethodName::DcNas,
+        MethodName::Random,
+        MethodName::Evolution,
+        MethodName::Asha,
+        MethodName::Assessor,
+    ];
 
     /// The methods that share the table `search`.
     pub const SEARCHES: &'static [MethodName] = &[MethodName::Random, MethodName::Evolution, MethodName::Asha];
@@ -58,6 +67,7 @@ impl MethodName {
             MethodName::Random => "random",
             MethodName::Evolution => "evolution",
             MethodName::Asha => "asha",
+            MethodName::Assessor => "assessor",
         }
     }
 }
@@ -113,6 +123,9 @@ pub struct Spec {
     /// Settings of the method `asha`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asha: Option<AshaSettings>,
+    /// Settings of the method `assessor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assessor: Option<AssessorSettings>,
     /// Variants to compare, each with a `name` and what it `set`s, such as `[[arms]]` with `name = "fast"` and `set = { "optim.lr" = 0.1 }`. Every arm is run with every seed; the first is what the others are compared with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arms: Vec<Arm>,
@@ -137,6 +150,7 @@ impl Spec {
             MethodName::Train => drop(self.train.get_or_insert_default()),
             MethodName::DcNas => drop(self.dc_nas.get_or_insert_default()),
             MethodName::Random => {}
+            MethodName::Assessor => drop(self.assessor.get_or_insert_default()),
             MethodName::Evolution => drop(self.evolution.get_or_insert_default()),
             MethodName::Asha => drop(self.asha.get_or_insert_default()),
         }
