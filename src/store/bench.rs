@@ -56,6 +56,38 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let (name, of) = CURVES[0];
     measure(name, &curve(of), 1000)?;
+    experiment(15, &curve(of)[..100_000])
+}
+
+/// What the mean over the jobs of an experiment costs.
+fn experiment(jobs: u32, points: &[[f64; 2]]) -> Result<(), Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("store");
+    let store = Store::open(&path)?.0;
+    let run = RunId("bench-0002".into());
+    store.insert(RunSummary::queued(run.clone(), 0.0), "")?;
+    for n in 1..=jobs {
+        let job = run.job(n);
+        store.insert(RunSummary::queued(job.clone(), 0.0), "")?;
+        for (seq, batch) in (1..).zip(points.chunks(10_000)) {
+            let body = Body::Points { series: "train/loss".into(), points: batch.to_vec() };
+            store.ingest(&job, &[Event { seq, t: 0.0, body }], seq)?;
+        }
+    }
+    drop(store);
+    let store = Store::open(&path)?.0;
+    let time = || {
+        let begin = Instant::now();
+        store.series(&run, "train/loss", None, None, COLUMNS).map(|_| begin.elapsed())
+    };
+    let first = time()?;
+    let times = (0..21).map(|_| time()).collect::<Result<Vec<Duration>, _>>()?;
+    println!(
+        "\nmean and deviation of {jobs} jobs with {} points each: {:.2} ms (first time {:.1} ms)",
+        points.len(),
+        median(times),
+        first.as_secs_f64() * 1e3
+    );
     Ok(())
 }
 

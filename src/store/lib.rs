@@ -4,6 +4,7 @@
 //! - `ingest`: what events change
 //! - `folders`: catching up with the run folders, and rebuilding from them
 //! - `series`: one series in blocks and crumbs; cutting back after a resume; charts
+//! - `spread`: an experiment's series: means over its jobs
 //! - `summary`: minimum and maximum of blocks of 512 points and of groups of 64 blocks; columns of a chart
 //! - `codec`: points as bytes, bit for bit
 //! - `record`, `keys`: what is stored, and under which keys
@@ -45,6 +46,7 @@ mod ingest;
 mod keys;
 mod record;
 mod series;
+mod spread;
 mod store;
 mod summary;
 #[cfg(test)]

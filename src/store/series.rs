@@ -11,6 +11,9 @@ use crate::summary::{BLOCK, Columns, GROUP, SUMMARY_BYTES, Summary, read_block, 
 /// Crumbs before they are put together.
 const MAX_CRUMBS: u32 = 64;
 
+/// Points of a stretch: what means over many points are made of.
+const STRETCH: usize = 64;
+
 /// Where a series is stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
@@ -31,6 +34,18 @@ pub(crate) struct Index {
     blocks: Vec<Summary>,
     groups: Vec<Summary>,
     open: Vec<[f64; 2]>,
+    /// Means of the blocks' stretches, once somebody has asked for such: eight a block.
+    means: Option<Vec<[f64; 2]>>,
+}
+
+/// The mean of a stretch of points: of those with a finite y, where there are any.
+fn mean_of(points: &[[f64; 2]]) -> [f64; 2] {
+    let finite = || points.iter().filter(|p| p[1].is_finite());
+    let n = finite().count();
+    if n == 0 {
+        return [points.first().map_or(f64::NAN, |p| p[0]), f64::NAN];
+    }
+    [finite().map(|p| p[0]).sum::<f64>() / n as f64, finite().map(|p| p[1]).sum::<f64>() / n as f64]
 }
 
 fn damaged(what: &str, place: Place, n: usize) -> StoreError {
@@ -93,6 +108,9 @@ impl Index {
             closed += BLOCK;
             let Some(summary) = Summary::of(block) else { break };
             let no = self.blocks.len() as u32;
+            if let Some(means) = &mut self.means {
+                means.extend(block.chunks(STRETCH).map(mean_of));
+            }
             changes.put(place.key(Kind::Points, no), write_block(block, &summary));
             self.blocks.push(summary);
             if self.blocks.len().is_multiple_of(GROUP) {
@@ -166,6 +184,9 @@ impl Index {
             }
             self.blocks.truncate(keep);
             self.groups.truncate(keep / GROUP);
+            if let Some(means) = &mut self.means {
+                means.truncate(keep * (BLOCK / STRETCH));
+            }
             self.open = points;
         }
         self.open.truncate(self.open.partition_point(|p| p[0] < x));
@@ -184,6 +205,40 @@ impl Index {
             record.set_last_y(last[1]);
         }
         Ok(())
+    }
+
+    /// What a mean of several series in `columns` columns needs of this one: its points in `from..=to`, or, where there are
+    /// so many that each column has several stretches, the means of those; and how many points there are.
+    pub(crate) fn samples(
+        &mut self,
+        trees: &Trees,
+        place: Place,
+        from: Option<f64>,
+        to: Option<f64>,
+        columns: u32,
+    ) -> Result<(Vec<[f64; 2]>, u64), StoreError> {
+        let total = self.query(trees, place, from, to, 1)?.1;
+        if columns == 0 || total < (2 * STRETCH) as u64 * u64::from(columns) {
+            return self.query(trees, place, from, to, 0);
+        }
+        let mut means = match self.means.take() {
+            Some(means) => means,
+            None => {
+                let mut means = Vec::with_capacity(self.blocks.len() * (BLOCK / STRETCH));
+                for block in 0..self.blocks.len() {
+                    let points = read(trees.get(&place.key(Kind::Points, block as u32))?, place, block)?;
+                    means.extend(points.chunks(STRETCH).map(mean_of));
+                }
+                means
+            }
+        };
+        let known = means.len();
+        means.extend(self.open.chunks(STRETCH).map(mean_of));
+        let inside = |p: &&[f64; 2]| from.is_none_or(|from| p[0] >= from) && to.is_none_or(|to| p[0] <= to);
+        let samples = means.iter().filter(inside).copied().collect();
+        means.truncate(known);
+        self.means = Some(means);
+        Ok((samples, total))
     }
 
     /// The points in `from..=to` (open where `None`) and how many there are: all of them if they are at most two a

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use kiln_protocol::wire::{RunDetail, Series};
+use kiln_protocol::wire::{RunDetail, Series, SeriesInfo};
 use kiln_protocol::{Event, Outcome, RunId, RunSummary};
 
 use crate::database::{self, Lock};
@@ -13,12 +13,13 @@ use crate::ingest::{Batch, Live, LiveSeries};
 use crate::keys::{self, Changes, Kind, Trees};
 use crate::record::{Head, SeriesRecord, compress, decompress, from_json, to_json};
 use crate::series::Place;
+use crate::spread;
 
 /// What sled may keep in memory unless said otherwise.
 pub const CACHE_BYTES: u64 = 64 << 20;
 
 /// Runs whose series and views are kept in memory.
-const MAX_LIVE: usize = 16;
+const MAX_LIVE: usize = 64;
 
 /// What happened while a store was opened.
 #[derive(Debug, Default)]
@@ -240,9 +241,18 @@ impl Store {
         })
     }
 
-    /// Everything about a run but its series and log. `folder` is passed on to the client.
+    /// Everything about a run but its series and log. `folder` is passed on to the client. The series of an experiment are
+    /// those of its arms.
     pub fn detail(&self, run: &RunId, folder: &Path) -> Result<RunDetail, StoreError> {
         self.with(|open| {
+            let jobs = open.jobs(run);
+            let mut of_jobs = Vec::with_capacity(jobs.len());
+            for (job, arm) in &jobs {
+                open.load(job)?;
+                let Run { head, live, .. } = open.run(job)?;
+                let series = live.iter().flat_map(|l| l.series.iter().map(|s| s.record.info(head)));
+                of_jobs.push((arm.as_deref(), series.collect::<Vec<SeriesInfo>>()));
+            }
             open.load(run)?;
             let Run { no, head, live, .. } = open.run(run)?;
             let outcome = match open.trees.get(&keys::one(*no, Kind::Outcome))? {
@@ -253,7 +263,7 @@ impl Store {
             Ok(RunDetail {
                 summary: head.summary.clone(),
                 spec: open.spec(*no)?,
-                series: series.iter().map(|s| s.record.info(&head)).collect(),
+                series: series.iter().map(|s| s.record.info(head)).chain(spread::infos(of_jobs)).collect(),
                 views: head.views.iter().cloned().zip(views.iter().cloned()).collect(),
                 outcome,
                 folder: folder.display().to_string(),
@@ -268,6 +278,9 @@ impl Store {
     /// in order of x, and one with NaN for a part without a finite y. Every point where there are no more than that
     /// anyway, or `columns` is 0.
     ///
+    /// A series of an experiment's arm (see [`Series`]) is the mean over its jobs instead, at most one point a column and the
+    /// breaks.
+    ///
     /// # Errors
     /// [`StoreError::NoRun`], [`StoreError::NoSeries`].
     pub fn series(
@@ -278,13 +291,32 @@ impl Store {
         to: Option<f64>,
         columns: u32,
     ) -> Result<Series, StoreError> {
+        let missing = || StoreError::NoSeries { run: run.0.clone(), name: name.to_owned() };
         self.with(|open| {
+            let jobs = open.jobs(run);
+            if !jobs.is_empty() {
+                let (arm, series) = spread::parse(name);
+                let (mut curves, mut total) = (Vec::new(), 0);
+                for (job, _) in jobs.iter().filter(|(_, of)| of.as_deref() == arm && spread::is_shared(series)) {
+                    open.load(job)?;
+                    let (trees, Run { no, live, .. }) = open.run_mut(job)?;
+                    let live = live.get_or_insert_default();
+                    let Some(&at) = live.by_name.get(series) else { continue };
+                    let place = Place { run: *no, series: at as u32 };
+                    let (points, n) = live.series[at].index(trees, place)?.samples(trees, place, from, to, columns)?;
+                    curves.push(points);
+                    total = total.max(n);
+                }
+                if curves.is_empty() {
+                    return Err(missing());
+                }
+                let spread::Mean { points, spread, jobs } = spread::mean(&curves, columns);
+                return Ok(Series { name: name.to_owned(), points, total, spread, jobs });
+            }
             open.load(run)?;
             let (trees, Run { no, live, .. }) = open.run_mut(run)?;
             let live = live.get_or_insert_default();
-            let Some(&at) = live.by_name.get(name) else {
-                return Err(StoreError::NoSeries { run: run.0.clone(), name: name.to_owned() });
-            };
+            let Some(&at) = live.by_name.get(name) else { return Err(missing()) };
             let place = Place { run: *no, series: at as u32 };
             let (points, total) = live.series[at].index(trees, place)?.query(trees, place, from, to, columns)?;
             Ok(Series { name: name.to_owned(), points, total, ..Series::default() })
@@ -368,6 +400,19 @@ impl Open {
             changes.apply()?;
         }
         Ok(open)
+    }
+
+    /// The jobs of an experiment with their arms, in order; none of a plain run.
+    fn jobs(&self, run: &RunId) -> Vec<(RunId, Option<String>)> {
+        let of_run = |id: &RunId| id.in_order().0 == run.0 && id.in_order().1 > 0;
+        let mut jobs: Vec<(RunId, Option<String>)> = self
+            .runs
+            .iter()
+            .filter(|(id, _)| of_run(id))
+            .map(|(id, job)| (id.clone(), job.head.summary.arm.clone()))
+            .collect();
+        jobs.sort_by(|a, b| a.0.in_order().cmp(&b.0.in_order()));
+        jobs
     }
 
     fn run(&self, id: &RunId) -> Result<&Run, StoreError> {
