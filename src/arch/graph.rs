@@ -106,7 +106,10 @@ impl Graph {
 
 impl Node {
     /// Shape of node number `i` before its own layers, from the shapes of the values before it.
-    fn joined(&self, i: usize, shapes: &[Shape]) -> Result<Shape, ArchError> {
+    ///
+    /// # Errors
+    /// An edge from a value that is not made yet, inputs that do not fit together.
+    pub fn joined(&self, i: usize, shapes: &[Shape]) -> Result<Shape, ArchError> {
         let mut joined: Option<Shape> = None;
         for edge in &self.inputs {
             let source = shapes.get(edge.from).filter(|_| edge.from <= i).copied();

@@ -18,7 +18,8 @@ pub fn plan(input: Shape, classes: u32, parts: Vec<Part>) -> Plan {
         .into_iter()
         .map(|(name, slot, layers, shortcut)| {
             let output = layers.iter().fold(shape, |s, l| l.output(s).unwrap());
-            let block = Block { name: name.into(), slot, layers, shortcut, after: None, input: shape, output };
+            let block =
+                Block { name: name.into(), slot, graph: None, layers, shortcut, after: None, input: shape, output };
             shape = output;
             block
         })

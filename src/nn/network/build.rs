@@ -1,10 +1,10 @@
 //! From the blocks of a plan to operations and their tensors.
 
-use kiln_arch::{Act, Block, Layer, Shape};
+use kiln_arch::{Act, ArchError, Block, Graph, Layer, Shape};
 use kiln_torch::Generator;
 use tch::{Device, Kind, Tensor};
 
-use super::{Named, Op, Stage};
+use super::{Named, NodeOps, Op, Stage};
 use crate::error::{Result, TrainError};
 use crate::init;
 
@@ -19,18 +19,14 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn stage(&mut self, block: &Block) -> Result<Stage> {
-        let mut ops = Vec::with_capacity(block.layers.len());
         let mut shape = block.input;
-        for (i, &layer) in block.layers.iter().enumerate() {
-            let after = layer
-                .output(shape)
-                .map_err(|why| TrainError::Plan(format!("layer {i} of block `{}` does not fit: {why}", block.name)))?;
-            let name = format!("{}.{i}", block.name);
-            let next = next_act(&block.layers[i + 1..], block);
-            let in_place = i > 0 && forgets_its_output(block.layers[i - 1]);
-            ops.push(self.op(layer, shape, &name, block.slot, next, in_place)?);
-            shape = after;
+        let mut graph = Vec::new();
+        if let Some(inside) = &block.graph {
+            graph = self.graph(inside, block)?;
+            let output = inside.output(shape);
+            shape = output.map_err(|why| TrainError::Plan(format!("the graph of block `{}`: {why}", block.name)))?;
         }
+        let (ops, shape) = self.ops(&block.layers, shape, &block.name, block, block.after)?;
         if shape != block.output {
             return Err(TrainError::Plan(format!(
                 "block `{}` promises {:?} but its layers give {shape:?}",
@@ -45,11 +41,59 @@ impl Builder {
         }
         Ok(Stage {
             slot: block.slot,
+            graph,
             ops,
             shortcut: block.shortcut,
             add_in_place: block.layers.last().is_some_and(|&layer| forgets_its_output(layer)),
             after: block.after,
         })
+    }
+
+    /// The nodes of a graph. Tensors are called after their place: `<block>.node2.in0.1.weight` is in the second layer on
+    /// the first input of the third node, `<block>.node2.1.weight` in the second layer behind the join.
+    fn graph(&mut self, graph: &Graph, block: &Block) -> Result<Vec<NodeOps>> {
+        let wrong = |why: ArchError| TrainError::Plan(format!("the graph of block `{}`: {why}", block.name));
+        let shapes = graph.shapes(block.input).map_err(wrong)?;
+        let mut nodes = Vec::with_capacity(graph.nodes.len());
+        for (n, node) in graph.nodes.iter().enumerate() {
+            let name = format!("{}.node{n}", block.name);
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            for (k, input) in node.inputs.iter().enumerate() {
+                let next = next_act(&node.layers, None);
+                let (ops, _) = self.ops(&input.layers, shapes[input.from], &format!("{name}.in{k}"), block, next)?;
+                inputs.push((input.from, ops));
+            }
+            let joined = node.joined(n, &shapes[..=n]).map_err(wrong)?;
+            let (ops, _) = self.ops(&node.layers, joined, &name, block, None)?;
+            nodes.push(NodeOps { join: node.join, inputs, ops });
+        }
+        Ok(nodes)
+    }
+
+    /// Layers one after the other, and the shape behind them. `next` is the activation that comes after the last.
+    fn ops(
+        &mut self,
+        layers: &[Layer],
+        input: Shape,
+        name: &str,
+        block: &Block,
+        next: Option<Act>,
+    ) -> Result<(Vec<Op>, Shape)> {
+        let mut ops = Vec::with_capacity(layers.len());
+        let mut shape = input;
+        for (i, &layer) in layers.iter().enumerate() {
+            let after = layer
+                .output(shape)
+                .map_err(|why| TrainError::Plan(format!("layer {i} of block `{name}` does not fit: {why}")))?;
+            let next = next_act(&layers[i + 1..], next);
+            let in_place = i > 0 && forgets_its_output(layers[i - 1]);
+            if layer == Layer::Act(Act::Relu) && ops.last_mut().is_some_and(takes_relu) {
+                continue;
+            }
+            ops.push(self.op(layer, shape, &format!("{name}.{i}"), block.slot, next, in_place)?);
+            shape = after;
+        }
+        Ok((ops, shape))
     }
 
     fn op(
@@ -72,6 +116,7 @@ impl Builder {
                     stride: i64::from(stride),
                     padding: i64::from(kernel / 2),
                     groups: i64::from(groups),
+                    relu: false,
                 }
             }
             Layer::BatchNorm { channels } => Op::BatchNorm {
@@ -79,6 +124,7 @@ impl Builder {
                 bias: self.constant(format!("{name}.bias"), channels, 0.0, self.affine)?,
                 mean: self.constant(format!("{name}.running_mean"), channels, 0.0, false)?,
                 var: self.constant(format!("{name}.running_var"), channels, 1.0, false)?,
+                relu: false,
             },
             Layer::PlainLayerNorm => Op::PlainLayerNorm { length: input.numel() as i64 },
             Layer::Act(act) => Op::Act { act, in_place },
@@ -102,6 +148,11 @@ impl Builder {
                 }
             }
             Layer::MaxPool => Op::MaxPool,
+            Layer::MaxPool3 => Op::MaxPool3,
+            Layer::AvgPool => Op::AvgPool,
+            Layer::AvgPool3 => Op::AvgPool3,
+            Layer::Truncate { channels } => Op::Truncate { channels: i64::from(channels) },
+            Layer::ChannelShuffle { groups } => Op::ChannelShuffle { groups: i64::from(groups) },
             Layer::GlobalAvgPool => Op::GlobalAvgPool,
             Layer::Flatten => Op::Flatten,
             Layer::Linear { input, out, bias } => {
@@ -137,13 +188,24 @@ impl Builder {
     }
 }
 
+/// Lets an operation that can do so apply the ReLU behind it.
+fn takes_relu(op: &mut Op) -> bool {
+    match op {
+        Op::Conv { relu, .. } | Op::BatchNorm { relu, .. } => {
+            *relu = true;
+            true
+        }
+        _ => false,
+    }
+}
+
 /// The gradient of these layers needs their input, not their output, so what comes next may overwrite it.
 fn forgets_its_output(layer: Layer) -> bool {
     matches!(layer, Layer::Conv { .. } | Layer::BatchNorm { .. } | Layer::Linear { .. } | Layer::PlainLayerNorm)
 }
 
-/// The activation that a layer's output goes into: behind normalisations only, else the block's last one.
-fn next_act(rest: &[Layer], block: &Block) -> Option<Act> {
+/// The activation that a layer's output goes into: behind normalisations only, else what comes after the last layer.
+fn next_act(rest: &[Layer], last: Option<Act>) -> Option<Act> {
     for layer in rest {
         match layer {
             Layer::Act(act) => return Some(*act),
@@ -151,5 +213,5 @@ fn next_act(rest: &[Layer], block: &Block) -> Option<Act> {
             _ => return None,
         }
     }
-    block.after
+    last
 }

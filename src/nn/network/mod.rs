@@ -1,6 +1,7 @@
 //! A network built from a plan, its passes, and its tensors by name.
 
 mod build;
+mod script;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -8,7 +9,8 @@ mod walk;
 use std::collections::{HashMap, HashSet};
 
 use kiln_arch::spec::Precision;
-use kiln_arch::{Act, Plan, Shape};
+use kiln_arch::{Act, Join, Plan, Shape};
+use kiln_torch::layers::{Conv, Norm};
 use kiln_torch::{Autocast, Generator, NoGrad};
 use tch::{Device, Kind, Tensor};
 
@@ -52,19 +54,62 @@ enum Stats {
 
 /// One operation; numbers are places in `Network::tensors`.
 enum Op {
-    Conv { weight: usize, bias: Option<usize>, stride: i64, padding: i64, groups: i64 },
-    BatchNorm { weight: usize, bias: usize, mean: usize, var: usize },
-    PlainLayerNorm { length: i64 },
-    Act { act: Act, in_place: bool },
-    SqueezeExcite { reduce: usize, expand: usize },
+    /// `relu`: the activation behind it is done with it. The same for `BatchNorm`.
+    Conv {
+        weight: usize,
+        bias: Option<usize>,
+        stride: i64,
+        padding: i64,
+        groups: i64,
+        relu: bool,
+    },
+    BatchNorm {
+        weight: usize,
+        bias: usize,
+        mean: usize,
+        var: usize,
+        relu: bool,
+    },
+    PlainLayerNorm {
+        length: i64,
+    },
+    Act {
+        act: Act,
+        in_place: bool,
+    },
+    SqueezeExcite {
+        reduce: usize,
+        expand: usize,
+    },
     MaxPool,
+    MaxPool3,
+    AvgPool,
+    AvgPool3,
+    Truncate {
+        channels: i64,
+    },
+    ChannelShuffle {
+        groups: i64,
+    },
     GlobalAvgPool,
     Flatten,
-    Linear { weight: usize, bias: Option<usize> },
+    Linear {
+        weight: usize,
+        bias: Option<usize>,
+    },
+}
+
+/// A node of a graph: earlier values through operations, joined, and operations behind that.
+struct NodeOps {
+    join: Join,
+    inputs: Vec<(usize, Vec<Op>)>,
+    ops: Vec<Op>,
 }
 
 struct Stage {
     slot: Option<usize>,
+    /// What the input goes through before `ops`; without nodes, nothing.
+    graph: Vec<NodeOps>,
     ops: Vec<Op>,
     shortcut: bool,
     /// The last operation does not need its own output for its gradient, so the shortcut may be added into it.
@@ -235,7 +280,7 @@ impl Network {
 
     fn stage(&self, stage: &Stage, input: Tensor, stats: Stats) -> Result<Tensor> {
         let kept = stage.shortcut.then(|| input.shallow_clone());
-        let mut x = input;
+        let mut x = if stage.graph.is_empty() { input } else { self.graph(&stage.graph, input, stats)? };
         for op in &stage.ops {
             x = self.op(op, x, stats)?;
         }
@@ -248,21 +293,53 @@ impl Network {
         }
     }
 
+    /// The last value of a graph.
+    fn graph(&self, nodes: &[NodeOps], input: Tensor, stats: Stats) -> Result<Tensor> {
+        let mut values = vec![input];
+        for node in nodes {
+            let mut terms = Vec::with_capacity(node.inputs.len());
+            for (from, ops) in &node.inputs {
+                let mut x = values[*from].shallow_clone();
+                for op in ops {
+                    x = self.op(op, x, stats)?;
+                }
+                terms.push(x);
+            }
+            let mut x = match (node.join, terms.as_slice()) {
+                (_, []) => values[0].f_zeros_like()?,
+                (_, [only]) => only.shallow_clone(),
+                (Join::Concat, all) => Tensor::f_cat(all, 1)?,
+                (Join::Sum, [first, rest @ ..]) => {
+                    let mut sum = first.shallow_clone();
+                    for term in rest {
+                        sum = sum.f_add(term)?;
+                    }
+                    sum
+                }
+            };
+            for op in &node.ops {
+                x = self.op(op, x, stats)?;
+            }
+            values.push(x);
+        }
+        // The builder refuses graphs without nodes, so the last value is a node's.
+        Ok(values.swap_remove(values.len() - 1))
+    }
+
     fn op(&self, op: &Op, x: Tensor, stats: Stats) -> Result<Tensor> {
         let at = |i: usize| &self.tensors[i].tensor;
+        let rows = self.layout == Layout::ChannelsLast;
         Ok(match *op {
-            Op::Conv { weight, bias, stride, padding, groups } => {
-                x.f_conv2d(at(weight), bias.map(at), [stride, stride], [padding, padding], [1, 1], groups)?
+            Op::Conv { weight, bias, stride, padding, groups, relu } => {
+                Conv { stride, padding, groups, relu, rows }.of(&x, at(weight), bias.map(at))?
             }
-            Op::BatchNorm { weight, bias, mean, var } => {
-                let (weight, bias, mean, var) = (Some(at(weight)), Some(at(bias)), Some(at(mean)), Some(at(var)));
-                match stats {
-                    Stats::Running => x.f_batch_norm(weight, bias, mean, var, false, NORM_MOMENTUM, NORM_EPS, true)?,
-                    Stats::Batch(share) => x.f_batch_norm(weight, bias, mean, var, true, share, NORM_EPS, true)?,
-                    Stats::BatchOnly => {
-                        x.f_batch_norm(weight, bias, None, None, true, NORM_MOMENTUM, NORM_EPS, true)?
-                    }
-                }
+            Op::BatchNorm { weight, bias, mean, var, relu } => {
+                let (momentum, running) = match stats {
+                    Stats::Running => (None, Some((at(mean), at(var)))),
+                    Stats::Batch(share) => (Some(share), Some((at(mean), at(var)))),
+                    Stats::BatchOnly => (Some(NORM_MOMENTUM), None),
+                };
+                Norm { momentum, eps: NORM_EPS, relu, rows }.of(&x, (at(weight), at(bias)), running)?
             }
             Op::PlainLayerNorm { length } => x.f_layer_norm([length], None::<&Tensor>, None, NORM_EPS, true)?,
             Op::Act { act, in_place } => activate(act, x, in_place)?,
@@ -274,6 +351,14 @@ impl Network {
                 x.f_mul(&gate.f_sigmoid_()?)?
             }
             Op::MaxPool => x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?,
+            Op::MaxPool3 => x.f_max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false)?,
+            Op::AvgPool => x.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, false, None::<i64>)?,
+            Op::AvgPool3 => x.f_avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None::<i64>)?,
+            Op::Truncate { channels } => x.f_narrow(1, 0, channels)?,
+            Op::ChannelShuffle { groups } => {
+                let (n, c, h, w) = x.size4()?;
+                x.f_view([n, groups, c / groups, h, w])?.f_transpose(1, 2)?.f_reshape([n, c, h, w])?
+            }
             Op::GlobalAvgPool => x.f_mean_dim(&[2i64, 3][..], false, None)?,
             Op::Flatten => x.f_flatten(1, -1)?,
             Op::Linear { weight, bias } => x.f_linear(at(weight), bias.map(at))?,

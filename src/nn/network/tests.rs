@@ -37,6 +37,11 @@ fn every_layer_gives_the_shape_of_the_plan() {
         (Layer::PlainLayerNorm, Shape::Flat(6)),
         (Layer::SqueezeExcite { channels: 6, reduced: 2 }, image),
         (Layer::MaxPool, Shape::Image(6, 9, 8)),
+        (Layer::AvgPool, Shape::Image(6, 9, 8)),
+        (Layer::MaxPool3, Shape::Image(6, 9, 8)),
+        (Layer::AvgPool3, Shape::Image(6, 9, 8)),
+        (Layer::Truncate { channels: 4 }, image),
+        (Layer::ChannelShuffle { groups: 3 }, image),
         (Layer::GlobalAvgPool, image),
         (Layer::Flatten, image),
         (linear(6, 5), Shape::Flat(6)),
@@ -198,4 +203,171 @@ fn plans_that_do_not_fit_are_refused() {
     assert!(complain(&|p| p.blocks[2].shortcut = true).contains("shortcut"));
     assert!(complain(&|p| p.blocks[0].output = Shape::Flat(1)).contains("promises"));
     assert!(complain(&|p| p.input = Shape::Flat(64)).contains("expects"));
+}
+
+/// Blocks that are graphs.
+mod graphs {
+    use std::collections::HashMap;
+
+    use kiln_arch::{Block, Graph, Input, Join, Node};
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+
+    fn node(join: Join, inputs: Vec<Input>, layers: Vec<Layer>) -> Node {
+        Node { join, inputs, layers }
+    }
+
+    /// A block of this graph on 4x6x6, flattened: what comes out is what the graph gives.
+    fn around_graph(graph: Graph) -> Network {
+        let input = Shape::Image(4, 6, 6);
+        let output = graph.output(input).unwrap();
+        let numel = output.numel() as u32;
+        let layers = vec![Layer::Flatten];
+        let output = Shape::Flat(numel);
+        let block = Block {
+            name: "cell".into(),
+            slot: Some(0),
+            graph: Some(graph),
+            layers,
+            shortcut: false,
+            after: None,
+            input,
+            output,
+        };
+        built(&Plan { input, classes: numel, slots: 1, blocks: vec![block] })
+    }
+
+    fn named(network: &Network) -> HashMap<String, Tensor> {
+        network.named_tensors().into_iter().collect()
+    }
+
+    fn near(a: &Tensor, b: &Tensor) -> bool {
+        a.size() == b.size() && (a - b).abs().max().double_value(&[]) < 1e-5
+    }
+
+    #[test]
+    fn a_graph_equals_its_composition_by_hand() {
+        let relu = Layer::Act(Act::Relu);
+        let edge = |from, layers| Input { from, layers };
+        let graph = Graph {
+            nodes: vec![
+                // The input enters by two ways, one of them the identity.
+                node(
+                    Join::Sum,
+                    vec![edge(0, vec![relu, conv(4, 4, 3, 1, 1), norm(4)]), Input::plain(0)],
+                    vec![relu, conv(4, 5, 1, 1, 1)],
+                ),
+                node(
+                    Join::Concat,
+                    vec![
+                        edge(1, vec![Layer::Truncate { channels: 3 }]),
+                        edge(0, vec![Layer::AvgPool3]),
+                        edge(1, vec![Layer::MaxPool3]),
+                    ],
+                    vec![],
+                ),
+                // Zeros, and what an activation in place must not have touched.
+                node(Join::Sum, vec![], vec![]),
+                node(Join::Concat, vec![Input::plain(2), Input::plain(3), Input::plain(0)], vec![]),
+            ],
+        };
+        let network = around_graph(graph.clone());
+        let x = images(&[3, 4, 6, 6]);
+        let t = named(&network);
+        let plain = |x: &Tensor, w: &str, pad: i64| x.conv2d(&t[w], None::<Tensor>, [1, 1], [pad, pad], [1, 1], 1);
+        let gain = |what: &str| Some(t[&format!("cell.node0.in0.2.{what}")].shallow_clone());
+        let branch = plain(&x.relu(), "cell.node0.in0.1.weight", 1).batch_norm(
+            gain("weight"),
+            gain("bias"),
+            gain("running_mean"),
+            gain("running_var"),
+            false,
+            0.1,
+            1e-5,
+            true,
+        );
+        let first = plain(&(branch + &x).relu(), "cell.node0.1.weight", 0);
+        let average = x.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None::<i64>);
+        let most = first.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false);
+        let second = Tensor::cat(&[first.narrow(1, 0, 3), average, most], 1);
+        let hand = Tensor::cat(&[&second, &x.zeros_like(), &x], 1).flatten(1, -1);
+        assert!(near(&network.forward(&x, Mode::Eval).unwrap(), &hand));
+        assert_eq!(network.parameters(), graph.cost(Shape::Image(4, 6, 6)).unwrap().params);
+        assert_eq!(network.parameters(), 4 * 4 * 9 + 8 + 4 * 5);
+        // In training all weights have gradients, and the searched slot's weights are found.
+        network.forward(&x, Mode::Train).unwrap().square().sum(Kind::Float).backward();
+        assert!(network.trainable().iter().all(|p| p.grad().defined()));
+        assert_eq!(network.slot_weights().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_shuffle_deals_channels_out() {
+        let layers = vec![Layer::ChannelShuffle { groups: 2 }, Layer::Flatten];
+        let network = built(&plan(Shape::Image(4, 1, 1), 4, vec![("only", None, layers, false)]));
+        let x = Tensor::from_slice(&[0f32, 1.0, 2.0, 3.0]).view([1, 4, 1, 1]);
+        let dealt = Vec::<f32>::try_from(network.forward(&x, Mode::Eval).unwrap().view(-1)).unwrap();
+        assert_eq!(dealt, [0.0, 2.0, 1.0, 3.0]);
+    }
+
+    /// NAS-Bench-101's own rules by hand: a chain of two convolutions and a projection of the input beside it, and a cell
+    /// whose two branches share the channels unevenly.
+    #[test]
+    fn cells_of_nas_bench_101_are_built_as_published() {
+        let space = Space::named("nas-bench-101").unwrap();
+        let x = images(&[2, 128, 4, 4]);
+        for (arch, by_hand) in [
+            ("c3i0-c1i1-none-none-none-out02", chain as fn(&Tensor, &dyn Fn(&Tensor, &str, i64) -> Tensor) -> Tensor),
+            ("c3i0-c1i0-mpi02-none-none-out123", branches),
+        ] {
+            let whole = space.plan(&space.parse(arch).unwrap(), Shape::Image(3, 32, 32), 10).unwrap();
+            let mut cell = whole.blocks.iter().find(|b| b.slot == Some(0)).unwrap().clone();
+            let (input, numel) = (Shape::Image(128, 4, 4), 128 * 16);
+            (cell.input, cell.output) = (input, Shape::Flat(numel));
+            cell.layers = vec![Layer::Flatten];
+            let network = built(&Plan { input, classes: numel, slots: 1, blocks: vec![cell] });
+            let t = named(&network);
+            // Convolution, normalisation at its start (mean 0, variance 1), ReLU.
+            let unit = |x: &Tensor, place: &str, pad: i64| {
+                let weight = &t[&format!("stack1.1.{place}.weight")];
+                (x.conv2d(weight, None::<Tensor>, [1, 1], [pad, pad], [1, 1], 1) / (1.0 + 1e-5f64).sqrt()).relu()
+            };
+            let hand = by_hand(&x, &unit).flatten(1, -1);
+            assert!(near(&network.forward(&x, Mode::Eval).unwrap(), &hand), "{arch}");
+        }
+    }
+
+    fn chain(x: &Tensor, unit: &dyn Fn(&Tensor, &str, i64) -> Tensor) -> Tensor {
+        let first = unit(&unit(x, "node0.in0.0", 0), "node0.0", 1);
+        unit(&first, "node1.0", 0) + unit(x, "node3.in1.0", 0)
+    }
+
+    /// 128 channels over three vertices: 43, 43 and 42; the third takes the second one's first 42.
+    fn branches(x: &Tensor, unit: &dyn Fn(&Tensor, &str, i64) -> Tensor) -> Tensor {
+        let first = unit(&unit(x, "node0.in0.0", 0), "node0.0", 1);
+        let second = unit(&unit(x, "node1.in0.0", 0), "node1.0", 0);
+        let sum = second.narrow(1, 0, 42) + unit(x, "node2.in1.0", 0);
+        let third = sum.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false);
+        assert_eq!((first.size()[1], second.size()[1], third.size()[1]), (43, 43, 42));
+        Tensor::cat(&[first, second, third], 1)
+    }
+
+    #[test]
+    fn random_cells_build_with_the_parameters_of_the_cost_model() {
+        use kiln_arch::spec::SpaceDefinition;
+        let small = "name = \"cells\"\nkind = \"cell-vertices\"\n[cell-vertices]\nwidth = 6\nstacks = 2\ncells = 1\n";
+        let mut rng = rand_chacha::ChaCha8Rng::from_seed([7; 32]);
+        let own = Space::define(&SpaceDefinition::from_toml("cells.toml", small).unwrap()).unwrap();
+        for space in [own, Space::named("nas-bench-201").unwrap()] {
+            for _ in 0..12 {
+                let arch = space.sample(&mut rng);
+                let plan = space.plan(&arch, Shape::Image(3, 8, 8), 10).unwrap();
+                let network = built(&plan);
+                assert_eq!(network.parameters(), plan.cost().params, "{arch}");
+                let logits = network.forward(&images(&[4, 3, 8, 8]), Mode::Train).unwrap();
+                assert_eq!(logits.size(), [4, 10]);
+                logits.square().sum(Kind::Float).backward();
+            }
+        }
+    }
 }
