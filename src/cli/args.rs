@@ -107,6 +107,28 @@ pub enum Command {
   kiln show dc-nas-digits-k3f7 --json
   kiln show last --spec > again.toml")]
     Show(Show),
+    /// Compare runs: figures with means and deviations over seeds, and the settings that differ.
+    ///
+    /// Runs that differ in nothing but their seeds are one column; an experiment stands for all its jobs.
+    #[command(after_help = "Examples:
+  kiln compare random-digits-k3f7 evolution-digits-9qx2
+  kiln compare last --all
+  kiln compare last --json | jq '.figures[0]'")]
+    Compare(Compare),
+    /// Train a candidate of a run in full, as a run of its own.
+    #[command(after_help = "Examples:
+  kiln retrain last
+  kiln retrain evolution-digits-k3f7 12 --epochs 100")]
+    Retrain(Retrain),
+    /// Write the weights of a run's network to a file.
+    ///
+    /// Images must be normalised before they enter the network: by the mean and deviation of each channel in the file's metadata
+    /// (the entry `kiln`; in TorchScript the extra file `kiln.json`).
+    #[command(after_help = "Examples:
+  kiln export last
+  kiln export last --format torchscript --out network.pt
+  kiln export evolution-digits-k3f7 12")]
+    Export(Export),
     /// Plot series of a run as text.
     #[command(after_help = "Examples:
   kiln plot
@@ -241,6 +263,57 @@ pub struct Show {
 }
 
 #[derive(Args, Debug)]
+pub struct Compare {
+    /// The runs; the first is what the others are compared with.
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// All figures, not only those that the methods want to be judged by.
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Retrain {
+    /// The run.
+    pub run: String,
+    /// Number of the candidate, as the run's table has it; the winner if not given.
+    pub candidate: Option<u32>,
+    /// Epochs; as many as the run trains its winners if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub epochs: Option<u32>,
+    /// Start the run, print its id, and leave.
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Runs of higher priority leave the queue first.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
+    /// Print the outcome as JSON at the end (with --detach: the id).
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Export {
+    /// The run.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// Number of the candidate, as the run's table has it; the run's trained network if not given.
+    pub candidate: Option<u32>,
+    /// What to write.
+    #[arg(long, value_enum, default_value = "safetensors")]
+    pub format: crate::export::Format,
+    /// The file; called after the run, in this folder, if not given.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print what was written as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
 pub struct Plot {
     /// The run.
     #[arg(default_value = "last")]
@@ -356,7 +429,7 @@ pub enum Engine {
 #[derive(Args, Debug)]
 pub struct Schema {
     /// The method.
-    #[arg(value_parser = ["train", "dc-nas"], required_unless_present = "markdown")]
+    #[arg(value_parser = ["train", "dc-nas", "random", "evolution", "asha", "assessor"], required_unless_present = "markdown")]
     pub method: Option<String>,
     /// A table of all settings, for reading.
     #[arg(long)]

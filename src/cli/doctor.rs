@@ -132,7 +132,7 @@ fn check_engine(engines: &Engines, found: &mut Findings) {
 }
 
 /// The program that trains: `KILN_WORKER`, else beside this program.
-fn worker() -> PathBuf {
+pub fn worker() -> PathBuf {
     match std::env::var_os("KILN_WORKER").filter(|v| !v.is_empty()) {
         Some(path) => path.into(),
         None => exe().canonicalize().unwrap_or_else(|_| exe()).with_file_name("kiln-worker"),

@@ -17,11 +17,13 @@
 
 mod args;
 mod check;
+mod compare;
 mod control;
 mod doctor;
 mod engine;
 mod engines;
 mod estimate;
+mod export;
 mod failure;
 mod follow;
 mod human;
@@ -30,6 +32,7 @@ mod inspect;
 mod list;
 mod plot;
 mod presets;
+mod retrain;
 mod run;
 mod terminal;
 mod workbench;
@@ -71,6 +74,9 @@ fn dispatch(cli: &Cli) -> Outcome {
         Some(Command::Ls(args)) => list::ls(&engines, args),
         Some(Command::Presets(args)) => list::presets(args),
         Some(Command::Show(args)) => list::show(&engines, args),
+        Some(Command::Compare(args)) => compare::compare(&engines, args),
+        Some(Command::Retrain(args)) => retrain::retrain(&engines, args),
+        Some(Command::Export(args)) => export::export(&engines, args),
         Some(Command::Plot(args)) => inspect::plot(&engines, args),
         Some(Command::Tail(args)) => inspect::tail(&engines, args),
         Some(Command::Pause(args)) => control::pause(&engines, args),

@@ -30,13 +30,19 @@ pub fn run(engines: &Engines, args: &args::Run) -> Outcome {
         other => return engines::unexpected(&other),
     };
     drop(client);
-    if args.detach {
-        return if args.json { say_json(&json!({ "run": run })) } else { say(&run) };
+    let title = if preset.spec.title.is_empty() { &preset.name } else { &preset.spec.title };
+    follow_launched(engines, &run, title, args.detach, args.json)
+}
+
+/// Watches a run that was just launched, or only says what it is called.
+pub fn follow_launched(engines: &Engines, run: &RunId, title: &str, detach: bool, as_json: bool) -> Outcome {
+    if detach {
+        return if as_json { say_json(&json!({ "run": run })) } else { say(run) };
     }
-    if !args.json {
-        say(format!("{run}: {}", if preset.spec.title.is_empty() { &preset.name } else { &preset.spec.title }))?;
+    if !as_json {
+        say(format!("{run}: {title}"))?;
     }
-    watch(engines, &run, args.json)
+    watch(engines, run, as_json)
 }
 
 /// Watches a run to its end and says how it ended.

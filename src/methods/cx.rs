@@ -71,6 +71,11 @@ impl StepCx {
         &self.spec
     }
 
+    /// The run folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn device(&self) -> Device {
         self.device
     }

@@ -138,6 +138,12 @@ impl Fleet {
         self.jobs.push(Job { task, note, data, trainer: None, saved: None, ended: None, said: Vec::new() });
     }
 
+    /// Appends a candidate that goes on from a saved state; `told` epochs of its history were reported.
+    pub fn resume(&mut self, id: usize, task: Task, data: DataSet, saved: Saved, told: usize) {
+        let note = Note { id, told, ..Note::default() };
+        self.jobs.push(Job { task, note, data, trainer: None, saved: Some(saved), ended: None, said: Vec::new() });
+    }
+
     /// Forgets all candidates.
     pub fn clear(&mut self) {
         self.jobs.clear();
@@ -155,6 +161,11 @@ impl Fleet {
     /// Ids of the candidates whose training has begun.
     pub fn in_training(&self) -> Vec<usize> {
         self.jobs.iter().filter(|job| job.begun()).map(|job| job.note.id).collect()
+    }
+
+    /// Whether a candidate has a trainer, so that [`Fleet::epochs_done`] counts its epochs.
+    pub fn is_training(&self, id: usize) -> bool {
+        self.jobs.iter().any(|job| job.note.id == id && job.trainer.is_some())
     }
 
     /// Epochs that the candidates in the queue have done, with their fractions.

@@ -102,6 +102,10 @@ impl World {
         std::fs::read(self.dir.path().join("artifacts").join(name)).unwrap()
     }
 
+    pub fn artifact_exists(&self, name: &str) -> bool {
+        self.dir.path().join("artifacts").join(name).exists()
+    }
+
     /// All points of a series in the order in which they were emitted.
     pub fn series(&self, name: &str) -> Vec<[f64; 2]> {
         let events = self.events.lock().unwrap();

@@ -69,14 +69,24 @@ struct End {
 }
 
 /// What the candidate's thread hands back.
-struct Product {
-    failure: Option<String>,
-    valid: Option<Eval>,
-    test: Option<Eval>,
-    tensors: Vec<(String, Tensor)>,
+pub(crate) struct Product {
+    pub failure: Option<String>,
+    pub valid: Option<Eval>,
+    /// `None` if the data set has no test images.
+    pub test: Option<Eval>,
+    /// The trained network's, on the CPU.
+    pub tensors: Vec<(String, Tensor)>,
 }
 
-struct Finish;
+impl Product {
+    /// Nothing came of it.
+    pub fn failed(why: &str) -> Product {
+        Product { failure: Some(why.to_owned()), valid: None, test: None, tensors: Vec::new() }
+    }
+}
+
+/// A whole training, judged on the validation images and, once, on the test images.
+pub(crate) struct Finish;
 
 impl Recipe for Finish {
     type Product = Product;
@@ -134,7 +144,7 @@ pub(crate) fn input_shape(data: &DataSet) -> Result<Shape> {
 
 /// The spec's space, narrowed as it says.
 pub(crate) fn space(spec: &Spec) -> Result<Space> {
-    Space::named(&spec.space.name).and_then(|space| space.only(&spec.space.only)).map_err(MethodError::failed)
+    Space::of(&spec.space).map_err(|(_, e)| MethodError::failed(e))
 }
 
 impl Train {

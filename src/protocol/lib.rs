@@ -9,6 +9,8 @@
 //! - [`checkpoint`]: `state.json` and `tensors.safetensors`, written beside and renamed in
 //! - [`wire`]: messages between `kiln` and its engine; [`frame`]: their bytes; [`client`]: the client's end
 //! - [`figures`]: numbers, times and sizes as people read them
+//! - [`retrain`]: a candidate of a run as a training of its own
+//! - [`images`]: shape and classes of data sets, without reading them
 //! - [`home`]: where things lie (`KILN_HOME`, socket, presets, assets)
 //!
 //! The format of the run folder is version [`SPOOL_VERSION`]; a file written by a newer version is refused.
@@ -22,8 +24,10 @@ pub mod frame;
 #[cfg(test)]
 mod full_disk;
 pub mod home;
+pub mod images;
 mod lines;
 pub mod reduce;
+pub mod retrain;
 pub mod run;
 pub mod spool;
 pub mod view;

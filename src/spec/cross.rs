@@ -1,6 +1,8 @@
 //! Settings that must agree with one another: what a schema of single values cannot say.
 
-use crate::settings::{DcNasSettings, MethodName, OptimKind, Spec, TrainSettings};
+use crate::settings::{
+    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, MethodName, OptimKind, Spec, TrainSettings,
+};
 
 /// Keys and what is wrong with them.
 pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
@@ -27,11 +29,58 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
             out.push(("space.only", format!("leaves no option for `{decision}`; name at least one")));
         }
     }
+    let tables = spec.data.set == DataSet::Cells;
+    if tables != (spec.method == MethodName::Assessor) {
+        out.push((
+            "data.set",
+            match tables {
+                true => format!(
+                    "is a table of architectures, which the method `{}` cannot train on; expected a set of images",
+                    spec.method
+                ),
+                false => {
+                    "is a set of images; the method `assessor` reads a table of architectures, set = \"cells\"".into()
+                }
+            },
+        ));
+    }
     match spec.method {
+        MethodName::Assessor => assessor(spec, spec.assessor.as_ref(), &mut out),
         MethodName::Train => plain(spec, spec.train.as_ref(), &mut out),
         MethodName::DcNas => dc_nas(spec, spec.dc_nas.as_ref(), &mut out),
+        MethodName::Random | MethodName::Evolution | MethodName::Asha => search(spec, &mut out),
     }
     out
+}
+
+fn assessor(spec: &Spec, own: Option<&AssessorSettings>, out: &mut Vec<(&'static str, String)>) {
+    let Some(own) = own else { return };
+    if own.methods.is_empty() {
+        out.push(("assessor.methods", "is empty; expected at least one predictor, such as [\"assessor-flat\"]".into()));
+    }
+    if let Some(twice) = own.methods.iter().enumerate().find(|(i, m)| own.methods[..*i].contains(m)) {
+        out.push(("assessor.methods", format!("names `{}` twice; expected every predictor once", twice.1)));
+    }
+    let cells = ["nas-bench-101", "nas-bench-201"];
+    if let Some(predictor) = own.methods.iter().find(|m| m.needs_cells() && !cells.contains(&spec.space.name.as_str()))
+    {
+        out.push((
+            "assessor.methods",
+            format!(
+                "names `{predictor}`, which reads the graph of a cell; only the spaces `nas-bench-101` and `nas-bench-201` have cells. \
+                 Expected predictors that end in -flat or -conv, `linear` or `forest`"
+            ),
+        ));
+    }
+    if own.labels.is_empty() || own.labels[0] < 2 || own.labels.windows(2).any(|pair| pair[0] >= pair[1]) {
+        out.push((
+            "assessor.labels",
+            "expected rising numbers of labels, the least 2 or more, such as [50, 100, 200]".into(),
+        ));
+    }
+    if own.top > own.test {
+        out.push(("assessor.top", format!("is {}, more than the {} test cells of assessor.test", own.top, own.test)));
+    }
 }
 
 fn plain(spec: &Spec, own: Option<&TrainSettings>, out: &mut Vec<(&'static str, String)>) {
@@ -105,6 +154,55 @@ fn dc_nas(spec: &Spec, own: Option<&DcNasSettings>, out: &mut Vec<(&'static str,
         }
     }
     warmup(spec, own.early_epochs, "dc-nas.early-epochs", out);
+}
+
+/// The three searches.
+fn search(spec: &Spec, out: &mut Vec<(&'static str, String)>) {
+    let own = spec.search.clone().unwrap_or_default();
+    let rungs = match spec.method {
+        MethodName::Asha => spec.asha.clone().unwrap_or_default().rungs(own.epochs),
+        _ => vec![own.epochs],
+    };
+    let first = f64::from(rungs.first().copied().unwrap_or(own.epochs));
+    let one = first * f64::from(spec.data.train);
+    if own.unit == BudgetUnit::EpochImages && spec.data.train > 0 && own.budget < one {
+        out.push((
+            "search.budget",
+            format!(
+                "is {} epoch-images, less than the {one} of a single candidate: {first} epochs of the {} images of data.train",
+                own.budget, spec.data.train
+            ),
+        ));
+    }
+    if let Some(asha) =
+        spec.asha.as_ref().filter(|asha| spec.method == MethodName::Asha && asha.min_epochs > own.epochs)
+    {
+        out.push((
+            "asha.min-epochs",
+            format!("is {}, more than search.epochs ({}), those of the last rung", asha.min_epochs, own.epochs),
+        ));
+    }
+    if let Some(evolution) = spec.evolution.as_ref().filter(|_| spec.method == MethodName::Evolution)
+        && evolution.tournament > evolution.population
+    {
+        out.push((
+            "evolution.tournament",
+            format!("is {}, more than the {} members of the population", evolution.tournament, evolution.population),
+        ));
+    }
+    if own.screen && spec.method == MethodName::Asha {
+        out.push((
+            "search.screen",
+            "works with `random` and `evolution`; `asha` judges candidates by short trainings".into(),
+        ));
+    }
+    if own.screen && own.screen_top > own.screen_pool {
+        out.push((
+            "search.screen-top",
+            format!("is {}, more than the {} proposals of search.screen-pool", own.screen_top, own.screen_pool),
+        ));
+    }
+    warmup(spec, own.epochs, "search.epochs", out);
 }
 
 fn warmup(spec: &Spec, epochs: u32, key: &str, out: &mut Vec<(&'static str, String)>) {

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), String> {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=shim.cpp");
+    for file in ["attempt.h", "kernels.cpp", "kernels.h", "ops.cpp", "shim.cpp"] {
+        println!("cargo:rerun-if-changed={file}");
+    }
+    println!("cargo:rerun-if-changed=trace.cpp");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
 
@@ -12,6 +15,17 @@ fn main() -> Result<(), String> {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB")
         .map_err(|_| "torch-sys did not say where libtorch lies: keep it a direct dependency of kiln-torch")?;
     let include = include_dir(&lib)?;
+
+    // Our own loops, optimised whatever the profile.
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .pic(true)
+        .opt_level(3)
+        .flag("-ffp-contract=fast")
+        .flag_if_supported("-Wno-psabi") // vectors are passed between inlined functions only
+        .file("kernels.cpp")
+        .compile("kiln_torch_kernels");
 
     cc::Build::new()
         .cpp(true)
@@ -23,6 +37,8 @@ fn main() -> Result<(), String> {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .file("shim.cpp")
+        .file("ops.cpp")
+        .file("trace.cpp")
         .compile("kiln_torch_shim");
     println!("cargo:rustc-link-search=native={lib}");
     println!("cargo:rustc-link-lib=torch_cpu");

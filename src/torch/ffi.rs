@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::TorchError;
+use crate::layers::{Conv, Norm};
 use libc::{c_char, c_int, c_void};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,12 @@ use std::path::{Path, PathBuf};
 use std::ptr::{NonNull, null, null_mut};
 use tch::Tensor;
 use torch_sys::C_tensor;
+
+/// A network being traced, on the heap.
+#[repr(C)]
+struct RawTrace {
+    _private: [u8; 0],
+}
 
 /// An `at::Generator` on the heap.
 #[repr(C)]
@@ -100,6 +107,31 @@ unsafe extern "C" {
     fn kiln_channels_last(t: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
     fn kiln_contiguous(t: *const C_tensor, out: *mut *mut C_tensor) -> c_int;
 
+    fn kiln_conv(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        stride: i64,
+        padding: i64,
+        groups: i64,
+        relu: c_int,
+        rows: c_int,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+    fn kiln_norm(
+        x: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        running_mean: *const C_tensor,
+        running_var: *const C_tensor,
+        training: c_int,
+        momentum: f64,
+        eps: f64,
+        relu: c_int,
+        rows: c_int,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+
     fn kiln_fused_sgd(o: *const RawSgd, n: usize, p: Tensors, g: Tensors, buffers: usize, m: Tensors) -> c_int;
     fn kiln_foreach_sgd(o: *const RawSgd, n: usize, p: Tensors, g: Tensors, buffers: usize, m: Tensors) -> c_int;
     fn kiln_fused_adamw(
@@ -135,6 +167,25 @@ unsafe extern "C" {
     fn kiln_memory(device: c_int, out: *mut RawMemory) -> c_int;
     fn kiln_reset_peak_memory(device: c_int) -> c_int;
     fn kiln_empty_cache() -> c_int;
+
+    fn kiln_trace_begin(
+        n: usize,
+        names: *const *const c_char,
+        tensors: Tensors,
+        trainable: *const c_int,
+        input: *const C_tensor,
+        traced: *mut *mut C_tensor,
+        out: *mut *mut RawTrace,
+    ) -> c_int;
+    fn kiln_trace_end(
+        trace: *mut RawTrace,
+        output: *const C_tensor,
+        path: *const c_char,
+        extras: usize,
+        extra_names: *const *const c_char,
+        extra_texts: *const *const c_char,
+    ) -> c_int;
+    fn kiln_trace_drop(trace: *mut RawTrace);
 
     fn kiln_stream_new(device: c_int, high_priority: c_int, out: *mut RawStream) -> c_int;
     fn kiln_stream_exchange(next: *const RawStream, previous: *mut RawStream, previous_device: *mut c_int) -> c_int;
@@ -267,6 +318,38 @@ pub(crate) fn contiguous(t: &Tensor) -> Result<Tensor, TorchError> {
     new_tensor(|out| unsafe { kiln_contiguous(t.as_ptr(), out) })
 }
 
+// ---- operations ----
+
+/// The address of a tensor that may be missing.
+fn pointer(tensor: Option<&Tensor>) -> *const C_tensor {
+    tensor.map_or(null(), |t| t.as_ptr())
+}
+
+pub(crate) fn conv(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, how: &Conv) -> Result<Tensor, TorchError> {
+    let &Conv { stride, padding, groups, relu, rows } = how;
+    let (relu, rows) = (c_int::from(relu), c_int::from(rows));
+    // SAFETY: the tensors outlive the call.
+    new_tensor(|out| unsafe {
+        kiln_conv(x.as_ptr(), weight.as_ptr(), pointer(bias), stride, padding, groups, relu, rows, out)
+    })
+}
+
+pub(crate) fn norm(
+    x: &Tensor,
+    (weight, bias): (&Tensor, &Tensor),
+    running: Option<(&Tensor, &Tensor)>,
+    how: &Norm,
+) -> Result<Tensor, TorchError> {
+    let (mean, var) = (pointer(running.map(|r| r.0)), pointer(running.map(|r| r.1)));
+    let (training, momentum) = (c_int::from(how.momentum.is_some()), how.momentum.unwrap_or(0.0));
+    let (relu, rows) = (c_int::from(how.relu), c_int::from(how.rows));
+    // SAFETY: the tensors outlive the call.
+    new_tensor(|out| unsafe {
+        let (x, weight, bias) = (x.as_ptr(), weight.as_ptr(), bias.as_ptr());
+        kiln_norm(x, weight, bias, mean, var, training, momentum, how.eps, relu, rows, out)
+    })
+}
+
 // ---- optimiser kernels ----
 
 fn sgd(
@@ -334,6 +417,68 @@ pub(crate) fn clip_grad_norm(grads: &[Tensor], max_norm: f64) -> Result<Tensor, 
     let grads = pointers(grads);
     // SAFETY: pointers and length belong together, and the borrowed tensors outlive the call.
     new_tensor(|out| unsafe { kiln_clip_grad_norm(grads.len(), grads.as_ptr(), max_norm, out) })
+}
+
+// ---- tracing ----
+
+/// A trace under way on this thread; dropping it gives it up.
+pub(crate) struct Trace(NonNull<RawTrace>);
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from kiln_trace_begin and is freed once: here, or by `end`, which forgets the handle.
+        unsafe { kiln_trace_drop(self.0.as_ptr()) }
+    }
+}
+
+/// Texts as C strings.
+fn c_strings<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<CString>, TorchError> {
+    let owned = texts.map(|text| CString::new(text).map_err(|_| TorchError::Request(format!("{text:?} has a zero byte"))));
+    owned.collect()
+}
+
+impl Trace {
+    /// Begins, and gives the tensor that stands for the input.
+    pub(crate) fn begin(held: &[crate::script::Held], input: &Tensor) -> Result<(Trace, Tensor), TorchError> {
+        let owned = c_strings(held.iter().map(|h| h.name))?;
+        let names: Vec<*const c_char> = owned.iter().map(|name| name.as_ptr()).collect();
+        let tensors: Vec<*const C_tensor> = held.iter().map(|h| h.tensor.as_ptr()).collect();
+        let trainable: Vec<c_int> = held.iter().map(|h| c_int::from(h.trainable)).collect();
+        let (mut traced, mut out) = (null_mut(), null_mut());
+        // SAFETY: the three lists have `held.len()` entries each, and everything they point to outlives the call; on
+        // success the shim has stored a new tensor and a new trace that nobody else owns.
+        check(unsafe {
+            kiln_trace_begin(
+                held.len(),
+                names.as_ptr(),
+                tensors.as_ptr(),
+                trainable.as_ptr(),
+                input.as_ptr(),
+                &mut traced,
+                &mut out,
+            )
+        })?;
+        // SAFETY: as above.
+        let traced = unsafe { Tensor::from_ptr(traced) };
+        let trace = NonNull::new(out).ok_or_else(|| TorchError::Torch("libtorch gave no trace".into()))?;
+        Ok((Trace(trace), traced))
+    }
+
+    /// Ends, and writes the module.
+    pub(crate) fn end(self, output: &Tensor, path: &Path, texts: &[(&str, &str)]) -> Result<(), TorchError> {
+        let file = CString::new(path.as_os_str().as_bytes())
+            .map_err(|_| TorchError::Request(format!("the path {} has a zero byte", path.display())))?;
+        let (owned_names, owned_texts) = (c_strings(texts.iter().map(|t| t.0))?, c_strings(texts.iter().map(|t| t.1))?);
+        let names: Vec<*const c_char> = owned_names.iter().map(|text| text.as_ptr()).collect();
+        let bodies: Vec<*const c_char> = owned_texts.iter().map(|text| text.as_ptr()).collect();
+        let trace = self.0.as_ptr();
+        std::mem::forget(self);
+        // SAFETY: the shim takes the trace over, whatever it answers; the lists have `texts.len()` entries each, and
+        // everything they point to outlives the call.
+        check(unsafe {
+            kiln_trace_end(trace, output.as_ptr(), file.as_ptr(), texts.len(), names.as_ptr(), bodies.as_ptr())
+        })
+    }
 }
 
 // ---- switches ----

@@ -4,7 +4,9 @@
 //! - [`random`]: generators of our own, with state ([`Generator`])
 //! - [`guard`]: gradient mode and autocast as guards ([`NoGrad`], [`Autocast`])
 //! - [`tensor`]: gradients, memory formats, bytes for checkpoints
+//! - [`layers`]: convolution and batch normalisation, on kernels of our own where those are faster
 //! - [`optim_kernels`]: fused and foreach SGD and AdamW, gradient clipping
+//! - [`script`]: TorchScript by tracing
 //! - [`device`]: memory and streams of a card; threads, determinism, TF32; the allocator
 //! - [`error`]: failures as sentences; what is out of memory
 //! - `ffi`: the declarations of `shim.cpp` and every `unsafe` block
@@ -17,8 +19,10 @@ pub mod device;
 pub mod error;
 mod ffi;
 pub mod guard;
+pub mod layers;
 pub mod optim_kernels;
 pub mod random;
+pub mod script;
 pub mod tensor;
 
 pub use cuda::{CudaChoice, CudaStatus, Init, init};

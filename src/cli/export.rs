@@ -1,0 +1,129 @@
+//! `export`: the weights of a run's network as a file, by `kiln-worker`, which alone knows libtorch.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kiln_protocol::client::Client;
+use kiln_protocol::run::{Origin, RunSummary};
+use kiln_protocol::spec::Spec;
+use kiln_protocol::wire::RunDetail;
+use kiln_protocol::{RunId, RunState, retrain};
+use serde_json::Value as Json;
+
+use crate::engines::{self, Engines};
+use crate::failure::{Failure, Outcome, say, say_json};
+use crate::{args, doctor, human};
+
+/// What a run's network is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tensors by name, with the genotype in the metadata.
+    Safetensors,
+    /// A module for PyTorch and libtorch: normalised images in, logits out.
+    Torchscript,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::Torchscript => "torchscript",
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::Torchscript => "pt",
+        }
+    }
+}
+
+pub fn export(engines: &Engines, args: &args::Export) -> Outcome {
+    let mut client = engines.open()?;
+    let said = write(&mut client, &args.run, args.candidate, args.format, args.out.as_deref())?;
+    if args.json { say_json(&said) } else { say(sentence(&said)) }
+}
+
+/// Writes the network of a run, or of one of its candidates, and gives what `kiln-worker export` says of it: `file` (absolute
+/// path), `arch`, `space`, `tensors`, `parameters`. Without `out` the file lies in the working folder and is called after run
+/// and candidate. The run folder is read directly, so this works where the engine runs on this machine.
+///
+/// A candidate has weights if it is the one that its run trained in full, or if a run was launched to train it (`kiln retrain`)
+/// and has completed; of several, the newest counts.
+pub fn write(
+    client: &mut Client,
+    run: &str,
+    candidate: Option<u32>,
+    format: Format,
+    out: Option<&Path>,
+) -> Outcome<Json> {
+    let id = engines::find(client, run)?;
+    let detail = engines::detail(client, &id)?;
+    let spec = Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| Failure::Input(problems.to_string()))?;
+    // Whatever the run has, where no candidate is named: a winner need not be marked in its table.
+    let wanted = candidate.map(|_| retrain::network(&detail, &spec, candidate)).transpose().map_err(Failure::Input)?;
+    let arch = wanted.map(|(_, arch)| arch);
+    let mut folders = vec![PathBuf::from(&detail.folder)];
+    folders.extend(trainings(client, &id, candidate)?);
+    let out = match out {
+        Some(out) => out.to_path_buf(),
+        None => PathBuf::from(default_name(&detail, candidate, format)),
+    };
+    let out = std::path::absolute(&out).map_err(|e| Failure::Input(format!("{}: {e}", out.display())))?;
+    let worker = doctor::worker();
+    let mut command = Command::new(&worker);
+    command.arg("export").args(["--format", format.name()]).arg("--out").arg(&out);
+    if let Some(arch) = &arch {
+        command.args(["--arch", arch]);
+    }
+    command.args(&folders).stdin(Stdio::null());
+    let output = command.output().map_err(|e| {
+        Failure::Engine(format!("{} cannot be started: {e}; `kiln doctor` says more", worker.display()))
+    })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim();
+        let number = candidate.map_or_else(String::new, |n| format!(" {n}"));
+        let hint = if output.status.code() == Some(NO_WEIGHTS) {
+            format!("; train it first: kiln retrain {id}{number}")
+        } else {
+            String::new()
+        };
+        return Err(Failure::Input(format!("{id} was not exported: {said}{hint}")));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|e| {
+        Failure::Engine(format!("{} did not answer in JSON: {e}; is it of another version?", worker.display()))
+    })
+}
+
+/// Exit code of `kiln-worker export` where there are no weights.
+const NO_WEIGHTS: i32 = 3;
+
+fn default_name(detail: &RunDetail, candidate: Option<u32>, format: Format) -> String {
+    let number = candidate.map_or_else(String::new, |n| format!("-c{n}"));
+    format!("{}{number}.{}", detail.summary.id, format.extension())
+}
+
+/// Folders of the completed runs that were launched to train this candidate, the newest first.
+fn trainings(client: &mut Client, run: &RunId, candidate: Option<u32>) -> Outcome<Vec<PathBuf>> {
+    let wanted = Origin { run: run.clone(), candidate };
+    let runs: Vec<RunSummary> = engines::runs(client)?;
+    let found = runs.iter().filter(|r| r.state == RunState::Completed && r.origin.as_ref() == Some(&wanted));
+    let ids: Vec<RunId> = found.filter(|_| candidate.is_some()).map(|r| r.id.clone()).collect();
+    ids.iter().map(|id| Ok(PathBuf::from(engines::detail(client, id)?.folder))).collect()
+}
+
+/// What was written, in a sentence.
+pub fn sentence(said: &Json) -> String {
+    let text = |key: &str| said[key].as_str().unwrap_or("?").to_owned();
+    let number = |key: &str| said[key].as_u64().unwrap_or(0);
+    format!(
+        "{}: {} of space {}, {} tensors, {} parameters",
+        text("file"),
+        text("arch"),
+        text("space"),
+        number("tensors"),
+        human::count(number("parameters") as f64)
+    )
+}
