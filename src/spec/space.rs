@@ -270,3 +270,199 @@ fn gene_name(key: &str, name: &str, out: &mut Mistakes) {
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+    use crate::{DataSet, Preset, Spec, Surroundings};
+
+    const GOOD: &str = r#"name = "my-space"
+title = "A chain"
+reference = "k3e3"
+
+[switches]
+act = ["relu", "hardswish"]
+base = 4
+
+[stem]
+width = 2
+
+[ops]
+k3e1 = { kernel = 3, expansion = 1 }
+k3e3 = { kernel = 3, expansion = 3, squeeze-excite = 0.25 }
+skip = { kind = "skip" }
+
+[[stages]]
+width = 2
+depth = [1, 2]
+
+[[stages]]
+width = [4, 6]
+depth = 2
+stride = 2
+ops = ["k3e1", "k3e3"]
+"#;
+
+    fn answer(text: &str) -> String {
+        SpaceDefinition::from_toml("s.toml", text).map(|_| "fine".to_owned()).unwrap_or_else(|p| p.to_string())
+    }
+
+    #[test]
+    fn a_good_file_reads_and_reads_back_equal() {
+        let space = SpaceDefinition::from_toml("s.toml", GOOD).unwrap();
+        assert_eq!(space.stages[0].depth.0, [1, 2]);
+        assert_eq!(space.switches.as_ref().unwrap().base.0, [4]);
+        let again = SpaceDefinition::from_toml("again.toml", &space.to_toml().unwrap()).unwrap();
+        assert_eq!(again, space);
+    }
+
+    /// One mistake each: what to replace, by what, the whole answer.
+    #[test]
+    fn every_mistake_is_one_sentence_with_place_and_remedy() {
+        let cases = [
+            (
+                "depth = [1, 2]",
+                "depth = 0",
+                "s.toml:19: stages[0].depth: expected a whole number from 1 to 65536, found 0",
+            ),
+            (
+                "depth = [1, 2]",
+                "depth = [1, 0]",
+                "s.toml:19: stages[0].depth[1]: expected a whole number from 1 to 65536, found 0",
+            ),
+            ("depth = [1, 2]", "depth = []", "s.toml:19: stages[0].depth: offers nothing; name at least one value"),
+            ("depth = [1, 2]", "depth = [2, 2]", "s.toml:19: stages[0].depth[1]: is offered twice; once is enough"),
+            (
+                "ops = [\"k3e1\", \"k3e3\"]",
+                "ops = [\"k3e1\", \"k3e4\"]",
+                "s.toml:25: stages[1].ops[1]: there is no operation `k3e4` in [ops]; did you mean `k3e1`?",
+            ),
+            (
+                "ops = [\"k3e1\", \"k3e3\"]",
+                "ops = [\"bottleneck\"]",
+                "s.toml:25: stages[1].ops[0]: there is no operation `bottleneck` in [ops]; define it: [ops] bottleneck = { kernel = 3, expansion = 3 }",
+            ),
+            (
+                "ops = [\"k3e1\", \"k3e3\"]",
+                "ops = [\"skip\"]",
+                "s.toml:25: stages[1].ops: stage 2 changes stride or width, so every path leads through its first block, but it offers nothing but `skip`; add an operation",
+            ),
+            (
+                "ops = [\"k3e1\", \"k3e3\"]",
+                "ops = [\"k3e1\", \"k3e1\"]",
+                "s.toml:25: stages[1].ops[1]: `k3e1` is offered twice; once is enough",
+            ),
+            (
+                "k3e3 = { kernel = 3, expansion = 3, squeeze-excite = 0.25 }",
+                "k3e3 = { kernel = 3, expansion = 1 }",
+                "s.toml:14: ops.k3e3: is the same operation as `k3e1`; keep one of the two",
+            ),
+            (
+                "k3e1 = { kernel = 3, expansion = 1 }",
+                "k3e1 = { kernel = 4 }",
+                "s.toml:13: ops.k3e1.kernel: is 4; expected an odd number, so that an image keeps its side",
+            ),
+            (
+                "k3e1 = { kernel = 3, expansion = 1 }",
+                "k3e1 = { kernl = 3 }",
+                "s.toml:13: ops.k3e1.kernl: is not a setting; did you mean `kernel`?",
+            ),
+            (
+                "k3e1 = { kernel = 3, expansion = 1 }",
+                "k3e1 = { kind = \"conv\", expansion = 2 }",
+                "s.toml:13: ops.k3e1: is a `conv`: expansion and squeeze-excite belong to an `inverted-residual`",
+            ),
+            (
+                "act = [\"relu\", \"hardswish\"]",
+                "act = [\"relu\", \"hardswich\"]",
+                "s.toml:6: switches.act[1]: expected `relu`, `gelu`, `tanh`, `sigmoid` or `hardswish`, found `hardswich`; did you mean `hardswish`?",
+            ),
+            (
+                "name = \"my-space\"",
+                "name = \"My Space\"",
+                "s.toml:1: name: expected a name of lower-case letters, digits and `-`, such as \"my-space\", found `My Space`",
+            ),
+            (
+                "title = \"A chain\"",
+                "kind = \"mlp\"",
+                "s.toml:5: switches: belongs to kind = \"chain\", but this space is of kind \"mlp\"; take one of the two away",
+            ),
+            (
+                "base = 4",
+                "base = \"4\"",
+                "s.toml:7: switches.base: expected a whole number from 1 to 65536, found the text \"4\"; take the quotation marks away",
+            ),
+        ];
+        for (old, new, want) in cases {
+            assert!(GOOD.contains(old), "{old}");
+            let said = answer(&GOOD.replacen(old, new, 1));
+            assert_eq!(said.lines().next().unwrap_or_default(), want);
+        }
+        assert_eq!(
+            answer(&GOOD.replace("skip = { kind = \"skip\" }", "k3-e2 = { expansion = 2 }")),
+            "s.toml:15: ops.k3-e2: a name that is written in architectures has lower-case letters and digits only: not `-`"
+        );
+        let twice = answer(&GOOD.replace("skip = { kind = \"skip\" }", "k3e1 = { kind = \"skip\" }"));
+        assert!(twice.starts_with("s.toml:15: not TOML: duplicate key"), "{twice}");
+        let bare = "name = \"a\"\n[stem]\nwidth = 8\n[ops]\na = {}\n[[stages]]\nwidth = 8\ndepth = 2\n";
+        assert_eq!(
+            answer(bare),
+            "s.toml:6: stages: leave nothing to choose: offer more than one operation, width or depth"
+        );
+        assert_eq!(
+            answer("name = \"a\"\nkind = \"cell-edges\"\n"),
+            "s.toml: cell-edges: is missing: a space of kind \"cell-edges\" needs [cell-edges]"
+        );
+    }
+
+    struct Disk(&'static str);
+
+    impl Surroundings for Disk {
+        fn read(&self, file: &Path) -> io::Result<String> {
+            match file.to_str() {
+                Some("lab/p.toml") => {
+                    Ok(format!("method = \"train\"\n[data]\nset = \"digits\"\n[space]\nname = \"{}\"\n", self.0))
+                }
+                Some("lab/spaces/mine.toml") => Ok(GOOD.to_owned()),
+                Some("lab/spaces/bad.toml") => Ok(GOOD.replace("depth = 2", "depth = 0")),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
+        }
+        fn shipped(&self, _: DataSet) -> Result<PathBuf, String> {
+            Ok("/share/digits".into())
+        }
+    }
+
+    fn load(name: &'static str) -> Result<Preset, Problems> {
+        Preset::load(Path::new("lab/p.toml"), &[], &Disk(name))
+    }
+
+    #[test]
+    fn a_preset_takes_a_file_and_freezes_what_it_says() {
+        let preset = load("spaces/mine.toml").unwrap();
+        assert_eq!(preset.spec.space.name, "my-space");
+        let frozen = preset.frozen().unwrap();
+        // No file is asked for any more.
+        assert_eq!(Spec::from_toml("spec.toml", &frozen).unwrap(), preset.spec);
+        let definition = preset.spec.space.definition.clone().unwrap();
+        assert_eq!(definition, SpaceDefinition::from_toml("s.toml", GOOD).unwrap());
+        let bad = frozen.replace("width = 2\nkernel", "width = 0\nkernel");
+        let said = Spec::from_toml("spec.toml", &bad).unwrap_err().to_string();
+        assert!(said.contains("space.definition.stem.width: expected a whole number from 1"), "{said}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_or_wrong_is_named() {
+        assert_eq!(
+            load("spaces/none.toml").unwrap_err().to_string(),
+            "lab/p.toml:5: space.name: `lab/spaces/none.toml`: there is no such file"
+        );
+        assert_eq!(
+            load("spaces/bad.toml").unwrap_err().to_string(),
+            "lab/spaces/bad.toml:23: stages[1].depth: expected a whole number from 1 to 65536, found 0"
+        );
+    }
+}
