@@ -47,6 +47,7 @@ impl Surroundings for Here {
         let path = assets.join(match set {
             DataSet::Digits => "digits",
             DataSet::Fashion => "fashion-mnist",
+            DataSet::Cells => "cells",
             DataSet::Cifar10 | DataSet::Folder => return Err("it does not ship with Kiln".into()),
         });
         if path.exists() { Ok(path) } else { Err(format!("there is no {}", path.display())) }
@@ -108,14 +109,18 @@ pub fn find(asked: &str) -> Outcome<PathBuf> {
 
 /// Reads and checks the preset that `asked` means. With the preset comes what is wrong with its data, if anything is.
 pub fn read(asked: &str, overrides: &[String]) -> Outcome<(Preset, Option<Problem>)> {
-    let file = find(asked)?;
-    let (preset, missing) = Preset::read(&file, overrides, &Here).map_err(refuse)?;
+    check(&find(asked)?, overrides).map_err(refuse)
+}
+
+/// As [`read`], of a file; with the mistakes as they are.
+pub fn check(file: &Path, overrides: &[String]) -> Result<(Preset, Option<Problem>), Problems> {
+    let (preset, missing) = Preset::read(file, overrides, &Here)?;
     let mut problems = misfits(&preset);
     if problems.is_empty() {
         return Ok((preset, missing));
     }
     problems.extend(missing);
-    Err(refuse(Problems(problems)))
+    Err(Problems(problems))
 }
 
 /// As [`read`], for a run: the data must be there.
@@ -139,9 +144,7 @@ fn refuse(problems: Problems) -> Failure {
 /// # Errors
 /// The sentence, with the key that it is about.
 pub fn space(preset: &Preset) -> Result<Space, (&'static str, ArchError)> {
-    let settings = &preset.spec.space;
-    let space = Space::named(&settings.name).map_err(|e| ("space.name", e))?;
-    space.only(&settings.only).map_err(|e| ("space.only", e))
+    Space::of(&preset.spec.space)
 }
 
 /// What only the architecture crate can tell: unknown spaces, options and architectures, images that do not fit.

@@ -25,6 +25,12 @@ pub fn load(spec: &Spec, device: Device) -> Result<DataSet> {
         Named::Fashion => Kind::Idx,
         Named::Cifar10 => Kind::Cifar10,
         Named::Folder => Kind::Folder,
+        Named::Cells => {
+            return Err(MethodError::failed(format!(
+                "`data.set` is \"cells\", a table of architectures; the method `{}` trains networks on images. Choose a set of images",
+                spec.method
+            )));
+        }
     };
     let request = Request {
         kind,

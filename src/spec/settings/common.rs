@@ -156,10 +156,79 @@ impl Default for OptimSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
+    /// What the worker measures to be the fastest before it starts; bfloat16 only where it gains a tenth or more. The choice is kept with the run. Another run may choose otherwise: where results must repeat bit for bit, say which.
+    Auto,
     /// 32-bit floats throughout.
     F32,
     /// bfloat16 autocast; weights and optimiser stay in 32 bits.
     Bf16,
+}
+
+/// Order of images in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BoolOrWord", into = "BoolOrWord")]
+pub enum ChannelsLast {
+    /// What the worker measures to be faster; see [`Precision::Auto`].
+    Auto,
+    /// The channels of a pixel next to each other.
+    Yes,
+    /// Channel by channel.
+    No,
+}
+
+impl ChannelsLast {
+    /// Whether it is so for certain: `auto` that nobody has settled means no.
+    pub fn is_on(self) -> bool {
+        self == ChannelsLast::Yes
+    }
+}
+
+/// How [`ChannelsLast`] is written: `true`, `false` or `"auto"`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum BoolOrWord {
+    Bool(bool),
+    Word(Auto),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Auto {
+    Auto,
+}
+
+impl From<BoolOrWord> for ChannelsLast {
+    fn from(written: BoolOrWord) -> ChannelsLast {
+        match written {
+            BoolOrWord::Bool(true) => ChannelsLast::Yes,
+            BoolOrWord::Bool(false) => ChannelsLast::No,
+            BoolOrWord::Word(Auto::Auto) => ChannelsLast::Auto,
+        }
+    }
+}
+
+impl From<ChannelsLast> for BoolOrWord {
+    fn from(order: ChannelsLast) -> BoolOrWord {
+        match order {
+            ChannelsLast::Yes => BoolOrWord::Bool(true),
+            ChannelsLast::No => BoolOrWord::Bool(false),
+            ChannelsLast::Auto => BoolOrWord::Word(Auto::Auto),
+        }
+    }
+}
+
+impl JsonSchema for ChannelsLast {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ChannelsLast".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "oneOf": [
+            { "const": "auto", "description": "What the worker measures to be faster." },
+            { "const": true, "description": "The channels of a pixel next to each other." },
+            { "const": false, "description": "Channel by channel." },
+        ] })
+    }
 }
 
 /// What to do when the device is out of memory.
@@ -184,8 +253,8 @@ pub struct RunSettings {
     pub device: String,
     /// Arithmetic.
     pub precision: Precision,
-    /// Keep images in channels-last order: faster for dense convolutions, slower for depthwise ones.
-    pub channels_last: bool,
+    /// Keep images in channels-last order: faster for most convolutional networks on the CPU.
+    pub channels_last: ChannelsLast,
     /// Candidates trained side by side; 0 lets the worker choose (CPU: one a core).
     #[schemars(range(max = 256))]
     pub parallel: u32,
@@ -209,7 +278,7 @@ impl Default for RunSettings {
         RunSettings {
             device: "auto".into(),
             precision: Precision::F32,
-            channels_last: false,
+            channels_last: ChannelsLast::No,
             parallel: 0,
             threads: 1,
             checkpoint_every: 20.0,
