@@ -5,13 +5,12 @@
 //! of about two on the machines that they were taken from, and further off elsewhere.
 
 use kiln_protocol::arch::{Arch, ArchError, Cost, Plan, Space};
-use kiln_protocol::spec::{BudgetUnit, DcNasSettings, MethodName, OptimKind, Precision, Preset, Spec};
+use kiln_protocol::spec::{BudgetUnit, ChannelsLast, DcNasSettings, HournasMode, MethodName, OptimKind, Precision, Preset, SearchOrder, Spec};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 
 use crate::images::{self, Number};
-use crate::presets;
 
 /// Forward, and twice as much backward; two operations a multiply-accumulate.
 const OPS_PER_MAC: f64 = 6.0;
@@ -84,13 +83,20 @@ struct Work {
     images: f64,
 }
 
-/// Estimates a preset that [`presets::read`] has accepted.
+/// Estimates a preset that [`crate::presets::read`] has accepted.
 ///
 /// # Errors
 /// A sentence of the architecture crate; presets that were accepted have none.
 pub fn estimate(preset: &Preset) -> Result<Estimate, ArchError> {
-    let spec = &preset.spec;
-    let space = presets::space(preset).map_err(|(_, e)| e)?;
+    of(&preset.spec)
+}
+
+/// As [`estimate`], of settings that stand for themselves.
+///
+/// # Errors
+/// As [`estimate`].
+pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
+    let space = Space::of(&spec.space).map_err(|(_, e)| e)?;
     let input = images::kind(&spec.data);
     let Number { train, seen } = images::number(&spec.data);
     let plan = |arch: &Arch| space.plan(arch, input.shape, input.classes);
@@ -124,11 +130,12 @@ pub fn estimate(preset: &Preset) -> Result<Estimate, ArchError> {
     // More threads than cores share them; a second thread of one network helps its arithmetic alone.
     let lanes = if gpu { side_by_side } else { side_by_side.min(cores) };
     let per_candidate = if gpu { 1.0 } else { f64::from(spec.run.threads).min((cores / lanes).max(1.0)) };
-    let speed = match (spec.run.precision, spec.run.channels_last) {
-        (Precision::Bf16, true) => 2.0,
-        (Precision::Bf16, false) => 1.3,
-        (Precision::F32, true) => 1.2,
-        (Precision::F32, false) => 1.0,
+    let bf16 = spec.run.precision == Precision::Bf16;
+    let speed = match (bf16, spec.run.channels_last != ChannelsLast::No) {
+        (true, true) => 2.0,
+        (true, false) => 1.3,
+        (false, true) => 1.2,
+        (false, false) => 1.0,
     };
     let per_step = rates.step + layers * rates.layer;
     let per_image = OPS_PER_MAC * macs / (rates.ops * speed * per_candidate);
@@ -190,9 +197,34 @@ fn work(spec: &Spec, train: f64) -> Vec<Work> {
             vec![Work { networks: 1.0, epochs: f64::from(own.epochs), images: train }]
         }
         (MethodName::DcNas, _, Some(own)) => dc_nas(own, train),
+        (MethodName::Hournas, ..) => hournas(spec, train),
         (MethodName::Random | MethodName::Evolution | MethodName::Asha, ..) => search(spec, train),
         _ => Vec::new(),
     }
+}
+
+/// Both stages of a search, each with a step of the weights and one of the architecture (which runs two operations a block)
+/// on a mean network, and the trainings from scratch; or the trainings of a study.
+fn hournas(spec: &Spec, train: f64) -> Vec<Work> {
+    let own = spec.hournas.clone().unwrap_or_default();
+    let (full, repeats) = (f64::from(own.retrain_epochs), f64::from(own.repeats));
+    let whole = |networks: f64| Work { networks, epochs: full, images: train };
+    let slots = Space::of(&spec.space).ok().and_then(|space| space.fixed_slots()).unwrap_or(0) as f64;
+    match own.mode {
+        HournasMode::Lesion => return vec![whole(repeats)],
+        HournasMode::Weaken => return vec![whole(repeats * (1.0 + slots))],
+        HournasMode::Search => {}
+    }
+    let images = train * own.split;
+    let search = match own.order {
+        SearchOrder::Random => {
+            Work { networks: f64::from(own.proxies), epochs: f64::from(own.proxy_epochs), images }
+        }
+        _ => Work { networks: 1.0, epochs: 2.0 * f64::from(own.vital_epochs + own.rest_epochs), images },
+    };
+    // A search by the clock is no work, but time.
+    let search = if own.seconds > 0.0 { Work { networks: 0.0, ..search } } else { search };
+    vec![search, whole(if own.compare { 2.0 } else { 1.0 })]
 }
 
 /// As many candidates as the budget pays for, and the final training. A budget in seconds is no work, but time.
@@ -211,7 +243,10 @@ fn search(spec: &Spec, train: f64) -> Vec<Work> {
 fn time_budget(spec: &Spec) -> f64 {
     match &spec.search {
         Some(own) if own.unit == BudgetUnit::Seconds => own.budget,
-        _ => 0.0,
+        _ => match &spec.hournas {
+            Some(own) if spec.method == MethodName::Hournas && own.mode == HournasMode::Search => own.seconds,
+            _ => 0.0,
+        },
     }
 }
 

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use kiln_protocol::spec::problem::Problem;
+use kiln_protocol::spec::schema::{self, Field};
+use kiln_protocol::spec::{Preset, Spec};
 use kiln_protocol::wire::{FromEngine, ToEngine};
 use kiln_protocol::{client, home};
-use kiln_tui::{Colour, Connection, Options, PresetInfo, Receive, Start, Submit};
+use kiln_tui::{Colour, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
+use serde_json::Value as Json;
 
 use crate::args::{self, Look};
 use crate::engines::Engines;
@@ -23,9 +27,9 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
         Some(asked) => (Some(presets::read(asked, &[])?.0.name), Start::Launcher(asked.clone())),
         None => (None, Start::Auto),
     };
-    let mut infos: Vec<PresetInfo> = presets::all().into_iter().map(|(name, _)| info(&name)).collect();
+    let mut infos: Vec<PresetInfo> = presets::all().into_iter().map(|(name, _)| info(&name, &[])).collect();
     if let Some(asked) = look.preset.as_ref().filter(|asked| !infos.iter().any(|i| i.name == **asked)) {
-        infos.insert(0, PresetInfo { name: asked.clone(), ..info(asked) });
+        infos.insert(0, PresetInfo { name: asked.clone(), ..info(asked, &[]) });
     }
     let default = look.preset.clone().or(named).unwrap_or_else(|| presets::DEFAULT.into());
     for info in &mut infos {
@@ -35,7 +39,7 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
     let options = Options {
         connect: Arc::new(move || connect(&reach)),
         presets: infos,
-        launcher: Arc::new(|name: &str| frozen(name)),
+        launcher: Arc::new(Presets),
         start,
         theme: look.theme.clone(),
         theme_dirs: home::themes_dir().into_iter().collect(),
@@ -46,9 +50,50 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
     kiln_tui::run(options).map_err(|e| Failure::Unexpected(e.into()))
 }
 
-fn info(name: &str) -> PresetInfo {
+/// The presets as the launcher knows them: by name.
+struct Presets;
+
+impl Launcher for Presets {
+    fn load(&self, name: &str, changes: &[String]) -> Result<String, String> {
+        let (preset, missing) = checked(name, changes)?;
+        match missing {
+            Some(missing) => Err(missing.to_string()),
+            None => preset.frozen().map_err(|problem| problem.to_string()),
+        }
+    }
+
+    fn estimate(&self, spec: &str) -> Result<String, String> {
+        let spec = Spec::from_toml("spec.toml", spec).map_err(|problems| problems.to_string())?;
+        estimate::of(&spec).map(|found| found.in_words()).map_err(|e| e.to_string())
+    }
+
+    fn look(&self, name: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>) {
+        // The settings stay those of the preset itself: what a form changes stands beside them.
+        let settings = checked(name, &[]).map(|(preset, _)| settings(&preset.spec)).unwrap_or_default();
+        (info(name, changes), settings)
+    }
+}
+
+fn checked(name: &str, changes: &[String]) -> Result<(Preset, Option<Problem>), String> {
+    let file = presets::find(name).map_err(|failure| match failure {
+        Failure::Input(said) => said,
+        _ => format!("the preset `{name}` cannot be found"),
+    })?;
+    let changes: Vec<String> = changes.iter().map(|change| at_home(change)).collect();
+    presets::check(&file, &changes).map_err(|problems| problems.to_string())
+}
+
+/// What a shell does for `--set data.path=~/...` nobody does for what is typed into a form.
+fn at_home(change: &str) -> String {
+    match (change.split_once("=~/"), std::env::var("HOME")) {
+        (Some((key, rest)), Ok(home)) if key.ends_with("path") => format!("{key}={home}/{rest}"),
+        _ => change.to_owned(),
+    }
+}
+
+fn info(name: &str, changes: &[String]) -> PresetInfo {
     let blank = PresetInfo { name: name.to_owned(), ..PresetInfo::default() };
-    match presets::read(name, &[]) {
+    match checked(name, changes) {
         Ok((preset, missing)) => PresetInfo {
             title: preset.spec.title.clone(),
             description: preset.spec.description.clone(),
@@ -57,17 +102,41 @@ fn info(name: &str) -> PresetInfo {
             problem: missing.map(|p| p.to_string()),
             ..blank
         },
-        Err(Failure::Input(said)) => PresetInfo { problem: Some(said), ..blank },
-        Err(_) => PresetInfo { problem: Some("cannot be read".into()), ..blank },
+        Err(said) => PresetInfo { problem: Some(said), ..blank },
     }
 }
 
-fn frozen(name: &str) -> Result<String, String> {
-    let said = |failure| match failure {
-        Failure::Input(said) => said,
-        _ => "the preset cannot be read".to_owned(),
-    };
-    presets::load(name, &[]).map_err(said)?.frozen().map_err(|p| p.to_string())
+/// What is not for a form: the method decides which settings there are, arms are tables, and the words are for lists.
+const FIXED: [&str; 4] = ["method", "title", "description", "arms"];
+
+/// All settings that can be changed before a start, with what a preset says of them.
+fn settings(spec: &Spec) -> Vec<Setting> {
+    let mut whole = spec.clone();
+    whole.fill_defaults();
+    let says = serde_json::to_value(&whole).unwrap_or_default();
+    let fields = schema::fields(spec.method).into_iter().filter(|field| !FIXED.contains(&field.key.as_str()));
+    fields.map(|field| Setting { value: typed(&says, &field), field }).collect()
+}
+
+/// The value of a setting as one would type it after `--set key=`.
+fn typed(says: &Json, field: &Field) -> String {
+    let value = field.key.split('.').try_fold(says, |table, key| table.get(key));
+    match value {
+        None | Some(Json::Null) => String::new(),
+        Some(Json::String(text)) => text.clone(),
+        Some(value) => toml(value),
+    }
+}
+
+/// A value as TOML writes it in one line.
+fn toml(value: &Json) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    match value {
+        Json::Array(items) => format!("[{}]", list(items.iter().map(toml).collect())),
+        Json::Object(table) if table.is_empty() => "{}".into(),
+        Json::Object(table) => format!("{{ {} }}", list(table.iter().map(|(k, v)| format!("{k} = {}", toml(v))).collect())),
+        other => other.to_string(),
+    }
 }
 
 /// Opens a connection, starting an engine if there is none, and hands its halves over: the workbench numbers its requests
@@ -95,5 +164,39 @@ struct Hears(client::Receiver);
 impl Receive for Hears {
     fn receive(&mut self) -> Result<FromEngine, String> {
         self.0.next().map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_of_a_form_can_be_set_as_it_stands() {
+        for (name, file) in presets::all() {
+            let Ok((preset, _)) = presets::check(&file, &[]) else { continue };
+            let again: Vec<String> = settings(&preset.spec)
+                .iter()
+                .filter(|s| !s.value.is_empty())
+                .map(|s| format!("{}={}", s.field.key, s.value))
+                .collect();
+            assert!(again.len() > 20, "{name}: {again:?}");
+            let (same, _) = presets::check(&file, &again).unwrap_or_else(|problems| panic!("{name}: {problems}"));
+            let mut spec = preset.spec.clone();
+            spec.fill_defaults();
+            assert_eq!(same.spec.to_toml(), spec.to_toml(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_checked_like_any_other() {
+        let (info, settings) = Presets.look("train-digits", &["train.epochs=0".into()]);
+        assert!(info.problem.is_some_and(|p| p.contains("train.epochs: expected a whole number from 1")));
+        assert!(settings.iter().any(|s| s.field.key == "train.epochs" && s.value != "0"));
+        assert!(Presets.load("train-digits", &["train.epochs=0".into()]).is_err());
+        assert!(Presets.load("train-digits", &["seed=9".into()]).is_ok_and(|spec| spec.contains("seed = 9")));
+        let home = std::env::var("HOME").unwrap_or_default();
+        assert_eq!(at_home("data.path=~/d"), format!("data.path={home}/d"));
+        assert_eq!(at_home("title=~/d"), "title=~/d");
     }
 }

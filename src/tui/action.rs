@@ -57,9 +57,11 @@ pub enum Context {
     Matrix,
     Lines,
     Blocks,
+    Inspect,
     Text,
     Log,
     Launcher,
+    Form,
     Confirm,
     Help,
 }
@@ -68,6 +70,7 @@ impl Context {
     pub const ALL: &'static [Context] = &[
         Context::Runs,
         Context::Launcher,
+        Context::Form,
         Context::Run,
         Context::Curves,
         Context::Picker,
@@ -77,6 +80,7 @@ impl Context {
         Context::Matrix,
         Context::Lines,
         Context::Blocks,
+        Context::Inspect,
         Context::Text,
         Context::Log,
         Context::Confirm,
@@ -100,9 +104,11 @@ impl Context {
             Context::Matrix => "Matrix",
             Context::Lines => "Curves with a spread",
             Context::Blocks => "Map of blocks",
+            Context::Inspect => "A candidate",
             Context::Text => "Tables, settings, outcome",
             Context::Log => "Log",
             Context::Launcher => "Launcher",
+            Context::Form => "Settings before a start",
             Context::Confirm => "Questions",
             Context::Help => "Help",
         }
@@ -112,7 +118,16 @@ impl Context {
 actions! {
     // Lists and runs.
     Open "runs.open" [Runs] "enter" "open" "Open the selected run";
+    Inspect "candidate.open" [Candidates Clusters Scatter] "enter" "inspect" "Show all about the candidate: decisions, cost per block, history, drawing";
+    CloseInspect "candidate.close" [Inspect] "esc backspace" "back" "Back to where the candidate was chosen";
+    Retrain "candidate.train" [Inspect] "t" "train" "Train the candidate in full, as a run of its own (asks first, for how many epochs)";
     Launch "launcher.start" [Launcher] "enter" "start" "Start the selected preset";
+    Settings "launcher.settings" [Launcher] "e" "settings" "Change settings of the selected preset before it is started, such as where its data lie";
+    Edit "form.edit" [Form] "enter" "change" "Type another value for the selected setting (`ctrl-u` empties the line); of a choice or switch, take the next option";
+    PrevOption "form.previous" [Form] "h left" "" "Previous option of a choice or switch";
+    NextOption "form.next" [Form] "l right" "h/l|option" "Next option of a choice or switch";
+    TakeBack "form.back" [Form] "x delete backspace" "as it was" "Take the change of the selected setting back";
+    CloseForm "form.close" [Form] "esc e" "done" "Back to the launcher; changes stay until Kiln is left";
     Launcher "app.launcher" [Runs Run] "n" "new" "Open the launcher";
     Confirm "question.yes" [Confirm] "y enter" "yes" "Do it";
     Decline "question.no" [Confirm] "n esc q" "no" "Leave it";
@@ -167,12 +182,12 @@ actions! {
     Later "run.later" [Runs] "-" "" "Lower the priority of a queued run";
 
     // Moving about.
-    Up "move.up" [Lists Runs Launcher Picker Candidates Text Log Help] "k up" "" "Up";
-    Down "move.down" [Lists Runs Launcher Picker Candidates Text Log Help] "j down" "" "Down";
-    PageUp "move.page-up" [Lists Runs Launcher Picker Candidates Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
-    PageDown "move.page-down" [Lists Runs Launcher Picker Candidates Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
-    Top "move.top" [Lists Runs Launcher Picker Candidates Text Log Help] "g home" "" "To the top";
-    Bottom "move.bottom" [Lists Runs Launcher Picker Candidates Text Log Help] "G end" "" "To the bottom";
+    Up "move.up" [Lists Runs Launcher Form Picker Candidates Text Log Help] "k up" "" "Up";
+    Down "move.down" [Lists Runs Launcher Form Picker Candidates Text Log Help] "j down" "" "Down";
+    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Lists Runs Launcher Form Picker Candidates Text Log Help] "g home" "" "To the top";
+    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Text Log Help] "G end" "" "To the bottom";
     NextTab "run.next-tab" [Run] "tab" "next tab" "Next tab";
     PrevTab "run.previous-tab" [Run] "backtab" "" "Previous tab";
     GoTab "run.tab" [Run] "1 2 3 4 5 6 7 8 9" "" "Tab by number";

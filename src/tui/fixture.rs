@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use kiln_protocol::run::{Best, Progress, Table};
+use kiln_protocol::spec::MethodName;
+use kiln_protocol::spec::schema::{self, Field};
 use kiln_protocol::view::{
     Candidate, Candidates, ClusterPoint, Clusters, Column, GlyphBar, Matrix, Scatter, ScatterGroup,
 };
@@ -12,7 +14,7 @@ use ratatui::layout::Size;
 
 use crate::model::{Ask, Model};
 use crate::msg::{Effect, Msg};
-use crate::options::{PresetInfo, Start};
+use crate::options::{PresetInfo, Setting, Start};
 use crate::update::update;
 
 /// The time at which everything happens.
@@ -269,7 +271,7 @@ fn points(name: &str) -> Vec<[f64; 2]> {
 }
 
 pub fn spec() -> String {
-    "# frozen by Kiln 0.1.0\nmethod = \"dc-nas\"\nseed = 1\n\n[data]\nset = \"digits\"\nvalid = 500\n\n[optim]\nkind = \"sgd\"\nlr = 0.02\nmomentum = 0.9\n\n[dc-nas]\npopulation = 40\nearly-epochs = 2\nfull-epochs = 100\n".into()
+    "# frozen by Kiln 0.1.0\nmethod = \"dc-nas\"\nseed = 1\n\n[data]\nset = \"digits\"\nvalid = 500\n\n[space]\nname = \"digits-mlp\"\n\n[optim]\nkind = \"sgd\"\nlr = 0.02\nmomentum = 0.9\n\n[dc-nas]\npopulation = 40\nearly-epochs = 2\nfull-epochs = 100\n".into()
 }
 
 pub fn detail(id: &RunId) -> RunDetail {
@@ -351,6 +353,20 @@ pub fn system() -> System {
             power: 412.0,
         }],
     }
+}
+
+/// The settings of a preset of the method `train`, as the launcher tells them.
+pub fn settings() -> Vec<Setting> {
+    let says = |field: &Field| match field.key.as_str() {
+        "data.set" => "fashion".to_owned(),
+        "space.name" => "conv-cells".to_owned(),
+        _ => match &field.default {
+            Some(default) => default.to_string().trim_matches('"').to_owned(),
+            None => String::new(),
+        },
+    };
+    let fields = schema::fields(MethodName::Train).into_iter().skip_while(|f| f.key != "seed");
+    fields.map(|field| Setting { value: says(&field), field }).collect()
 }
 
 pub fn presets() -> Vec<PresetInfo> {

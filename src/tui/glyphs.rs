@@ -58,6 +58,9 @@ pub struct Glyphs {
     /// The path that a signal takes whatever is chosen: across, down; the shortcut's start, passing and end above; where it
     /// leaves, passes and enters the line of blocks.
     pub path: [&'static str; 8],
+    /// Edges of a graph beside its vertices: across, down; an edge starts at the end of the line or before, ends at the end of
+    /// the line or before, is crossed; one ends where another starts.
+    pub rails: [&'static str; 8],
     pub vital: &'static str,
     pub locked: &'static str,
     /// Chosen cost, chosen within the sampled, sampled, neither; sampled mean, expected, limit.
@@ -107,6 +110,7 @@ pub static UNICODE: Glyphs = Glyphs {
     frame_vital: ["╔", "╗", "╚", "╝", "═", "║"],
     frame_open: ["┌", "┐", "└", "┘", "─", "│"],
     path: ["━", "┃", "┏", "┳", "┓", "┹", "┸", "┺"],
+    rails: ["─", "│", "╮", "┬", "╯", "┴", "┼", "┤"],
     vital: "◆",
     locked: "■",
     gauge: ["━", "█", "▒", "─", "╋", "◇", "┃"],
@@ -155,6 +159,7 @@ pub static ASCII: Glyphs = Glyphs {
     frame_vital: ["#", "#", "#", "#", "=", "#"],
     frame_open: ["+", "+", "+", "+", "-", "|"],
     path: ["=", "|", ".", "+", ".", "+", "+", "+"],
+    rails: ["-", "|", ".", ".", "'", "'", "+", "+"],
     vital: "V",
     locked: "L",
     gauge: ["=", "#", "%", ".", "m", "e", "|"],
@@ -219,7 +224,7 @@ mod tests {
                 set.error,
             ];
             let many =
-                [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes, &set.frame_vital, &set.frame_open, &set.path, &set.gauge].concat();
+                [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes, &set.frame_vital, &set.frame_open, &set.path, &set.gauge, &set.rails].concat();
             for sign in one.into_iter().chain(many) {
                 assert_eq!(width(sign), 1, "{sign:?}");
             }

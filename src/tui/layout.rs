@@ -287,6 +287,37 @@ pub fn blocks(size: Size, gauges: usize) -> BlocksAreas {
     }
 }
 
+/// The page of a candidate: words, and beside or below them the charts of its history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InspectAreas {
+    pub words: Rect,
+    pub charts: Vec<Rect>,
+}
+
+/// `charts`: how many there are to draw; those without room are left out.
+pub fn inspect(size: Size, charts: usize) -> InspectAreas {
+    let content = detail(size).content;
+    if charts == 0 || content.height < 6 {
+        return InspectAreas { words: content, charts: Vec::new() };
+    }
+    if content.width >= 110 {
+        let wide = (content.width * 2 / 5).min(80);
+        let right = Rect { x: content.right() - wide, width: wide, ..content };
+        let fit = charts.min(usize::from(right.height / 8).max(1));
+        let height = (right.height / fit as u16).min(16);
+        let charts = (0..fit as u16).map(|i| rows(right, i * height, height)).collect();
+        return InspectAreas { words: Rect { width: content.width - wide - 3, ..content }, charts };
+    }
+    if content.height < 15 {
+        return InspectAreas { words: content, charts: Vec::new() };
+    }
+    let height = content.height * 2 / 5;
+    InspectAreas {
+        words: rows(content, 0, content.height - height),
+        charts: vec![rows(content, content.height - height, height)],
+    }
+}
+
 /// A table of candidates: heading, rows, and a line about the selected one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CandidatesAreas {
@@ -380,6 +411,29 @@ pub fn launcher(size: Size) -> (Rect, Rect, Rect) {
     (caption, rows(rest, 0, list), below(rest, list + 1))
 }
 
+/// The launcher's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormAreas {
+    pub caption: Rect,
+    pub list: Rect,
+    /// About the selected setting, under a rule; empty on low screens.
+    pub about: Rect,
+}
+
+pub fn form(size: Size) -> FormAreas {
+    let body = inset(bands(size).body);
+    if body.height < 8 {
+        return FormAreas { caption: rows(body, 0, 0), list: body, about: rows(body, 0, 0) };
+    }
+    let about = (body.height / 3).clamp(4, 9);
+    let list = below(body, 3);
+    FormAreas {
+        caption: rows(body, 1, 1),
+        list: rows(list, 0, list.height.saturating_sub(about)),
+        about: rows(body, body.height - about, about),
+    }
+}
+
 /// A box in the middle of the screen.
 pub fn dialog(size: Size, width: u16, height: u16) -> Rect {
     let (w, h) = (width.min(size.width), height.min(size.height));
@@ -441,6 +495,8 @@ mod tests {
                     p.label,
                     lines(size).picture,
                     lines(size).legend,
+                    inspect(size, 2).words,
+                    inspect(size, 2).charts.last().copied().unwrap_or_default(),
                     blocks(size, 3).body,
                     blocks(size, 3).gauges,
                     blocks(size, 3).note,

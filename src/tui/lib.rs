@@ -37,7 +37,7 @@ pub mod theme;
 pub mod update;
 pub mod view;
 
-pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Start, Submit};
+pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
 pub use program::run;
 
 /// Why the full-screen client ended early, as a sentence.

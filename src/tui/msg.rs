@@ -4,6 +4,7 @@ use kiln_protocol::Level;
 use kiln_protocol::wire::{FromEngine, ToEngine};
 
 use crate::keys::Key;
+use crate::options::{PresetInfo, Setting};
 
 /// Something has happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,18 @@ pub enum Msg {
         preset: String,
         spec: Result<String, String>,
     },
+    /// What the launcher shows of a preset with these changes, and its settings without them.
+    Looked {
+        preset: String,
+        changes: Vec<String>,
+        info: Box<PresetInfo>,
+        settings: Vec<Setting>,
+    },
+    /// How long a run of this frozen spec will take, in words; or what is wrong with it.
+    Estimated {
+        spec: String,
+        words: Result<String, String>,
+    },
     /// Something to tell.
     Note(Level, String),
     /// Stop as a job of the shell (SIGTSTP, `ctrl-z`).
@@ -50,8 +63,18 @@ pub enum Msg {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     Send(ToEngine),
-    /// Load this preset; answered with [`Msg::Loaded`].
-    Load(String),
+    /// Load this preset with these changes; answered with [`Msg::Loaded`].
+    Load {
+        preset: String,
+        changes: Vec<String>,
+    },
+    /// Look at this preset with these changes; answered with [`Msg::Looked`].
+    Look {
+        preset: String,
+        changes: Vec<String>,
+    },
+    /// Say how long a run of this frozen spec will take; answered with [`Msg::Estimated`].
+    Estimate(String),
     SwitchTheme,
     /// Draw every cell anew.
     Redraw,

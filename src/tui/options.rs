@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_protocol::RunId;
+use kiln_protocol::spec::schema::Field;
 use kiln_protocol::wire::{FromEngine, ToEngine};
 
 /// Everything [`crate::run`] needs to know.
@@ -74,16 +75,25 @@ pub struct PresetInfo {
     pub default: bool,
 }
 
-/// Loads and validates presets.
-pub trait Launcher: Send + Sync {
-    /// The complete, frozen preset in TOML, or its problems in words, one a line. Called on a thread of its own.
-    fn load(&self, preset: &str) -> Result<String, String>;
+/// One setting of a preset, for the launcher's form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    pub field: Field,
+    /// What the preset says, or the default: as it would be typed after `--set key=`.
+    pub value: String,
 }
 
-impl<F: Fn(&str) -> Result<String, String> + Send + Sync> Launcher for F {
-    fn load(&self, preset: &str) -> Result<String, String> {
-        self(preset)
-    }
+/// Loads and validates presets. `changes` are settings changed in the form, each as `key=value`. All methods are called on
+/// threads of their own.
+pub trait Launcher: Send + Sync {
+    /// The complete, frozen preset in TOML, or its problems in words, one a line.
+    fn load(&self, preset: &str, changes: &[String]) -> Result<String, String>;
+
+    /// How long a run of this frozen spec will take, in words, or what is wrong with it.
+    fn estimate(&self, spec: &str) -> Result<String, String>;
+
+    /// What the launcher shows of the preset with these changes, and all settings as the preset itself has them.
+    fn look(&self, preset: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>);
 }
 
 /// The first screen.

@@ -18,7 +18,7 @@ use crate::app::{Host, Next, Source, drive};
 use crate::look::Look;
 use crate::model::Model;
 use crate::msg::{Effect, Msg};
-use crate::options::{Launcher, Options};
+use crate::options::{Launcher, Options, PresetInfo};
 use crate::{link, signals, term};
 
 /// Messages that may wait. Beyond it the threads wait: an engine that talks faster than a terminal draws is slowed down, and
@@ -122,6 +122,19 @@ struct Program {
     away: bool,
 }
 
+/// What is said where reading a preset has panicked.
+const PANICKED: &str = "reading the preset failed; the log says where";
+
+impl Program {
+    /// Asks the launcher on a thread of its own: presets are read from disks that may be slow.
+    fn aside(&self, ask: impl FnOnce(&dyn Launcher) -> Msg + Send + 'static) {
+        let (launcher, out) = (Arc::clone(&self.launcher), self.out.clone());
+        std::thread::spawn(move || {
+            let _ = out.send(ask(&*launcher));
+        });
+    }
+}
+
 impl Host for Program {
     fn perform(&mut self, effect: Effect) -> Option<Msg> {
         match effect {
@@ -129,14 +142,21 @@ impl Host for Program {
                 // The writing thread lives as long as this sender.
                 let _ = self.frames.send(frame);
             }
-            Effect::Load(preset) => {
-                let (launcher, out) = (Arc::clone(&self.launcher), self.out.clone());
-                std::thread::spawn(move || {
-                    let loaded = catch_unwind(AssertUnwindSafe(|| launcher.load(&preset)));
-                    let spec = loaded.unwrap_or_else(|_| Err("reading the preset failed; the log says where".into()));
-                    let _ = out.send(Msg::Loaded { preset, spec });
+            Effect::Load { preset, changes } => self.aside(move |launcher| {
+                let loaded = catch_unwind(AssertUnwindSafe(|| launcher.load(&preset, &changes)));
+                Msg::Loaded { preset, spec: loaded.unwrap_or_else(|_| Err(PANICKED.into())) }
+            }),
+            Effect::Estimate(spec) => self.aside(move |launcher| {
+                let said = catch_unwind(AssertUnwindSafe(|| launcher.estimate(&spec)));
+                Msg::Estimated { words: said.unwrap_or_else(|_| Err(PANICKED.into())), spec }
+            }),
+            Effect::Look { preset, changes } => self.aside(move |launcher| {
+                let looked = catch_unwind(AssertUnwindSafe(|| launcher.look(&preset, &changes)));
+                let (info, settings) = looked.unwrap_or_else(|_| {
+                    (PresetInfo { problem: Some(PANICKED.into()), ..PresetInfo::default() }, Vec::new())
                 });
-            }
+                Msg::Looked { preset, changes, info: Box::new(info), settings }
+            }),
             Effect::Suspend if !signals::has_shell() => {
                 return Some(Msg::Note(Level::Info, "There is no shell that could bring Kiln back.".into()));
             }

@@ -270,6 +270,17 @@ impl Curves {
         wants
     }
 
+    /// What has to be asked so that these series are here with all their points. Remembers it as asked.
+    pub fn want_whole(&mut self, names: &[String]) -> Option<Want> {
+        let missing = |name: &&String| {
+            let here = self.tracks.get(*name).is_some_and(|t| t.grid().is_none()) && !self.stale.contains(*name);
+            !here && self.asked.get(*name) != Some(&None)
+        };
+        let names: Vec<String> = names.iter().filter(missing).cloned().collect();
+        self.asked.extend(names.iter().map(|name| (name.clone(), None)));
+        (!names.is_empty()).then_some(Want { names, grid: None })
+    }
+
     /// Puts the panels together again after series or choices have changed.
     fn refresh(&mut self) {
         let key = |s: &SeriesInfo| -> Key { (metric(&s.name).to_owned(), s.x_max.map(f64::to_bits), s.x_unit.clone()) };

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kiln_protocol::view::{Candidate, Candidates};
 use kiln_protocol::wire::RunDetail;
 use kiln_protocol::{Body, Event, Outcome, RunId, View};
 
 use crate::model::curves::Curves;
-use crate::model::figure::Pane;
+use crate::model::figure::{self, Pane};
+use crate::model::inspect::Inspect;
 use crate::model::list::Scroll;
 use crate::model::log::LogBook;
 
@@ -41,6 +43,8 @@ pub struct Detail {
     pub settings: Scroll,
     pub outcome: Option<Outcome>,
     pub outcome_scroll: Scroll,
+    /// The candidate that is looked at closely, over the open view.
+    pub inspect: Option<Inspect>,
 }
 
 impl Detail {
@@ -59,6 +63,7 @@ impl Detail {
             settings: Scroll::default(),
             outcome: None,
             outcome_scroll: Scroll::default(),
+            inspect: None,
         }
     }
 
@@ -119,6 +124,7 @@ impl Detail {
     /// The tab `by` places further on, round the end.
     pub fn step_tab(&mut self, by: isize) {
         self.steered = true;
+        self.inspect = None;
         let tabs = self.tabs();
         let at = tabs.iter().position(|t| *t == self.tab).unwrap_or(0) as isize;
         if let Some(tab) = tabs.get((at + by).rem_euclid(tabs.len() as isize) as usize) {
@@ -146,6 +152,31 @@ impl Detail {
     /// A view by name.
     pub fn view(&self, name: &str) -> Option<&View> {
         self.views.iter().find(|v| v.0 == name).map(|v| &v.1)
+    }
+
+    /// A candidate's row, in the first table that has it.
+    pub fn candidate(&self, id: u32) -> Option<(&Candidates, &Candidate)> {
+        self.views.iter().find_map(|(_, view)| match view {
+            View::Candidates(table) => table.rows.iter().find(|row| row.id == id).map(|row| (table, row)),
+            _ => None,
+        })
+    }
+
+    /// Opens the page about the candidate under the cursor of the open view. Returns whether there is one.
+    pub fn inspect(&mut self) -> bool {
+        let Some((id, label)) = self.open_view().and_then(|(view, pane)| figure::under_cursor(view, pane)) else {
+            return false;
+        };
+        let row = id.and_then(|id| self.candidate(id)).map(|(_, row)| row.arch.clone());
+        let texts: Vec<&str> = row.as_deref().into_iter().chain([label.as_str()]).collect();
+        self.inspect = Some(Inspect::open(&self.spec, id, label.clone(), &texts));
+        true
+    }
+
+    /// Names of the series of the candidate that is looked at.
+    pub fn inspected_series(&self) -> Vec<String> {
+        let Some(page) = &self.inspect else { return Vec::new() };
+        self.curves.series.iter().filter(|s| page.owns(&s.name)).map(|s| s.name.clone()).collect()
     }
 
     /// The view of the open tab, and its cursor.

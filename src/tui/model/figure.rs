@@ -225,6 +225,29 @@ pub fn abscissas(lines: &Lines) -> Vec<f64> {
     xs
 }
 
+/// The candidate under the cursor of a view: its number, where the view says it, and what the cursor shows of it. `None` for
+/// views of something else, and empty ones.
+pub fn under_cursor(view: &View, pane: &Pane) -> Option<(Option<u32>, String)> {
+    match view {
+        View::Candidates(table) => {
+            let rows = sorted(table, pane);
+            let row = rows.get(pane.list.selected)?;
+            Some((Some(row.id), row.arch.clone()))
+        }
+        View::Clusters(c) => {
+            let point = c.points.get(pane.list.selected.min(c.points.len().saturating_sub(1)))?;
+            Some((Some(point.id), point.label.clone()))
+        }
+        View::Scatter(s) => {
+            let total: usize = s.groups.iter().map(|g| g.points.len()).sum();
+            let (group, i) = scatter_point(s, pane.list.selected.min(total.saturating_sub(1)))?;
+            let group = &s.groups[group];
+            Some((group.ids.get(i).copied(), group.labels.get(i).cloned().unwrap_or_default()))
+        }
+        _ => None,
+    }
+}
+
 /// Cells that the row labels of a matrix ask for.
 pub fn label_width(matrix: &Matrix) -> usize {
     matrix.row_labels.iter().map(|l| crate::text::width(l)).max().unwrap_or(0).clamp(2, 14)

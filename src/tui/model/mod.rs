@@ -5,7 +5,9 @@
 //! - [`detail`]: the open run: tabs, views, log
 //! - [`curves`]: its charts
 //! - [`figure`]: cursors within its views; [`blocks`]: maps of blocks
+//! - [`inspect`]: a candidate looked at closely; [`retrain`]: the question before it is trained in full
 //! - [`log`]: its log
+//! - [`form`]: settings of a preset, changed before it is started
 //! - [`pages`]: outcome, tables and settings as lines of text
 //! - [`list`]: selection and scrolling
 
@@ -13,9 +15,12 @@ pub mod blocks;
 pub mod curves;
 pub mod detail;
 pub mod figure;
+pub mod form;
+pub mod inspect;
 pub mod list;
 pub mod log;
 pub mod pages;
+pub mod retrain;
 pub mod runs;
 
 use std::collections::BTreeMap;
@@ -27,7 +32,9 @@ use ratatui::layout::Size;
 use crate::action::Context;
 use crate::model::curves::Want;
 use crate::model::detail::{Detail, Tab};
+use crate::model::form::{Changes, Form};
 use crate::model::list::{List, Scroll};
+use crate::model::retrain::Retrain;
 use crate::model::runs::Runs;
 use crate::msg::Effect;
 use crate::options::{PresetInfo, Start};
@@ -87,6 +94,8 @@ pub enum Overlay {
     /// The choice of series.
     Picker,
     Confirm(Question),
+    /// Before a candidate is trained in full.
+    Retrain(Box<Retrain>),
 }
 
 /// A question before something that cannot be taken back.
@@ -111,6 +120,10 @@ pub enum PromptKind {
     RunFilter,
     SeriesFilter,
     LogSearch,
+    /// Epochs of a candidate's full training.
+    Epochs,
+    /// The value of the selected setting of the launcher's form.
+    Setting,
 }
 
 /// A message to the user.
@@ -131,9 +144,18 @@ pub struct LauncherState {
     pub problems: BTreeMap<String, String>,
     /// The preset that is being started.
     pub busy: Option<String>,
+    /// Settings changed before the start.
+    pub changes: Changes,
+    /// The open form.
+    pub form: Option<Form>,
 }
 
 impl LauncherState {
+    /// What keeps a preset from being started.
+    pub fn problem<'a>(&'a self, preset: &'a PresetInfo) -> Option<&'a str> {
+        self.problems.get(&preset.name).or(preset.problem.as_ref()).map(String::as_str)
+    }
+
     /// The selected preset.
     pub fn selected(&self) -> Option<&PresetInfo> {
         self.presets.get(self.list.selected)
@@ -247,6 +269,7 @@ impl Model {
         match &self.overlay {
             Some(Overlay::Help(_)) => return vec![Context::Help],
             Some(Overlay::Confirm(_)) => return vec![Context::Confirm],
+            Some(Overlay::Retrain(_)) => return vec![Context::Confirm],
             Some(Overlay::Picker) => return vec![Context::Picker, Context::Global],
             None => {}
         }
@@ -258,6 +281,7 @@ impl Model {
         match (self.screen, &self.detail) {
             (Screen::Detail, Some(detail)) => {
                 let special = match &detail.tab {
+                    Tab::View(_) if detail.inspect.is_some() => Context::Inspect,
                     Tab::Curves => Context::Curves,
                     Tab::Log => Context::Log,
                     Tab::Settings | Tab::Outcome => Context::Text,
@@ -265,6 +289,7 @@ impl Model {
                 };
                 vec![special, Context::Run, Context::Global]
             }
+            (Screen::Launcher, _) if self.launcher.form.is_some() => vec![Context::Form, Context::Global],
             (Screen::Launcher, _) => vec![Context::Launcher, Context::Global],
             _ => vec![Context::Runs, Context::Global],
         }

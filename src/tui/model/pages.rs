@@ -14,17 +14,22 @@ pub type Line = Vec<(Role, String)>;
 /// Widest a column of a table may be before its cells are clipped; the last column takes what is left.
 const WIDEST: usize = 40;
 
-/// The outcome of a run, for a page `width` cells wide: verdict, figures, tables.
+/// The outcome of a run, for a page `width` cells wide: verdict, tables, and last the figures that machines read.
 pub fn outcome(outcome: &Outcome, width: usize, glyphs: &Glyphs) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for line in text::wrap(&outcome.verdict, width) {
         lines.push(vec![(Role::Figure, line)]);
     }
+    for table in &outcome.tables {
+        lines.push(Line::new());
+        lines.extend(self::table(table, width, glyphs));
+    }
     if !outcome.figures.is_empty() {
         lines.push(Line::new());
+        lines.push(vec![(Role::Title, text::clip("Figures, as --json names them", width, glyphs.ellipsis).into_owned())]);
         let names = outcome.figures.keys().map(|k| text::width(k)).max().unwrap_or(0).min(WIDEST);
-        // As many figures side by side as fit: name, two blanks, nine cells of number, four blanks.
-        let across = (width / (names + 15)).clamp(1, 4);
+        // As many figures side by side as fit: name, two blanks, ten cells of number, four blanks.
+        let across = (width / (names + 16)).clamp(1, 4);
         let rows = outcome.figures.len().div_ceil(across);
         let all: Vec<_> = outcome.figures.iter().collect();
         for row in 0..rows {
@@ -32,14 +37,10 @@ pub fn outcome(outcome: &Outcome, width: usize, glyphs: &Glyphs) -> Vec<Line> {
             for (name, value) in (0..across).filter_map(|c| all.get(c * rows + row)) {
                 let value = value.map_or(glyphs.none.to_owned(), text::number);
                 line.push((Role::Dim, text::left(name, names, glyphs.ellipsis)));
-                line.push((Role::Text, format!("  {}    ", text::right(&value, 9, glyphs.ellipsis))));
+                line.push((Role::Text, format!("  {}    ", text::right(&value, 10, glyphs.ellipsis))));
             }
             lines.push(line);
         }
-    }
-    for table in &outcome.tables {
-        lines.push(Line::new());
-        lines.extend(self::table(table, width, glyphs));
     }
     lines
 }
@@ -159,6 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn an_outcome_says_first_what_people_read() {
+        let outcome = fixture::outcome();
+        let lines: Vec<String> =
+            super::outcome(&outcome, 78, &UNICODE).iter().map(|l| l.iter().map(|p| p.1.as_str()).collect()).collect();
+        let at = |text: &str| lines.iter().position(|l| l.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:#?}"));
+        assert!(outcome.verdict.starts_with(&lines[0]));
+        let figures = at("Figures");
+        assert!(outcome.tables.iter().all(|t| at(&t.title) < figures));
+        assert!(outcome.figures.keys().all(|name| lines[figures..].iter().any(|l| l.contains(name.as_str()))));
+    }
+
+    #[test]
     fn tables_fit_every_width_and_align_numbers_to_the_right() {
         let outcome = fixture::outcome();
         for width in 0..120 {
@@ -177,7 +190,7 @@ mod tests {
         found.figures.insert("tau".into(), None);
         let lines = outcome(&found, 60, &UNICODE);
         assert_eq!(lines[0], [(Role::Figure, "It held.".into())]);
-        assert!(lines[2][1].1.trim() == "–");
+        assert!(lines[3][1].1.trim() == "–");
     }
 
     #[test]

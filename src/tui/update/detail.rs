@@ -60,6 +60,22 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                 detail.outcome.as_ref().map_or(0, |o| pages::outcome(o, usize::from(content.width), glyphs).len());
             detail.outcome_scroll.fit(lines, height);
         }
+        Tab::View(_) if detail.inspect.is_some() => {
+            let names = detail.inspected_series();
+            detail.fit_inspected(size, if braille { &UNICODE } else { &ASCII });
+            if matches!(m.link, Link::Up { .. })
+                && let Some(want) = detail.curves.want_whole(&names)
+            {
+                let request = Request::Series {
+                    run: detail.id.clone(),
+                    names: want.names.clone(),
+                    from: None,
+                    to: None,
+                    columns: 0,
+                };
+                effects.push(m.asked.send(Ask::Series(detail.id.clone(), want), request));
+            }
+        }
         Tab::View(_) => {
             if let Some((view, pane)) = detail.open_view() {
                 pane.follow(view);
@@ -123,6 +139,10 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::PointRight => go(m, Toward::Right),
         Action::PointUp => go(m, Toward::Up),
         Action::PointDown => go(m, Toward::Down),
+        Action::Inspect => {
+            detail.inspect();
+        }
+        Action::CloseInspect => detail.inspect = None,
         Action::NextMeasure | Action::Weights => {
             if let Some((View::BlockImportance(map), pane)) = detail.open_view() {
                 match action {
@@ -159,6 +179,7 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
             let number = key.typed().and_then(|c| c.to_digit(10)).unwrap_or(0) as usize;
             if let Some(tab) = number.checked_sub(1).and_then(|i| detail.tabs().into_iter().nth(i)) {
                 (detail.tab, detail.steered) = (tab, true);
+                detail.inspect = None;
             }
         }
         _ => {}
@@ -185,6 +206,11 @@ pub fn step(m: &mut Model, by: isize) {
         Tab::Log => detail.log.step(by),
         Tab::Settings => detail.settings.step(by),
         Tab::Outcome => detail.outcome_scroll.step(by),
+        Tab::View(_) if detail.inspect.is_some() => {
+            if let Some(page) = &mut detail.inspect {
+                page.scroll.step(by);
+            }
+        }
         Tab::View(_) => match detail.open_view() {
             Some((View::Candidates(table), pane)) => pane.step_candidate(table, by),
             Some((View::Table(_), pane)) => pane.scroll.step(by),
@@ -202,6 +228,7 @@ pub fn retreat(m: &mut Model) -> bool {
     let Some(detail) = &mut m.detail else { return false };
     match &detail.tab {
         Tab::Curves => detail.curves.cursor.take().is_some() || detail.curves.zoom_all(),
+        Tab::View(_) if detail.inspect.is_some() => detail.inspect.take().is_some(),
         Tab::View(name) => detail.panes.get_mut(name).is_some_and(|p| p.x_cursor.take().is_some()),
         Tab::Log if !detail.log.query.is_empty() => {
             detail.log.query.clear();
@@ -227,11 +254,15 @@ pub fn click(m: &mut Model, at: Position) {
             .into_iter()
             .find(|(_, from, width)| (*from..from + width).contains(&(at.x - areas.tabs.x)));
         if let Some(tab) = hit.and_then(|(i, _, _)| tabs.get(i)) {
+            detail.inspect = None;
             detail.tab = tab.clone();
         }
         return;
     }
     let list = layout::candidates(size).list;
+    if detail.inspect.is_some() {
+        return;
+    }
     if let Some((View::Candidates(table), pane)) = detail.open_view()
         && list.contains(at)
     {

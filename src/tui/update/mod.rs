@@ -6,6 +6,10 @@
 
 mod detail;
 mod engine;
+mod retrain;
+mod form;
+#[cfg(test)]
+mod candidate_tests;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +32,7 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Key(key) => on_key(m, key, &mut effects),
         Msg::Paste(text) => {
-            if let Some(prompt) = &mut m.prompt {
+            if let Some(prompt) = m.prompt.as_mut().filter(|p| p.kind != PromptKind::Epochs) {
                 prompt.text.extend(text.chars().filter(|c| !c.is_control()));
                 typed(m);
             }
@@ -44,6 +48,8 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Disconnected { reason, retry } => engine::disconnected(m, reason, retry),
         Msg::Frame(frame) => engine::frame(m, *frame, &mut effects),
         Msg::Loaded { preset, spec } => engine::loaded(m, preset, spec, &mut effects),
+        Msg::Looked { preset, changes, info, settings } => form::looked(m, &preset, &changes, *info, settings),
+        Msg::Estimated { spec, words } => retrain::estimated(m, spec, words),
         Msg::Note(level, text) => m.note(level, text),
         Msg::Suspend => effects.push(Effect::Suspend),
         Msg::Continued => effects.extend([Effect::TakeOver, Effect::Redraw]),
@@ -58,6 +64,9 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     let size = m.size;
     m.runs.fit(usize::from(layout::runs(size).list.height));
     m.launcher.list.fit(m.launcher.presets.len(), usize::from(layout::launcher(size).1.height));
+    if let Some(form) = &mut m.launcher.form {
+        form.list.fit(form.settings.len(), usize::from(layout::form(size).list.height));
+    }
     let current = m.screen_contexts();
     if let Some(Overlay::Help(scroll)) = &mut m.overlay {
         let area = layout::framed(layout::help(size));
@@ -87,8 +96,12 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::Help => m.overlay = Some(Overlay::Help(Scroll::default())),
         Action::CloseHelp | Action::Decline | Action::ClosePicker => m.overlay = None,
         Action::Confirm => confirmed(m, effects),
+        Action::Retrain => retrain::ask(m, effects),
         Action::Launcher => m.screen = Screen::Launcher,
         Action::Launch => launch(m, effects),
+        Action::Settings => form::open(m, effects),
+        Action::CloseForm => m.launcher.form = None,
+        Action::Edit | Action::NextOption | Action::PrevOption | Action::TakeBack => form::act(m, action, effects),
         Action::Open => {
             if let Some(id) = m.runs.selected.clone() {
                 engine::open(m, id, effects);
@@ -130,6 +143,7 @@ fn page(m: &Model) -> isize {
         (Some(Overlay::Help(_)), _) => layout::framed(layout::help(m.size)).height,
         (Some(Overlay::Picker), _) => layout::framed(layout::picker(m.size)).height,
         (_, Screen::Runs) => layout::runs(m.size).list.height,
+        (_, Screen::Launcher) if m.launcher.form.is_some() => layout::form(m.size).list.height,
         (_, Screen::Launcher) => layout::launcher(m.size).1.height,
         (_, Screen::Detail) => layout::detail(m.size).content.height,
     };
@@ -140,7 +154,7 @@ fn page(m: &Model) -> isize {
 fn step(m: &mut Model, by: isize) {
     match (&mut m.overlay, m.screen) {
         (Some(Overlay::Help(scroll)), _) => scroll.step(by),
-        (Some(Overlay::Confirm(_)), _) => {}
+        (Some(Overlay::Confirm(_) | Overlay::Retrain(_)), _) => {}
         (Some(Overlay::Picker), _) => {
             if let Some(detail) = &mut m.detail {
                 let n = detail.curves.pickable().len();
@@ -148,7 +162,10 @@ fn step(m: &mut Model, by: isize) {
             }
         }
         (None, Screen::Runs) => m.runs.step(by),
-        (None, Screen::Launcher) => m.launcher.list.step(by, m.launcher.presets.len()),
+        (None, Screen::Launcher) => match &mut m.launcher.form {
+            Some(form) => form.list.step(by, form.settings.len()),
+            None => m.launcher.list.step(by, m.launcher.presets.len()),
+        },
         (None, Screen::Detail) => detail::step(m, by),
     }
 }
@@ -179,6 +196,12 @@ fn click(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
                     Some(id) => m.runs.selected = Some(id),
                     None => {}
                 }
+            }
+        }
+        Screen::Launcher if m.launcher.form.is_some() => {
+            let list = layout::form(m.size).list;
+            if let Some(form) = m.launcher.form.as_mut().filter(|_| list.contains(at)) {
+                form.list.selected = form.list.offset + usize::from(at.y - list.y);
             }
         }
         Screen::Launcher => {
@@ -281,13 +304,19 @@ fn priority(m: &mut Model, by: i32, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Starts the selected preset: loads it first, then asks the engine.
+/// Starts the selected preset: loads it first, then asks the engine. One that cannot be started says why.
 fn launch(m: &mut Model, effects: &mut Vec<Effect>) {
-    let Some(preset) = m.launcher.selected().map(|p| p.name.clone()) else { return };
+    let Some(info) = m.launcher.selected() else { return };
+    let preset = info.name.clone();
+    if let Some(problem) = &info.problem {
+        let text = format!("{preset} cannot be started yet: {problem}");
+        return m.note(Level::Warn, text);
+    }
     if m.launcher.busy.is_none() && connected(m) {
         m.launcher.problems.remove(&preset);
         m.launcher.busy = Some(preset.clone());
-        effects.push(Effect::Load(preset));
+        let changes = m.launcher.changes.arguments(&preset);
+        effects.push(Effect::Load { preset, changes });
     }
 }
 
@@ -306,11 +335,20 @@ fn prompted(m: &mut Model, kind: PromptKind) -> Option<&mut String> {
         PromptKind::RunFilter => Some(&mut m.runs.filter),
         PromptKind::SeriesFilter => m.detail.as_mut().map(|d| &mut d.curves.picker_filter),
         PromptKind::LogSearch => m.detail.as_mut().map(|d| &mut d.log.query),
+        PromptKind::Epochs => match &mut m.overlay {
+            Some(Overlay::Retrain(question)) => Some(&mut question.epochs),
+            _ => None,
+        },
+        // Applied when it is whole.
+        PromptKind::Setting => None,
     }
 }
 
 fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     use crossterm::event::KeyCode;
+    if matches!(m.prompt, Some(Prompt { kind: PromptKind::Epochs, .. })) {
+        return retrain::key(m, key, effects);
+    }
     let Some(prompt) = &mut m.prompt else { return };
     match key.code {
         KeyCode::Char('c') if key.ctrl => effects.push(Effect::Quit),
@@ -319,7 +357,7 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             let end = prompt.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
             prompt.text.truncate(end);
         }
-        KeyCode::Backspace if prompt.text.is_empty() => m.prompt = None,
+        KeyCode::Backspace if prompt.text.is_empty() && prompt.kind != PromptKind::Setting => m.prompt = None,
         KeyCode::Backspace => {
             prompt.text.pop();
         }
@@ -330,8 +368,11 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             return;
         }
         KeyCode::Enter => {
-            let kind = prompt.kind;
+            let (kind, text) = (prompt.kind, std::mem::take(&mut prompt.text));
             m.prompt = None;
+            if kind == PromptKind::Setting {
+                form::typed(m, &text, effects);
+            }
             if kind == PromptKind::LogSearch
                 && let Some(detail) = &mut m.detail
                 && !detail.log.search(true)
@@ -342,6 +383,7 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             }
             return;
         }
+        KeyCode::Up | KeyCode::Down if prompt.kind == PromptKind::Setting => {}
         KeyCode::Up => return step(m, -1),
         KeyCode::Down => return step(m, 1),
         _ => {
@@ -373,7 +415,11 @@ pub fn applies(m: &Model, action: Action) -> bool {
         Action::Stop => any(|s| !s.is_ended()),
         Action::Remove => any(RunState::is_ended),
         Action::Filter | Action::Sort | Action::Reverse if m.screen == Screen::Runs => !m.runs.is_empty(),
-        Action::Launch => !m.launcher.presets.is_empty(),
+        Action::Launch => m.launcher.selected().is_some_and(|p| m.launcher.problem(p).is_none()),
+        Action::Settings => m.launcher.selected().is_some(),
+        Action::Edit => form::selected(m).is_some(),
+        Action::NextOption => form::selected(m).is_some_and(|(_, s, v)| crate::model::form::option(s, v, 1).is_some()),
+        Action::TakeBack => form::selected(m).is_some_and(|(_, s, v)| s.value != v),
         Action::NextPanel | Action::Maximise => m.detail.as_ref().is_some_and(|d| d.curves.panels.len() > 1),
         Action::PerCandidate => m
             .detail

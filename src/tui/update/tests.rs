@@ -10,6 +10,7 @@ use super::*;
 use crate::fixture::{self, keys, model, opened};
 use crate::model::figure::Pane;
 use crate::model::runs::SortBy;
+use crate::options::PresetInfo;
 
 const SIZE: Size = Size { width: 80, height: 24 };
 
@@ -140,7 +141,7 @@ fn queued_runs_can_be_moved() {
 #[test]
 fn launching_loads_validates_starts_and_opens() {
     let mut m = model(SIZE);
-    assert_eq!(keys(&mut m, "n enter"), [Effect::Load("dc-nas-digits".into())]);
+    assert_eq!(keys(&mut m, "n enter"), [load("dc-nas-digits")]);
     assert_eq!(keys(&mut m, "enter"), [], "once is enough");
     let loaded = Msg::Loaded { preset: "dc-nas-digits".into(), spec: Ok("seed = 1".into()) };
     let effects = update(&mut m, loaded);
@@ -166,7 +167,7 @@ fn a_preset_with_problems_shows_them_in_its_place() {
     let problems = "presets/x.toml, line 3: unknown key `sed`; did you mean `seed`?".to_owned();
     assert_eq!(update(&mut m, Msg::Loaded { preset: "dc-nas-digits".into(), spec: Err(problems.clone()) }), []);
     assert_eq!(m.launcher.problems["dc-nas-digits"], problems);
-    assert_eq!(keys(&mut m, "enter"), [Effect::Load("dc-nas-digits".into())], "it can be tried again");
+    assert_eq!(keys(&mut m, "enter"), [load("dc-nas-digits")], "it can be tried again");
     assert!(m.launcher.problems.is_empty());
 }
 
@@ -548,4 +549,72 @@ fn hints_fit_what_is_selected() {
         let given = [Action::Pause, Action::Resume, Action::Stop, Action::Remove].map(|a| applies(&m, a));
         assert_eq!(given, [pause, resume, stop, remove], "{state}");
     }
+}
+
+fn load(preset: &str) -> Effect {
+    Effect::Load { preset: preset.into(), changes: Vec::new() }
+}
+
+fn look(changes: &[&str]) -> Effect {
+    Effect::Look { preset: "dc-nas-fashion".into(), changes: changes.iter().map(|c| (*c).to_owned()).collect() }
+}
+
+/// The launcher's answer to a look.
+fn looked(m: &mut Model, changes: &[&str], problem: Option<&str>) {
+    let msg = Msg::Looked {
+        preset: "dc-nas-fashion".into(),
+        changes: changes.iter().map(|c| (*c).to_owned()).collect(),
+        info: Box::new(PresetInfo { problem: problem.map(str::to_owned), estimate: "about 9 min".into(), ..PresetInfo::default() }),
+        settings: fixture::settings(),
+    };
+    update(m, msg);
+}
+
+#[test]
+fn a_preset_without_its_data_is_given_a_path_in_the_form_and_started() {
+    let mut m = fixture::model(SIZE);
+    let missing = m.launcher.presets[2].problem.clone().unwrap();
+    assert_eq!(keys(&mut m, "n down enter"), [], "it cannot be started");
+    assert!(m.notes.last().unwrap().text.contains(&missing), "{:?}", m.notes);
+    assert!(!applies(&m, Action::Launch) && applies(&m, Action::Settings));
+
+    assert_eq!(keys(&mut m, "e"), [look(&[])]);
+    looked(&mut m, &[], Some(&missing));
+    let (_, setting, _) = super::form::selected(&m).unwrap();
+    assert_eq!(setting.field.key, "data.path", "the form opens on what is wrong");
+    assert_eq!(keys(&mut m, "enter / d ctrl-w x enter"), [look(&["data.path=x"])]);
+    looked(&mut m, &["data.path=x"], Some("data.path: there is no folder `x`"));
+    assert_eq!(keys(&mut m, "esc enter"), [], "still not");
+    assert_eq!(keys(&mut m, "e"), [look(&["data.path=x"])]);
+    looked(&mut m, &["data.path=x"], Some("data.path: there is no folder `x`"));
+    assert_eq!(keys(&mut m, "enter ctrl-u / d enter"), [look(&["data.path=/d"])]);
+    // An answer about a change that is no longer meant changes nothing.
+    looked(&mut m, &["data.path=/d"], None);
+    looked(&mut m, &["data.path=x"], Some("data.path: there is no folder `x`"));
+    let info = &m.launcher.presets[2];
+    assert_eq!((info.problem.as_deref(), info.estimate.as_str()), (None, "about 9 min"));
+    assert_eq!(info.title, "DC-NAS on Fashion-MNIST", "the words stay");
+    let start = Effect::Load { preset: "dc-nas-fashion".into(), changes: vec!["data.path=/d".into()] };
+    assert_eq!(keys(&mut m, "esc enter"), [start]);
+}
+
+#[test]
+fn options_are_chosen_values_typed_and_changes_taken_back() {
+    let mut m = fixture::model(SIZE);
+    keys(&mut m, "n down e");
+    looked(&mut m, &[], None);
+    let at = |m: &Model, key: &str| m.launcher.form.as_ref().unwrap().settings.iter().position(|s| s.field.key == key);
+    let go = |m: &mut Model, key: &str| m.launcher.form.as_mut().unwrap().list.selected = at(m, key).unwrap();
+    go(&mut m, "optim.kind");
+    assert_eq!(keys(&mut m, "l"), [look(&["optim.kind=adamw"])]);
+    assert_eq!(keys(&mut m, "enter"), [look(&[])], "round again, to what the preset says: no change");
+    go(&mut m, "seed");
+    assert_eq!(keys(&mut m, "l"), [], "numbers are typed");
+    assert_eq!(keys(&mut m, "enter backspace backspace 7 enter"), [look(&["seed=7"])]);
+    assert_eq!(keys(&mut m, "enter 8 esc"), [], "left as it was");
+    assert_eq!(super::form::selected(&m).unwrap().2, "7");
+    assert_eq!(keys(&mut m, "x"), [look(&[])]);
+    assert_eq!(keys(&mut m, "x"), []);
+    assert_eq!(keys(&mut m, "esc"), []);
+    assert_eq!(m.screen, Screen::Launcher);
 }

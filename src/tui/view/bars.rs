@@ -109,6 +109,11 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
             PromptKind::RunFilter => "filter ",
             PromptKind::SeriesFilter => "series ",
             PromptKind::LogSearch => "search ",
+            PromptKind::Epochs => "epochs ",
+            PromptKind::Setting => match m.launcher.form.as_ref().and_then(|f| f.settings.get(f.list.selected)) {
+                Some(setting) => &format!("{} = ", setting.field.key),
+                None => "",
+            },
         };
         // The end of a long text is what is being typed.
         let room = usize::from(area.width).saturating_sub(text::width(what) + 1);
@@ -155,10 +160,16 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
     paint::line(buf, area, look, &parts);
 }
 
-/// Messages, in the rows above the status bar; the newest at the bottom.
+/// Messages, over the status bar: what they hide there is in the help too, while the row above it holds labels of charts.
+/// Only what does not fit into it takes rows above; the newest is at the bottom. A line being typed keeps its place.
 pub fn messages(buf: &mut Buffer, m: &Model, look: &Look) {
     let bands = layout::bands(m.size);
-    let area = layout::inset(bands.body);
+    // Nor does an engine that is away hide for long what the keys are.
+    let room = match (&m.prompt, &m.link) {
+        (Some(_), _) | (_, Link::Down { .. }) => bands.body,
+        _ => Rect { height: bands.body.height + bands.footer.height, ..bands.body },
+    };
+    let area = layout::inset(room);
     let mut messages: Vec<(Level, String)> = Vec::new();
     if let Link::Down { reason, since, .. } = &m.link {
         let age = text::age(m.now - since);
@@ -174,9 +185,9 @@ pub fn messages(buf: &mut Buffer, m: &Model, look: &Look) {
     let most = usize::from(area.height / 2).clamp(1, 6);
     let skip = lines.len().saturating_sub(most);
     let lines = &lines[skip..];
-    let top = bands.body.height.saturating_sub(lines.len() as u16);
+    let top = room.height.saturating_sub(lines.len() as u16);
     for (i, (level, first, text)) in lines.iter().enumerate() {
-        let row = layout::rows(bands.body, top + i as u16, 1);
+        let row = layout::rows(room, top + i as u16, 1);
         for position in row.positions() {
             buf[position].reset();
         }

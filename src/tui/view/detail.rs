@@ -11,7 +11,7 @@ use crate::model::{Link, Model, pages};
 use crate::text;
 use crate::theme::Role;
 use crate::view::runs::{doing, facts, state_sign};
-use crate::view::{blocks, candidates, curves, lines, log, matrix, paint, picture};
+use crate::view::{blocks, candidates, curves, inspect, lines, log, matrix, paint, picture};
 
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let areas = layout::detail(m.size);
@@ -38,6 +38,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
             let lines = detail.outcome.as_ref().map(|o| pages::outcome(o, width, look.glyphs)).unwrap_or_default();
             text_page(buf, content, look, &lines, detail.outcome_scroll.top);
         }
+        Tab::View(_) if detail.inspect.is_some() => inspect::draw(buf, m, detail, look),
         Tab::View(name) => {
             let Some(view) = detail.view(name) else { return };
             let pane = detail.panes.get(name).cloned().unwrap_or_default();

@@ -9,11 +9,14 @@ use crate::model::Model;
 use crate::options::PresetInfo;
 use crate::text;
 use crate::theme::Role;
-use crate::view::paint;
+use crate::view::{form, paint};
 
 pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
     let (caption, list, about) = layout::launcher(m.size);
     let state = &m.launcher;
+    if let Some(form) = &state.form {
+        return form::draw(buf, m, form, look);
+    }
     if state.presets.is_empty() {
         let row = rows(list, list.height / 2, 1);
         paint::line_centre(
@@ -33,7 +36,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
             paint::select(buf, row, look);
         }
         let marker = if selected { look.glyphs.marker } else { " " };
-        let broken = preset.problem.is_some() || state.problems.contains_key(&preset.name);
+        let broken = state.problem(preset).is_some();
         let role = if broken { Role::Dim } else { Role::Text };
         let sign = if broken { format!("{} ", look.glyphs.warning) } else { String::new() };
         let used = paint::line(
@@ -59,7 +62,9 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
     let mut lines: Vec<(Role, String)> = Vec::new();
     let title = if preset.title.is_empty() { &preset.name } else { &preset.title };
     lines.extend(text::wrap(title, width).into_iter().map(|l| (Role::Title, l)));
-    let problem = m.launcher.problems.get(&preset.name).or(preset.problem.as_ref());
+    let problem = m.launcher.problem(preset);
+    let changed: Vec<String> =
+        m.launcher.changes.of(&preset.name).iter().map(|(key, value)| format!("{key} = {value}")).collect();
     match problem {
         Some(problem) => {
             lines.push((Role::Text, String::new()));
@@ -73,6 +78,11 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
         }
         None => {}
     }
+    if !changed.is_empty() {
+        lines.push((Role::Text, String::new()));
+        lines.push((Role::Text, "Changed for this start:".to_owned()));
+        lines.extend(changed.iter().flat_map(|c| text::wrap(c, width)).map(|l| (Role::Accent, l)));
+    }
     if !preset.description.is_empty() {
         lines.push((Role::Text, String::new()));
         lines.extend(text::wrap(&preset.description, width.min(72)).into_iter().map(|l| (Role::Dim, l)));
@@ -80,7 +90,7 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
     let busy = m.launcher.busy.as_deref() == Some(preset.name.as_str());
     // What to press comes last, after a blank line where there is room for one.
     let blank = usize::from(area.height >= 5);
-    let press = if problem.is_none() || busy { 1 + blank } else { 0 };
+    let press = 1 + blank;
     let room = usize::from(area.height).saturating_sub(press);
     for (i, (role, line)) in lines.iter().take(room).enumerate() {
         paint::line(buf, rows(area, i as u16, 1), look, &[(*role, line)]);
@@ -89,6 +99,9 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
     if busy {
         paint::line(buf, at, look, &[(Role::Running, look.glyphs.starting), (Role::Text, " starting")]);
     } else if problem.is_none() {
-        paint::line(buf, at, look, &[(Role::Key, look.glyphs.enter), (Role::Text, " starts it")]);
+        let words = [(Role::Key, look.glyphs.enter), (Role::Text, " starts it   "), (Role::Key, "e"), (Role::Text, " settings")];
+        paint::line(buf, at, look, &words);
+    } else {
+        paint::line(buf, at, look, &[(Role::Key, "e"), (Role::Text, " changes its settings")]);
     }
 }

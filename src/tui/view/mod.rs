@@ -1,8 +1,9 @@
 //! Drawing. Nothing in here changes anything.
 //!
 //! - [`bars`]: header, status bar, messages
-//! - [`runs`], [`launcher`], [`detail`]: the screens
+//! - [`runs`], [`launcher`] with its [`form`], [`detail`]: the screens
 //! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`lines`], [`log`]: the tabs of a run
+//! - [`inspect`]: the page of a candidate
 //! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
 //! - [`overlay`]: help, choice of series, questions
 //! - [`paint`]: small things that all are drawn with
@@ -12,7 +13,9 @@ mod blocks;
 mod candidates;
 mod curves;
 mod detail;
+mod form;
 mod gauges;
+mod inspect;
 mod launcher;
 mod lines;
 mod log;
@@ -47,6 +50,7 @@ pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
     match (&m.overlay, &m.detail) {
         (Some(Overlay::Help(scroll)), _) => overlay::help(buf, m, *scroll, look),
         (Some(Overlay::Confirm(question)), _) => overlay::confirm(buf, m, question, look),
+        (Some(Overlay::Retrain(question)), _) => overlay::retrain(buf, m, question, look),
         (Some(Overlay::Picker), Some(detail)) => overlay::picker(buf, m, detail, look),
         _ => {}
     }

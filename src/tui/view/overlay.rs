@@ -8,6 +8,7 @@ use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::detail::Detail;
 use crate::model::list::Scroll;
+use crate::model::retrain::Retrain;
 use crate::model::{Model, Question, pages};
 use crate::text;
 use crate::theme::{Role, series};
@@ -54,6 +55,46 @@ pub fn confirm(buf: &mut Buffer, m: &Model, question: &Question, look: &Look) {
     let room = usize::from(inner.height).saturating_sub(1);
     for (i, line) in lines.iter().take(room).enumerate() {
         paint::line(buf, rows(inner, i as u16, 1), look, &[(Role::Text, line)]);
+    }
+    paint::line(buf, rows(inner, inner.height.saturating_sub(1), 1), look, &keys);
+}
+
+/// Before a candidate is trained in full: what, for how long; the epochs are typed in the status bar.
+pub fn retrain(buf: &mut Buffer, m: &Model, question: &Retrain, look: &Look) {
+    let width = 64.min(m.size.width);
+    let room = usize::from(width.saturating_sub(4)).max(1);
+    let origin = m.detail.as_ref().map(|d| d.id.0.as_str()).unwrap_or_default();
+    let what = format!(
+        "Train candidate {:03} of {origin} in full, from scratch, with the data and optimiser of its run?",
+        question.candidate
+    );
+    let mut lines: Vec<(Role, String)> = text::wrap(&what, room).into_iter().map(|l| (Role::Text, l)).collect();
+    lines.push((Role::Dim, question.arch.clone()));
+    lines.push((Role::Text, String::new()));
+    let epochs = format!("epochs   {}", question.epochs);
+    lines.push((Role::Title, epochs));
+    let (role, words) = match (&question.request, question.words()) {
+        (Err(said), _) | (_, Some(Err(said))) => (Role::Warn, said.clone()),
+        (_, Some(Ok(words))) => (Role::Dim, words.clone()),
+        (_, None) => (Role::Faint, format!("estimating{}", look.glyphs.ellipsis)),
+    };
+    // Two lines whatever is said: the box must not change its size while one types.
+    let mut said = text::wrap(&words, room);
+    said.resize(2, String::new());
+    lines.extend(said.into_iter().map(|l| (role, l)));
+    let inner = paint::boxed(buf, layout::dialog(m.size, width, lines.len() as u16 + 4), look, "Full training");
+    let keys = [
+        (Role::Key, look.glyphs.enter),
+        (Role::Text, " start"),
+        (Role::Dim, "     "),
+        (Role::Key, "0-9"),
+        (Role::Dim, " epochs     "),
+        (Role::Key, "esc"),
+        (Role::Dim, " leave it"),
+    ];
+    let above = usize::from(inner.height).saturating_sub(1);
+    for (i, (role, line)) in lines.iter().take(above).enumerate() {
+        paint::line(buf, rows(inner, i as u16, 1), look, &[(*role, line)]);
     }
     paint::line(buf, rows(inner, inner.height.saturating_sub(1), 1), look, &keys);
 }

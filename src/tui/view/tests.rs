@@ -14,7 +14,7 @@ use crate::look::Look;
 use crate::model::Model;
 use crate::model::detail::Tab;
 use crate::msg::Msg;
-use crate::options::Start;
+use crate::options::{PresetInfo, Start};
 use crate::update::update;
 
 fn look() -> Look {
@@ -57,6 +57,22 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     all.push(with("filter", "/ d i g", fixture::model(size)));
     all.push(with("launcher", "n", fixture::model(size)));
     all.push(with("launcher-problem", "n down", fixture::model(size)));
+    let mut form = with("form", "n down e", fixture::model(size));
+    let problem = form.1.launcher.presets[2].problem.clone();
+    let looked = |changes: &[String], problem: Option<String>| Msg::Looked {
+        preset: "dc-nas-fashion".into(),
+        changes: changes.to_vec(),
+        info: Box::new(PresetInfo { problem, ..PresetInfo::default() }),
+        settings: fixture::settings(),
+    };
+    update(&mut form.1, looked(&[], problem));
+    all.push(form.clone());
+    let mut changed = with("form-changed", "enter / d a t a enter j j j enter 9 9 9 9 9 enter", form.1.clone());
+    let changes = changed.1.launcher.changes.arguments("dc-nas-fashion");
+    update(&mut changed.1, looked(&changes, Some("--set data.valid=50099999: data.valid: expected a whole number".into())));
+    all.push(changed.clone());
+    all.push(with("form-typing", "enter", changed.1.clone()));
+    all.push(with("launcher-changed", "esc", changed.1));
     all.push(with("help", "?", fixture::model(size)));
     let mut stop = fixture::model(size);
     stop.runs.selected = Some(fixture::summaries()[0].id.clone());
@@ -69,7 +85,7 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     }
     all.push(with("curves-cursor", "s s h h h h h h h h c z", fixture::opened(size)));
     all.push(with("picker", "v", fixture::opened(size)));
-    for (name, keys) in [("blocks", "2"), ("weights", "2 a l l b"), ("labels", "3"), ("labels-cursor", "3 l h h"), ("predicted", "4"), ("pareto", "5")] {
+    for (name, keys) in [("blocks", "2"), ("weights", "2 a l l b"), ("labels", "3"), ("labels-cursor", "3 l h h"), ("predicted", "4"), ("pareto", "5"), ("inspect", "6 j j j j j j j enter"), ("retrain", "6 enter t")] {
         all.push(with(name, keys, fixture::search(size)));
     }
     let mut done = fixture::model(size);
@@ -342,4 +358,21 @@ fn a_lost_connection_is_told_and_the_last_state_stays() {
     assert!(drawn.contains("no engine") && drawn.contains("trying again in 4s"), "{drawn}");
     assert!(drawn.contains("the engine closed the connection"), "{drawn}");
     assert!(drawn.contains("0.9612") && drawn.contains("running"), "{drawn}");
+}
+
+#[test]
+fn a_short_message_leaves_the_labels_of_a_chart_alone() {
+    let size = Size { width: 80, height: 24 };
+    let mut m = fixture::opened(size);
+    let before = text(&m, &look());
+    m.note(Level::Info, "A checkpoint was written.");
+    let after = text(&m, &look());
+    let lines = |screen: &str| screen.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (before, after) = (lines(&before), lines(&after));
+    assert_eq!(before[..23], after[..23]);
+    assert!(before[22].ends_with("epochs") && after[23].contains("A checkpoint was written."), "{after:#?}");
+    // What is being typed stays in view.
+    fixture::keys(&mut m, "v /");
+    let typing = lines(&text(&m, &look()));
+    assert!(typing[23].contains("series") && typing[22].contains("A checkpoint"), "{typing:#?}");
 }
