@@ -7,14 +7,17 @@
 //! - [`fleet`]: many candidates trained side by side, with the policies for memory and divergence
 //! - [`train`]: plain training of one architecture, the baseline of all else
 //! - [`dc_nas`]: divide-and-conquer architecture search (arXiv:2005.14456)
+//! - [`hournas`]: the vital blocks first, then the rest within a budget (arXiv:2005.14446)
 //! - [`search`]: random search, regularised evolution, asynchronous successive halving; [`pareto`]: accuracy against cost
 //! - [`assessor`]: a semi-supervised assessor of neural architectures (arXiv:2005.06821)
 //! - [`export`]: finished networks as safetensors; [`text`]: numbers as people read them
+//! - [`arithmetic`]: precision and order of memory where a preset leaves them open
 //! - [`runtime`]: libtorch as the worker starts it
 //! - [`error`]: why a step ends early
 
 #![forbid(unsafe_code)]
 
+pub mod arithmetic;
 pub mod assessor;
 pub mod checkpoint;
 pub mod cx;
@@ -23,6 +26,7 @@ pub mod dc_nas;
 pub mod error;
 pub mod export;
 pub mod fleet;
+pub mod hournas;
 pub mod pareto;
 pub mod runtime;
 pub mod search;

@@ -53,9 +53,14 @@ pub trait Method {
 
 /// Makes the method that the context's spec names, in its first state.
 pub fn create(spec: &Spec, cx: &mut StepCx) -> Result<Box<dyn Method>> {
+    if let Some(message) = crate::arithmetic::settle(cx)? {
+        cx.log_first(message);
+    }
+    let spec = &Spec { run: cx.spec().run.clone(), ..spec.clone() };
     match spec.method {
         MethodName::Assessor => Ok(Box::new(crate::assessor::Study::new(spec, cx)?)),
         MethodName::Train => Ok(Box::new(crate::train::Train::new(spec, cx)?)),
+        MethodName::Hournas => crate::hournas::create(spec, cx),
         MethodName::DcNas => Ok(Box::new(crate::dc_nas::DcNas::new(spec, cx)?)),
         MethodName::Random | MethodName::Evolution | MethodName::Asha => {
             Ok(Box::new(crate::search::Search::new(spec, cx)?))

@@ -1,7 +1,7 @@
 //! Settings that must agree with one another: what a schema of single values cannot say.
 
 use crate::settings::{
-    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, MethodName, OptimKind, Spec, TrainSettings,
+    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, HournasMode, HournasSettings, MethodName, OptimKind, Spec, TrainSettings,
 };
 
 /// Keys and what is wrong with them.
@@ -47,6 +47,7 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
     match spec.method {
         MethodName::Assessor => assessor(spec, spec.assessor.as_ref(), &mut out),
         MethodName::Train => plain(spec, spec.train.as_ref(), &mut out),
+        MethodName::Hournas => hournas(spec, spec.hournas.as_ref(), &mut out),
         MethodName::DcNas => dc_nas(spec, spec.dc_nas.as_ref(), &mut out),
         MethodName::Random | MethodName::Evolution | MethodName::Asha => search(spec, &mut out),
     }
@@ -89,6 +90,39 @@ fn plain(spec: &Spec, own: Option<&TrainSettings>, out: &mut Vec<(&'static str, 
         out.push(("train.arch", "is empty; expected `reference`, `random` or an architecture of the space".into()));
     }
     warmup(spec, own.epochs, "train.epochs", out);
+}
+
+fn hournas(spec: &Spec, own: Option<&HournasSettings>, out: &mut Vec<(&'static str, String)>) {
+    let Some(own) = own else { return };
+    if own.mode == HournasMode::Search {
+        if [&own.macs, &own.params, &own.latency].iter().all(|limit| limit.trim().is_empty()) {
+            let said = "is empty, and so are params and latency; expected at least one limit, such as `40M` or `90%`";
+            out.push(("hournas.macs", said.into()));
+        }
+        if !own.latency.trim().is_empty() && own.latency_table.trim().is_empty() {
+            let said = "is empty, but hournas.latency sets a limit; measure a table with `kiln latency` and name it";
+            out.push(("hournas.latency-table", said.into()));
+        }
+        if own.tau_end > own.tau {
+            out.push((
+                "hournas.tau-end",
+                format!("is {}, more than tau ({}); the temperature falls during the search", own.tau_end, own.tau),
+            ));
+        }
+        if spec.data.train > 0 {
+            let images = f64::from(spec.data.train) * own.split;
+            if images < f64::from(spec.optim.batch) {
+                out.push((
+                    "hournas.split",
+                    format!(
+                        "leaves the weights {images:.0} of {} training images, less than one batch of {} (optim.batch)",
+                        spec.data.train, spec.optim.batch
+                    ),
+                ));
+            }
+        }
+    }
+    warmup(spec, own.retrain_epochs, "hournas.retrain-epochs", out);
 }
 
 fn dc_nas(spec: &Spec, own: Option<&DcNasSettings>, out: &mut Vec<(&'static str, String)>) {

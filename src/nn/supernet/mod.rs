@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 pub use saved::{SavedSearch, SearchState};
-pub use trainer::{Draw, Mark, Phase, Sampler, SearchConfig, SearchEpoch, SearchTrainer, Turn};
+pub use trainer::{Draw, Mark, Phase, Sampler, SearchConfig, SearchEpoch, SearchTrainer, Turn, split};
 
 use crate::error::{Result, TrainError};
 use crate::network::{Against, Gate, Layout, Leg, Network};

@@ -178,17 +178,7 @@ impl SearchTrainer {
         kiln_torch::set_threads(config.threads.try_into().unwrap_or(i32::MAX));
         let device = data.train.images.device();
         let images = data.train.len();
-        let of_weights = ((images as f64 * config.split).round() as i64).clamp(0, images);
-        if of_weights == 0 || of_weights == images {
-            return Err(TrainError::Data(format!(
-                "a split of {} of {images} training images leaves nothing for the weights or nothing for the \
-                 architecture; both need images",
-                config.split
-            )));
-        }
-        let order = Generator::new(derive(config.seed, "search-split", 0, 0), Device::Cpu)?.randperm(images)?;
-        let part = |start, len| order.f_narrow(0, start, len)?.f_contiguous()?.f_to_device(device);
-        let parts = [part(0, of_weights)?, part(of_weights, images - of_weights)?];
+        let parts = split(config.seed, images, config.split, device)?;
         let [c, h, w] = data.shape.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
         let seed = derive(config.seed, "supernet", 0, 0);
@@ -202,7 +192,7 @@ impl SearchTrainer {
             steps: Tensor::f_zeros([1], (Kind::Float, device))?,
         };
         Ok(SearchTrainer {
-            batch: i64::from(config.optim.batch.max(1)).min(of_weights),
+            batch: i64::from(config.optim.batch.max(1)).min(parts[0].size1()?),
             net,
             config,
             data,
@@ -584,6 +574,24 @@ impl SearchTrainer {
     pub fn optimizer(&mut self) -> &mut Optimizer {
         &mut self.optimizer
     }
+}
+
+/// Numbers of the training images that weights learn from, and of the others: a random `share` of `images`, keyed by the
+/// run's seed, as i64 on `device`.
+///
+/// # Errors
+/// [`TrainError::Data`] if a part would be empty.
+pub fn split(seed: u64, images: i64, share: f64, device: Device) -> Result<[Tensor; 2]> {
+    let first = ((images as f64 * share).round() as i64).clamp(0, images);
+    if first == 0 || first == images {
+        return Err(TrainError::Data(format!(
+            "a split of {share} of {images} training images leaves nothing for the weights or nothing for the \
+             architecture; both need images"
+        )));
+    }
+    let order = Generator::new(derive(seed, "search-split", 0, 0), Device::Cpu)?.randperm(images)?;
+    let part = |start, len| order.f_narrow(0, start, len)?.f_contiguous()?.f_to_device(device);
+    Ok([part(0, first)?, part(first, images - first)?])
 }
 
 /// By slot, the choice of the largest logit but the drawn one; where there is no other, the drawn one.

@@ -5,6 +5,7 @@ mod assessor;
 mod common;
 mod dc_nas;
 mod experiment;
+mod hournas;
 mod search;
 mod space;
 mod train;
@@ -13,6 +14,7 @@ pub use assessor::*;
 pub use common::*;
 pub use dc_nas::*;
 pub use experiment::*;
+pub use hournas::*;
 pub use search::*;
 pub use space::*;
 pub use train::*;
@@ -28,6 +30,8 @@ pub enum MethodName {
     Train,
     /// Divide-and-conquer architecture search (arXiv:2005.14456).
     DcNas,
+    /// HourNAS: vital blocks first (arXiv:2005.14446).
+    Hournas,
     /// Random search.
     Random,
     /// Regularised evolution (arXiv:1802.01548).
@@ -42,6 +46,7 @@ impl MethodName {
     pub const ALL: &'static [MethodName] = &[
         MethodName::Train,
         MethodName::DcNas,
+        MethodName::Hournas,
         MethodName::Random,
         MethodName::Evolution,
         MethodName::Asha,
@@ -64,6 +69,7 @@ impl MethodName {
         match self {
             MethodName::Train => "train",
             MethodName::DcNas => "dc-nas",
+            MethodName::Hournas => "hournas",
             MethodName::Random => "random",
             MethodName::Evolution => "evolution",
             MethodName::Asha => "asha",
@@ -114,6 +120,9 @@ pub struct Spec {
     /// Settings of the method `dc-nas`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dc_nas: Option<DcNasSettings>,
+    /// Settings of the method `hournas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hournas: Option<HournasSettings>,
     /// What the searches `random`, `evolution` and `asha` share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchSettings>,
@@ -149,6 +158,7 @@ impl Spec {
         match method {
             MethodName::Train => drop(self.train.get_or_insert_default()),
             MethodName::DcNas => drop(self.dc_nas.get_or_insert_default()),
+            MethodName::Hournas => drop(self.hournas.get_or_insert_default()),
             MethodName::Random => {}
             MethodName::Assessor => drop(self.assessor.get_or_insert_default()),
             MethodName::Evolution => drop(self.evolution.get_or_insert_default()),

@@ -1,0 +1,131 @@
+//! What is done with a candidate's trainer when its training is over, on the candidate's own thread.
+
+use kiln_data::Split;
+use kiln_nn::pool::Stop;
+use kiln_nn::{Eval, TrainError, Trainer, evaluate, evaluate_by};
+use std::sync::Mutex;
+use tch::Tensor;
+
+use super::record::Trained;
+use crate::fleet::{Failure, Note, Recipe, Task};
+use crate::train::copies;
+
+/// A network trained from scratch: judged on validation images and, once, on test images.
+pub struct Whole;
+
+/// What [`Whole`] leaves.
+pub struct WholeProduct {
+    pub trained: Trained,
+    /// On the CPU.
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+impl Recipe for Whole {
+    type Product = WholeProduct;
+
+    fn finish(
+        &self,
+        _task: &Task,
+        trainer: Option<&Trainer>,
+        note: &Note,
+        failure: Option<&Failure>,
+        stop: &Stop,
+    ) -> Result<Option<WholeProduct>, TrainError> {
+        let failure = failure.map(|f| f.sentence().to_owned());
+        let mut trained = Trained { failure, seconds: note.seconds, ..Trained::default() };
+        let Some(trainer) = trainer else { return Ok(Some(WholeProduct { trained, tensors: Vec::new() })) };
+        let tick = || stop.asked();
+        let data = trainer.data();
+        let Some(valid) = trainer.evaluate(&data.valid, &tick)? else { return Ok(None) };
+        trained.valid = finite(valid);
+        if !data.test.is_empty() {
+            // The only time that test images are looked at.
+            let Some(test) = trainer.evaluate(&data.test, &tick)? else { return Ok(None) };
+            trained.test = finite(test);
+        }
+        Ok(Some(WholeProduct { trained, tensors: copies(trainer.network())? }))
+    }
+}
+
+/// A short training of a random network, judged on the images that a super-network's architecture would learn from.
+pub struct Short {
+    judges: Mutex<Split>,
+}
+
+impl Short {
+    pub fn new(judges: Split) -> Short {
+        Short { judges: Mutex::new(judges) }
+    }
+}
+
+impl Recipe for Short {
+    type Product = Option<Eval>;
+
+    fn finish(
+        &self,
+        _task: &Task,
+        trainer: Option<&Trainer>,
+        _note: &Note,
+        _failure: Option<&Failure>,
+        stop: &Stop,
+    ) -> Result<Option<Option<Eval>>, TrainError> {
+        let Some(trainer) = trainer else { return Ok(Some(None)) };
+        // A tensor may move to another thread but not be shared; a clone shares the images, not the handle.
+        let judges = {
+            let held = self.judges.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Split { images: held.images.shallow_clone(), labels: held.labels.shallow_clone() }
+        };
+        let eval = trainer.evaluate(&judges, &|| stop.asked())?;
+        Ok(eval.map(finite))
+    }
+}
+
+/// A network whose blocks are bypassed one by one.
+pub struct Lesions {
+    pub slots: usize,
+    /// Candidates below this number get lesions; the others, which were weakened, only their accuracy.
+    pub studied: usize,
+}
+
+/// Accuracies on the validation images.
+pub struct LesionProduct {
+    /// `None` if it could not be trained.
+    pub whole: Option<f64>,
+    /// By slot, with its block bypassed.
+    pub without: Vec<f64>,
+    pub failure: Option<String>,
+}
+
+impl Recipe for Lesions {
+    type Product = LesionProduct;
+
+    fn finish(
+        &self,
+        _task: &Task,
+        trainer: Option<&Trainer>,
+        note: &Note,
+        failure: Option<&Failure>,
+        stop: &Stop,
+    ) -> Result<Option<LesionProduct>, TrainError> {
+        let failure = failure.map(|f| f.sentence().to_owned());
+        let Some(trainer) = trainer else {
+            return Ok(Some(LesionProduct { whole: None, without: Vec::new(), failure }));
+        };
+        let (network, data) = (trainer.network(), trainer.data());
+        let tick = || stop.asked();
+        let Some(whole) = evaluate(network, data, &data.valid, &tick)? else { return Ok(None) };
+        let mut without = Vec::new();
+        if note.id < self.studied {
+            for slot in 0..self.slots {
+                let eval = evaluate_by(&|x| network.forward_without(x, slot), data, &data.valid, &tick)?;
+                let Some(eval) = eval else { return Ok(None) };
+                without.push(eval.accuracy);
+            }
+        }
+        Ok(Some(LesionProduct { whole: Some(whole.accuracy), without, failure }))
+    }
+}
+
+fn finite(eval: Eval) -> Option<Eval> {
+    (eval.loss.is_finite() && eval.accuracy.is_finite()).then_some(eval)
+}
