@@ -7,12 +7,14 @@
 //! - [`plan`]: the layers of one network with their shapes; costs are counted on it and `nn` builds from it
 //! - [`graph`]: blocks that are small graphs: values over edges of layers, summed or concatenated
 //! - [`vital`]: which blocks lie on every path from input to output
+//! - [`latency`]: measured time of a chain's blocks on one device, from a file
 //! - [`cost`]: parameters and multiply-accumulates of a plan, block by block
 
 pub mod cell;
 pub mod chain;
 pub mod cost;
 pub mod graph;
+pub mod latency;
 pub mod limits;
 pub mod plan;
 pub mod space;
@@ -24,6 +26,7 @@ pub use cell::{Cell101, Cell201};
 pub use chain::{Chain, Choice, Slot};
 pub use cost::Cost;
 pub use graph::{Graph, Input, Join, Node};
+pub use latency::{Latencies, LatencyTable};
 pub use plan::{Act, Block, Layer, Plan, Shape};
 pub use space::{Arch, ArchError, Decision, Space};
 pub use vital::Paths;
