@@ -1,11 +1,13 @@
 //! The engine's one task: it owns the scheduler, tells workers and the ingest thread what to do, and keeps the clients
-//! up to date. Everything reaches it as a [`Msg`]; nothing in it waits.
+//! up to date. Everything reaches it as a [`Msg`]; nothing in it waits. `steer` has what is particular to experiments.
+
+mod steer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kiln_protocol::run::{Origin, RunSummary};
+use kiln_protocol::run::RunSummary;
 use kiln_protocol::spec::Spec;
 use kiln_protocol::spool::{ControlWriter, EventWriter, SpoolError};
 use kiln_protocol::wire::{Reply, Request, RunDetail, Slot, Status, System};
@@ -14,12 +16,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::Client;
 use crate::devices::Named;
-use crate::ingest::{Ingest, REMOVED};
-use crate::launch::{self, LaunchFile};
+use crate::experiment::Experiment;
+use crate::ingest::Ingest;
 use crate::options::Options;
 use crate::outbox::Outbox;
-use crate::recover::Found;
-use crate::scheduler::{Device, Effect, Exit, Input, Report, Scheduler, Signal, Wants};
+use crate::recover::{Asked, Found};
+use crate::scheduler::{Device, Effect, Exit, Input, Job, Report, Scheduler, Signal};
 use crate::telemetry::{Telemetry, disk};
 use crate::worker::{self, Life, NotStarted, Process};
 
@@ -51,6 +53,12 @@ pub enum Msg {
         found: Box<Found>,
         summary: Box<RunSummary>,
     },
+    /// An experiment was found; its jobs follow.
+    FoundExperiment {
+        spec: Box<Spec>,
+        asked: Asked,
+        summary: Box<RunSummary>,
+    },
     /// All runs were found.
     FoundAll,
     /// New events of a run, in the store already.
@@ -69,8 +77,9 @@ pub enum Msg {
         run: RunId,
         exit: Exit,
     },
+    /// The first stands for the others, its jobs.
     Removed {
-        run: RunId,
+        runs: Vec<RunId>,
         result: Result<(), String>,
         reply: ReplyTo,
     },
@@ -115,6 +124,13 @@ pub struct Engine {
     devices: Vec<Named>,
     scheduler: Scheduler,
     runs: BTreeMap<RunId, Tracked>,
+    experiments: BTreeMap<RunId, Experiment>,
+    /// Experiments whose jobs have changed.
+    dirty: BTreeSet<RunId>,
+    /// What was last asked of each experiment, until all runs are found.
+    asked: BTreeMap<RunId, Asked>,
+    /// Jobs out of the scheduler whose folder is about to be removed.
+    taken: Vec<(RunId, Job)>,
     clients: BTreeMap<u64, Arc<Client>>,
     watchers: BTreeSet<u64>,
     ingest: Ingest,
@@ -148,6 +164,10 @@ impl Engine {
             devices,
             scheduler: Scheduler::new(&kinds),
             runs: BTreeMap::new(),
+            experiments: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            taken: Vec::new(),
             clients: BTreeMap::new(),
             watchers: BTreeSet::new(),
             ingest,
@@ -186,6 +206,11 @@ impl Engine {
     }
 
     pub fn handle(&mut self, msg: Msg) {
+        self.hear(msg);
+        self.settle();
+    }
+
+    fn hear(&mut self, msg: Msg) {
         match msg {
             Msg::Connected { client, shared } => {
                 self.clients.insert(client, shared);
@@ -198,7 +223,9 @@ impl Engine {
             }
             Msg::Request { client, request, reply } => self.request(client, request, reply),
             Msg::Found { found, summary } => self.found(*found, *summary),
+            Msg::FoundExperiment { spec, asked, summary } => self.found_experiment(&spec, asked, *summary),
             Msg::FoundAll => {
+                self.found_all_experiments();
                 self.finding = false;
                 self.tell(Input::Hold(self.low_disk()));
                 for Waiting { client, request, reply, .. } in std::mem::take(&mut self.waiting) {
@@ -208,9 +235,9 @@ impl Engine {
             Msg::Ingested { run, events, summary } => self.ingested(run, events, *summary),
             Msg::Exited { run, exit } => self.ingest.finish(run, exit),
             Msg::Drained { run, exit } => self.drained(run, exit),
-            Msg::Removed { run, result, reply } => {
+            Msg::Removed { runs, result, reply } => {
                 // Also if part of its folder is left: it is no run any more.
-                self.watchers_do(|o| o.put_removed(&run));
+                runs.iter().for_each(|run| self.watchers_do(|o| o.put_removed(run)));
                 let _ = reply.send(result.map(|()| Reply::Done));
             }
             Msg::Rebuilt { result, reply } => {
@@ -248,6 +275,7 @@ impl Engine {
         }
         self.tell(Input::Tick);
         self.look_at_adopted();
+        self.tend();
         if !self.ingest.is_alive() {
             self.end("the thread that reads the run folders has died; this is a mistake in Kiln");
         }
@@ -297,6 +325,11 @@ impl Engine {
             tracing::info!("run {}: adopted its worker (pid {pid})", found.run);
             self.ingest.follow(found.run.clone());
         }
+        if let Some(((parent, _), outcome)) = found.run.parent().zip(found.outcome)
+            && let Some(experiment) = self.experiments.get_mut(&parent)
+        {
+            experiment.found(&found.run, &outcome);
+        }
         self.runs.insert(found.run, tracked);
         for input in found.inputs {
             self.tell(input);
@@ -313,10 +346,12 @@ impl Engine {
                 }
             });
         }
+        let is_experiment = self.experiments.contains_key(&run);
         for event in events {
+            self.heard_of_job(&run, &event.body);
             let own = self.runs.get_mut(&run).is_some_and(|t| t.own.remove(&event.seq));
             // Of all others the scheduler wants to know nothing, and there are many.
-            if !own && event.body.is_lifecycle() {
+            if !own && !is_experiment && event.body.is_lifecycle() {
                 self.tell(Input::Event { run: run.clone(), body: event.body });
             }
         }
@@ -330,6 +365,7 @@ impl Engine {
         tracked.control_from = folder.control_len();
         let said = worker::last_words(&folder, tracked.log_from);
         tracing::info!("run {run}: the worker has ended ({exit:?})");
+        self.touch(&run);
         self.tell(Input::Exited { run, exit, said });
     }
 
@@ -472,6 +508,9 @@ impl Engine {
 
     /// The run's row: what its events amount to, and what is being done about it.
     fn summary(&self, run: &RunId) -> Option<RunSummary> {
+        if self.experiments.contains_key(run) {
+            return self.summary_of_experiment(run);
+        }
         let mut summary = self.runs.get(run)?.summary.clone();
         let Some(job) = self.scheduler.job(run) else { return Some(summary) };
         let same = summary.state == job.state;
@@ -489,9 +528,13 @@ impl Engine {
         Some(summary)
     }
 
-    fn changed(&self, run: &RunId) {
+    fn changed(&mut self, run: &RunId) {
+        self.touch(run);
         if let Some(summary) = self.summary(run) {
-            self.watchers_do(|o| o.put_run(summary.clone()));
+            match run.parent() {
+                Some((parent, _)) => self.watchers_do(|o| o.put_job(&parent, &summary)),
+                None => self.watchers_do(|o| o.put_run(summary.clone())),
+            }
         }
     }
 
@@ -510,10 +553,15 @@ impl Engine {
             Request::Rebuild => return self.ingest.rebuild(reply),
             Request::Runs => Ok(self.all_runs()),
             Request::Run { run } => self.detail(&run),
-            Request::Jobs { run } => Ok(self.jobs(run.as_ref())),
-            Request::Launch { preset, spec, priority, origin } => self.launch(&preset, &spec, priority, origin),
+            Request::Jobs { run } => Ok(Reply::Runs { runs: self.jobs(run.as_ref()) }),
+            Request::Launch { preset, spec, priority, origin } => {
+                self.launch(&preset, &spec, priority, origin.as_ref())
+            }
+            Request::Control { run, command } if self.experiments.contains_key(&run) => {
+                self.steer(&run, command).map(|()| Reply::Done)
+            }
             Request::Control { run, command } => self.try_tell(Input::Control { run, command }).map(|()| Reply::Done),
-            Request::Priority { run, priority } => self.priority(run, priority),
+            Request::Priority { run, priority } => self.priority(&run, priority),
             Request::Watch { run } => self.watch(client, run),
             Request::Status => Ok(Reply::Status { status: Box::new(self.status()) }),
             Request::Shutdown => {
@@ -528,11 +576,11 @@ impl Engine {
     }
 
     /// Jobs of one experiment, or of all.
-    fn jobs(&self, run: Option<&RunId>) -> Reply {
+    fn jobs(&self, run: Option<&RunId>) -> Vec<RunSummary> {
         let wanted = |id: &&RunId| id.parent().is_some_and(|(parent, _)| run.is_none_or(|run| parent == *run));
         let mut runs: Vec<RunSummary> = self.runs.keys().filter(wanted).filter_map(|id| self.summary(id)).collect();
         runs.sort_by(|a, b| a.id.in_order().cmp(&b.id.in_order()));
-        Reply::Runs { runs }
+        runs
     }
 
     fn all_runs(&self) -> Reply {
@@ -548,62 +596,12 @@ impl Engine {
         let folder = self.options.home.run_folder(run);
         let spec = std::fs::read_to_string(folder.spec()).unwrap_or_default();
         let folder = folder.path().display().to_string();
-        let detail =
-            RunDetail { summary, spec, series: vec![], views: vec![], outcome: None, folder, jobs: Vec::new() };
+        let jobs = match self.experiments.contains_key(run) {
+            true => self.jobs(Some(run)),
+            false => Vec::new(),
+        };
+        let detail = RunDetail { summary, spec, series: vec![], views: vec![], outcome: None, folder, jobs };
         Ok(Reply::Run { run: Box::new(detail) })
-    }
-
-    fn launch(&mut self, preset: &str, spec: &str, priority: i32, origin: Option<Origin>) -> Result<Reply, String> {
-        let parsed = Spec::from_toml("the preset", spec).map_err(|problems| problems.to_string())?;
-        let wants = Wants::parse(&parsed.run.device).ok_or_else(|| {
-            format!("`run.device` is `{}`; auto, cpu, cuda or cuda:N are expected", parsed.run.device)
-        })?;
-        self.scheduler.suits(wants)?;
-        let (run, file) = launch::create(&self.options.home, preset, spec, priority, origin)?;
-        let summary = file.summary(&run, Some(&parsed));
-        self.ingest.add(summary.clone());
-        self.runs.insert(run.clone(), Tracked::new(summary));
-        tracing::info!("run {run}: queued");
-        // The disk may have filled since the last tick, and the next effect may be a start.
-        self.tell(Input::Hold(self.low_disk()));
-        let job = crate::scheduler::Job::queued(wants, priority, parsed.run.retries, file.created);
-        self.tell(Input::Add { run: run.clone(), job });
-        Ok(Reply::Launched { run })
-    }
-
-    fn priority(&mut self, run: RunId, priority: i32) -> Result<Reply, String> {
-        self.try_tell(Input::Priority { run: run.clone(), priority })?;
-        let folder = self.options.home.run_folder(&run);
-        let mut file = LaunchFile::read(&folder, &run);
-        file.priority = priority;
-        if let Some(tracked) = self.runs.get_mut(&run) {
-            tracked.summary.priority = priority;
-        }
-        self.ingest.facts(run, file.clone());
-        file.write(&folder).map(|()| Reply::Done)
-    }
-
-    fn remove(&mut self, run: RunId, reply: ReplyTo) {
-        let job = self.scheduler.job(&run).cloned();
-        let removed = self.try_tell(Input::Remove { run: run.clone() }).and_then(|()| {
-            // Out of sight in one step; what takes its time follows on another thread.
-            let folder = self.options.home.run_dir(&run);
-            let trash = self.options.home.runs_dir().join(format!("{REMOVED}{run}"));
-            let rename = std::fs::rename(&folder, &trash);
-            rename.map(|()| trash).map_err(|e| {
-                if let Some(job) = job {
-                    self.tell(Input::Add { run: run.clone(), job });
-                }
-                format!("run {run} was not removed: {}: {e}", folder.display())
-            })
-        });
-        match removed {
-            Ok(trash) => {
-                self.runs.remove(&run);
-                self.ingest.remove(run, trash, reply);
-            }
-            Err(e) => drop(reply.send(Err(e))),
-        }
     }
 
     fn watch(&mut self, client: u64, run: Option<RunId>) -> Result<Reply, String> {
@@ -612,11 +610,16 @@ impl Engine {
         }
         let Some(shared) = self.clients.get(&client) else { return Ok(Reply::Done) };
         let is_new = self.watchers.insert(client);
-        let all: Vec<RunSummary> =
-            if is_new { self.runs.keys().filter_map(|r| self.summary(r)).collect() } else { Vec::new() };
+        let whole = self.runs.keys().filter(|r| is_new && r.parent().is_none());
+        let all: Vec<RunSummary> = whole.filter_map(|r| self.summary(r)).collect();
+        let experiment = run.as_ref().map(|run| run.parent().map_or_else(|| run.clone(), |(parent, _)| parent));
+        let jobs = experiment.filter(|run| self.experiments.contains_key(run)).map(|run| self.jobs(Some(&run)));
         shared.put(|outbox| {
             outbox.watch(run);
             all.into_iter().for_each(|summary| outbox.put_run(summary));
+            for job in jobs.iter().flatten() {
+                job.parent().into_iter().for_each(|parent| outbox.put_job(&parent, job));
+            }
             if is_new && self.system != System::default() {
                 outbox.put_system(&self.system);
             }

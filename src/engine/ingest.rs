@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kiln_protocol::RunId;
+use kiln_protocol::{RunId, RunState};
 use kiln_protocol::home::Home;
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spool::{EventTail, SpoolError};
@@ -17,7 +17,7 @@ use kiln_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::engine::{Msg, ReplyTo};
-use crate::launch::LaunchFile;
+use crate::launch::{LaunchFile, MAKING};
 use crate::recover;
 use crate::scheduler::Exit;
 use crate::worker;
@@ -42,7 +42,8 @@ enum Order {
     Read(RunId),
     /// Reads to the end, then says so and follows no more.
     Finish(RunId, Exit),
-    Remove(RunId, PathBuf, ReplyTo),
+    /// A run, or an experiment with its jobs behind it.
+    Remove(Vec<RunId>, PathBuf, ReplyTo),
     Rebuild(ReplyTo),
     End,
 }
@@ -85,8 +86,9 @@ impl Ingest {
         self.order(Order::Finish(run, exit));
     }
 
-    pub fn remove(&self, run: RunId, trash: PathBuf, reply: ReplyTo) {
-        self.order(Order::Remove(run, trash, reply));
+    /// Forgets runs, the first of which stands for all, and deletes what is left of their folder.
+    pub fn remove(&self, runs: Vec<RunId>, trash: PathBuf, reply: ReplyTo) {
+        self.order(Order::Remove(runs, trash, reply));
     }
 
     pub fn rebuild(&self, reply: ReplyTo) {
@@ -188,13 +190,17 @@ impl Work {
                 self.tails.remove(&run);
                 self.say(Msg::Drained { run, exit });
             }
-            Order::Remove(run, trash, reply) => {
-                self.tails.remove(&run);
-                let result = self.store.remove(&run).map_err(|e| e.to_string()).and_then(|()| {
+            Order::Remove(runs, trash, reply) => {
+                let forget = |run: &RunId| {
+                    self.tails.remove(run);
+                    self.store.remove(run)
+                };
+                let forgotten = runs.iter().map(forget).collect::<Result<(), StoreError>>();
+                let result = forgotten.map_err(|e| e.to_string()).and_then(|()| {
                     std::fs::remove_dir_all(&trash)
-                        .map_err(|e| format!("run {run} is gone, but not all of its folder {}: {e}", trash.display()))
+                        .map_err(|e| format!("the run is gone, but not all of its folder {}: {e}", trash.display()))
                 });
-                self.say(Msg::Removed { run, result, reply });
+                self.say(Msg::Removed { runs, result, reply });
             }
             Order::Rebuild(reply) => {
                 let result = self.rebuild();
@@ -280,13 +286,24 @@ impl Work {
     fn find(&self, run: &RunId, life: Result<worker::Life, SpoolError>) -> Result<(), StoreError> {
         let folder = self.home.run_folder(run);
         let summary = self.set_facts(run, &LaunchFile::read(&folder, run))?;
+        // Jobs are many; only a run that has some is looked into.
+        let jobs = folder.job(1).path().parent().is_some_and(std::path::Path::is_dir);
+        if let Ok(spec) = recover::read_experiment(&folder, jobs) {
+            let events = self.store.events(run, 0, u32::MAX, false)?;
+            let asked = recover::asked(&folder, &events);
+            self.say(Msg::FoundExperiment { spec: Box::new(spec), asked, summary: Box::new(summary) });
+            return Ok(());
+        }
         let mut starts = 0;
         if !summary.state.is_ended() {
             for event in self.store.events(run, 0, u32::MAX, false)? {
                 recover::count_starts(&mut starts, &event.body);
             }
         }
-        let found = Box::new(recover::find(&folder, life, &summary, starts));
+        let mut found = Box::new(recover::find(&folder, life, &summary, starts));
+        if run.parent().is_some() && summary.state == RunState::Completed {
+            found.outcome = self.store.detail(run, folder.path())?.outcome;
+        }
         self.say(Msg::Found { found, summary: Box::new(summary) });
         Ok(())
     }
@@ -294,21 +311,22 @@ impl Work {
     /// Puts into the store what is written beside the events only.
     fn set_facts(&self, run: &RunId, facts: &LaunchFile) -> Result<RunSummary, StoreError> {
         let summary = self.store.summary(run)?;
-        if (&summary.preset, summary.priority, summary.created, &summary.origin)
-            == (&facts.preset, facts.priority, facts.created, &facts.origin)
+        if (&summary.preset, summary.priority, summary.created, &summary.origin, &summary.arm)
+            == (&facts.preset, facts.priority, facts.created, &facts.origin, &facts.arm)
         {
             return Ok(summary);
         }
         self.store.update(run, |s| {
             (s.preset, s.priority, s.created) = (facts.preset.clone(), facts.priority, facts.created);
             s.origin.clone_from(&facts.origin);
+            s.arm.clone_from(&facts.arm);
         })
     }
 
-    /// Finishes removals that a dying engine left half done.
+    /// Finishes removals that a dying engine left half done, and takes back beginnings.
     fn sweep(&self) {
         let Ok(entries) = std::fs::read_dir(self.home.runs_dir()) else { return };
-        for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(REMOVED)) {
+        for entry in entries.flatten().filter(|e| half_done(&e.file_name().to_string_lossy())) {
             if let Err(e) = std::fs::remove_dir_all(entry.path()) {
                 tracing::warn!("cannot remove {}: {e}", entry.path().display());
             }
@@ -323,6 +341,10 @@ impl Work {
         let summary = |s: RunSummary| self.set_facts(&s.id, &LaunchFile::read(&self.home.run_folder(&s.id), &s.id));
         self.store.runs().and_then(|runs| runs.into_iter().map(summary).collect()).map_err(|e| e.to_string())
     }
+}
+
+fn half_done(name: &str) -> bool {
+    name.starts_with(REMOVED) || name.starts_with(MAKING)
 }
 
 impl Tail {

@@ -5,6 +5,7 @@
 //! - [`daemon`]: the engine as seen from outside: start one if none runs, stop one
 //! - [`scheduler`]: which run goes where and when; a pure state machine
 //! - `engine`: the one task that owns the state; everything reaches it as a message
+//! - `experiment`: runs with arms and seeds: what their jobs amount to and found
 //! - `ingest`: the one thread that writes to the store; follows `events.jsonl` of live runs
 //! - `recover`: what a run folder says about its run, after the engine's own death
 //! - `worker`: worker processes: starting, finding out whether they live, signals
@@ -19,6 +20,7 @@ mod connection;
 pub mod daemon;
 mod devices;
 mod engine;
+mod experiment;
 mod ingest;
 mod launch;
 mod options;

@@ -8,7 +8,7 @@
 //! Order: every merged event stands where its newest part stands, with that part's `seq`; so `seq` rises, and a client
 //! that remembers the last `seq` it saw misses nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_protocol::wire::{Push, System};
 use kiln_protocol::{Body, Event, RunId, RunSummary};
@@ -37,6 +37,9 @@ enum Key {
 pub struct Outbox {
     watched: Option<RunId>,
     runs: BTreeMap<RunId, RunSummary>,
+    /// Of the experiment that the client watches, or whose job it watches.
+    jobs: BTreeMap<RunId, RunSummary>,
+    grown: BTreeSet<String>,
     removed: Vec<RunId>,
     events: BTreeMap<u64, Event>,
     newest: HashMap<Key, u64>,
@@ -57,6 +60,8 @@ impl Outbox {
             self.events.clear();
             self.newest.clear();
             self.lifecycle = 0;
+            self.jobs.clear();
+            self.grown.clear();
             self.watched = run;
         }
     }
@@ -66,9 +71,27 @@ impl Outbox {
         self.runs.insert(summary.id.clone(), summary);
     }
 
+    /// Takes the summary of a job, if the client watches its experiment or a job of that.
+    pub fn put_job(&mut self, parent: &RunId, summary: &RunSummary) {
+        let concerned = |watched: &RunId| watched == parent || watched.parent().is_some_and(|(of, _)| of == *parent);
+        if self.watched.as_ref().is_some_and(concerned) {
+            self.jobs.insert(summary.id.clone(), summary.clone());
+        }
+    }
+
+    /// Takes the names of an experiment's series that have new points, if the client watches it.
+    pub fn put_grown(&mut self, run: &RunId, series: &BTreeSet<String>) {
+        if self.watched.as_ref() == Some(run) {
+            self.grown.extend(series.iter().cloned());
+        }
+    }
+
+    /// A run is gone. Clients never heard of jobs that they do not watch.
     pub fn put_removed(&mut self, run: &RunId) {
         self.runs.remove(run);
-        if !self.removed.contains(run) {
+        self.jobs.remove(run);
+        let known = run.parent().is_none() || self.watched.as_ref() == Some(run);
+        if known && !self.removed.contains(run) {
             self.removed.push(run.clone());
         }
         if self.watched.as_ref() == Some(run) {
@@ -117,7 +140,8 @@ impl Outbox {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.removed.is_empty() && self.events.is_empty() && self.system.is_none()
+        let jobs = self.jobs.is_empty() && self.grown.is_empty();
+        jobs && self.runs.is_empty() && self.removed.is_empty() && self.events.is_empty() && self.system.is_none()
     }
 
     /// Takes the next frame out. Call until `None`.
@@ -127,6 +151,14 @@ impl Outbox {
         }
         if !self.runs.is_empty() {
             return Some(Push::Runs { runs: std::mem::take(&mut self.runs).into_values().collect() });
+        }
+        if !self.jobs.is_empty() {
+            let mut runs: Vec<RunSummary> = std::mem::take(&mut self.jobs).into_values().collect();
+            runs.sort_by(|a, b| a.id.in_order().cmp(&b.id.in_order()));
+            return Some(Push::Jobs { runs });
+        }
+        if let (false, Some(run)) = (self.grown.is_empty(), &self.watched) {
+            return Some(Push::Grown { run: run.clone(), series: std::mem::take(&mut self.grown).into_iter().collect() });
         }
         if let (false, Some(run)) = (self.events.is_empty(), &self.watched) {
             let later = self.events.keys().nth(EVENTS_A_FRAME).copied();

@@ -3,7 +3,7 @@
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spec::Spec;
 use kiln_protocol::spool::{ControlTail, RunFolder, SpoolError, WorkerInfo};
-use kiln_protocol::{Body, Command, Control, RunId, RunState};
+use kiln_protocol::{Body, Command, Control, Event, Outcome, RunId, RunState};
 
 use crate::launch::{LaunchFile, read_spec};
 use crate::scheduler::{Device, Exit, Input, Job, Wants};
@@ -19,6 +19,45 @@ pub struct Found {
     pub process: Option<Process>,
     /// Whether a worker is alive.
     pub alive: bool,
+    /// Of a job of an experiment that has completed: what it found.
+    pub outcome: Option<Outcome>,
+}
+
+/// What a person last asked of an experiment as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Paused: jobs that wait are not to be started.
+    pub paused: bool,
+    /// Asked for after its last turn, so that perhaps not all jobs have heard of it.
+    pub pause: bool,
+    pub stop: bool,
+    pub resume: bool,
+}
+
+/// The settings of an experiment; an error for any other run. `jobs`: whether it has any.
+pub fn read_experiment(folder: &RunFolder, jobs: bool) -> Result<Spec, String> {
+    if !jobs {
+        return Err("it has no jobs".into());
+    }
+    read_spec(folder).and_then(|spec| if spec.is_experiment() { Ok(spec) } else { Err("it has no arms or seeds".into()) })
+}
+
+/// What was last asked of an experiment, given all its events.
+pub fn asked(folder: &RunFolder, events: &[Event]) -> Asked {
+    let turns = |body: &Body| {
+        matches!(body, Body::Started { .. } | Body::Paused { .. } | Body::Resumed { .. }) || body.ends_attempt()
+    };
+    let turn = events.iter().rev().find(|e| turns(&e.body)).map_or(0.0, |e| e.t);
+    let whole = |c: &&Control| matches!(c.command, Command::Pause | Command::Resume | Command::Stop);
+    let controls = all_controls(folder);
+    let Some(last) = controls.iter().rev().find(whole) else { return Asked::default() };
+    let lately = |command| last.command == command && last.t > turn;
+    Asked {
+        paused: last.command == Command::Pause,
+        pause: lately(Command::Pause),
+        stop: lately(Command::Stop),
+        resume: lately(Command::Resume),
+    }
 }
 
 /// Makes of a run what its folder says.
@@ -29,7 +68,13 @@ pub struct Found {
 pub fn find(folder: &RunFolder, life: Result<Life, SpoolError>, summary: &RunSummary, starts: u32) -> Found {
     let run = summary.id.clone();
     let launch = LaunchFile::read(folder, &run);
-    let spec = read_spec(folder);
+    let spec = read_spec(folder).and_then(|spec| match spec.is_experiment() {
+        false => Ok(spec),
+        true => Err(format!(
+            "{} has arms or seeds, but there are no jobs beside it; launch the preset again",
+            folder.spec().display()
+        )),
+    });
     let controls = all_controls(folder);
     let mut job = job_of(&spec, launch.priority, summary);
     job.paused = wants_pause(&controls);
@@ -85,7 +130,7 @@ pub fn find(folder: &RunFolder, life: Result<Life, SpoolError>, summary: &RunSum
             ]
         }
     };
-    Found { run, inputs, process, alive }
+    Found { run, inputs, process, alive, outcome: None }
 }
 
 fn add(run: &RunId, job: Job) -> Input {

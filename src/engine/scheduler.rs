@@ -8,6 +8,7 @@
 //! - A worker that dies without such an event has its run queued again, up to the spec's `retries`; then the run fails.
 //!   A request of a person (launch, resume) starts the count anew.
 //! - A worker that *says* it failed (event, or exit status 1) is not tried again: it would fail in the same way.
+//! - Jobs of an experiment are runs like others. While the experiment is paused, those that wait are withheld.
 //! - What the engine decides about a run is said in the run's own event log ([`Effect::Report`]), so that the run folder
 //!   alone tells the whole story.
 
@@ -82,6 +83,8 @@ pub struct Job {
     pub deaths: u32,
     /// A person wants it paused. A worker that follows one that died is told so again.
     pub paused: bool,
+    /// Its experiment is paused: while it waits, it is not started.
+    pub withheld: bool,
     /// Whether a process works on it, or may still be ending.
     worker: bool,
     /// Index of the slot that is taken.
@@ -106,12 +109,18 @@ impl Job {
             retries,
             deaths: 0,
             paused: false,
+            withheld: false,
             worker: false,
             slot: None,
             ended_at: None,
             stops: 0,
             busy: None,
         }
+    }
+
+    /// Whether a process works on it, or may still be ending.
+    pub fn has_worker(&self) -> bool {
+        self.worker
     }
 }
 
@@ -158,6 +167,11 @@ pub enum Input {
     Priority {
         run: RunId,
         priority: i32,
+    },
+    /// The experiment of this job is paused, or goes on.
+    Withhold {
+        run: RunId,
+        withheld: bool,
     },
     Remove {
         run: RunId,
@@ -297,6 +311,10 @@ impl Scheduler {
                 job.priority = priority;
                 out.push(Effect::Changed { run });
             }
+            Input::Withhold { run, withheld } => {
+                self.find(&run)?.withheld = withheld;
+                out.push(Effect::Changed { run });
+            }
             Input::Remove { run } => {
                 let job = self.find(&run)?;
                 if !job.state.is_ended() {
@@ -348,7 +366,8 @@ impl Scheduler {
             return job.reason.clone();
         }
         let busy = job.busy.as_ref().map(|busy| busy.1.clone());
-        let waits_for = self.hold.clone().or(busy).or_else(|| self.suits(job.wants).err()).or_else(|| self.behind(job));
+        let withheld = job.withheld.then(|| "its experiment is paused".to_owned());
+        let waits_for = withheld.or_else(|| self.hold.clone()).or(busy).or_else(|| self.suits(job.wants).err()).or_else(|| self.behind(job));
         let both: Vec<String> = waits_for.into_iter().chain(job.reason.clone()).collect();
         (!both.is_empty()).then(|| both.join("; "))
     }
@@ -538,11 +557,11 @@ impl Scheduler {
         let mut queue: Vec<(i32, f64, RunId)> = self
             .jobs
             .iter()
-            .filter(|(_, j)| j.state == RunState::Queued && !j.worker)
+            .filter(|(_, j)| j.state == RunState::Queued && !j.worker && !j.withheld)
             .filter(|(_, j)| j.busy.as_ref().is_none_or(|busy| busy.0 <= now))
             .map(|(run, j)| (j.priority, j.since, run.clone()))
             .collect();
-        queue.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)).then_with(|| a.2.cmp(&b.2)));
+        queue.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)).then_with(|| a.2.in_order().cmp(&b.2.in_order())));
         for (_, _, run) in queue {
             let Some(wants) = self.jobs.get(&run).map(|j| j.wants) else { continue };
             let Some(slot) = self.slots.iter().position(|s| s.run.is_none() && self.fits(wants, s.device)) else {

@@ -178,6 +178,29 @@ pub struct Series {
     pub jobs: u32,
 }
 
+/// What an experiment calls a series of one of its arms ([`Series`]); `None` for series of single candidates.
+pub fn arm_series(arm: Option<&str>, series: &str) -> Option<String> {
+    match arm {
+        _ if series.starts_with(CANDIDATE) => None,
+        Some(arm) => Some(format!("{arm}{OF_ARM}{series}")),
+        None => Some(series.to_owned()),
+    }
+}
+
+/// Arm and series that an experiment means by the name of a series.
+pub fn parse_arm_series(name: &str) -> (Option<&str>, &str) {
+    match name.split_once(OF_ARM) {
+        Some((arm, series)) => (Some(arm), series),
+        None => (None, name),
+    }
+}
+
+/// Beginning of the names of single candidates' series.
+const CANDIDATE: &str = "cand-";
+
+/// Between the name of an arm and that of a series; neither has a space.
+const OF_ARM: &str = ": ";
+
 /// The engine's own state and the machine's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {

@@ -124,7 +124,7 @@ pub fn summary_of(id: &RunId, folder: &RunFolder, spec: &str) -> (RunSummary, Op
     let problem = match Spec::from_toml(&summary.preset, spec) {
         Ok(spec) => {
             summary.method = spec.method.to_string();
-            summary.seed = spec.seed;
+            summary.seed = spec.seeds.first().copied().unwrap_or(spec.seed);
             summary.title = spec.title;
             None
         }

@@ -6,42 +6,15 @@
 
 use std::collections::BTreeMap;
 
-use kiln_protocol::wire::SeriesInfo;
-
-/// Beginning of the names of single candidates' series: candidate 7 is another network with another seed.
-const CANDIDATE: &str = "cand-";
-
-/// Between the name of an arm and that of a series.
-const OF: &str = ": ";
-
-/// What an experiment calls a series of one of its arms.
-pub(crate) fn name(arm: Option<&str>, series: &str) -> String {
-    match arm {
-        Some(arm) => format!("{arm}{OF}{series}"),
-        None => series.to_owned(),
-    }
-}
-
-/// Arm and series that an experiment means by a name.
-pub(crate) fn parse(name: &str) -> (Option<&str>, &str) {
-    match name.split_once(OF) {
-        Some((arm, series)) => (Some(arm), series),
-        None => (None, name),
-    }
-}
-
-/// Whether means over jobs make sense.
-pub(crate) fn is_shared(series: &str) -> bool {
-    !series.starts_with(CANDIDATE)
-}
+use kiln_protocol::wire::{SeriesInfo, arm_series};
 
 /// The series of an experiment, from those of its jobs, in order of first appearance.
 pub(crate) fn infos<'a>(jobs: impl IntoIterator<Item = (Option<&'a str>, Vec<SeriesInfo>)>) -> Vec<SeriesInfo> {
     let mut order: Vec<String> = Vec::new();
     let mut all: BTreeMap<String, Vec<SeriesInfo>> = BTreeMap::new();
     for (arm, series) in jobs {
-        for info in series.into_iter().filter(|info| is_shared(&info.name)) {
-            let name = name(arm, &info.name);
+        for info in series {
+            let Some(name) = arm_series(arm, &info.name) else { continue };
             if !all.contains_key(&name) {
                 order.push(name.clone());
             }
@@ -185,6 +158,7 @@ impl Gather {
 
 #[cfg(test)]
 mod tests {
+    use kiln_protocol::wire::parse_arm_series;
     use kiln_protocol::{Body, Event, RunId, RunSummary};
 
     use super::*;
@@ -249,10 +223,10 @@ mod tests {
 
     #[test]
     fn names_say_whose_series_it_is() {
-        assert_eq!(name(Some("joint"), "train/loss"), "joint: train/loss");
-        assert_eq!(parse("joint: train/loss"), (Some("joint"), "train/loss"));
-        assert_eq!(parse(&name(None, "train/loss")), (None, "train/loss"));
-        assert!(is_shared("valid/accuracy") && !is_shared("cand-007/valid/accuracy"));
+        assert_eq!(arm_series(Some("joint"), "train/loss").as_deref(), Some("joint: train/loss"));
+        assert_eq!(parse_arm_series("joint: train/loss"), (Some("joint"), "train/loss"));
+        assert_eq!(parse_arm_series("train/loss"), (None, "train/loss"));
+        assert_eq!(arm_series(None, "cand-007/valid/accuracy"), None);
         let info = |name: &str, points, last_x, last_y| SeriesInfo {
             name: name.into(),
             points,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use kiln_protocol::wire::{RunDetail, Series, SeriesInfo};
+use kiln_protocol::wire::{RunDetail, Series, SeriesInfo, parse_arm_series};
 use kiln_protocol::{Event, Outcome, RunId, RunSummary};
 
 use crate::database::{self, Lock};
@@ -295,9 +295,9 @@ impl Store {
         self.with(|open| {
             let jobs = open.jobs(run);
             if !jobs.is_empty() {
-                let (arm, series) = spread::parse(name);
+                let (arm, series) = parse_arm_series(name);
                 let (mut curves, mut total) = (Vec::new(), 0);
-                for (job, _) in jobs.iter().filter(|(_, of)| of.as_deref() == arm && spread::is_shared(series)) {
+                for (job, _) in jobs.iter().filter(|(_, of)| of.as_deref() == arm) {
                     open.load(job)?;
                     let (trees, Run { no, live, .. }) = open.run_mut(job)?;
                     let live = live.get_or_insert_default();

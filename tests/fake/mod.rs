@@ -30,6 +30,8 @@ pub struct Script {
     die_times: u64,
     fail_at: u64,
     exit_at: u64,
+    /// The only job of an experiment that misbehaves; 0 for all runs.
+    only_job: u64,
     enospc: u64,
     enospc_ms: u64,
     burst: u64,
@@ -50,6 +52,7 @@ impl Script {
             die_times: 1,
             fail_at: NEVER,
             exit_at: NEVER,
+            only_job: 0,
             enospc: NEVER,
             enospc_ms: 1000,
             burst: 0,
@@ -68,6 +71,7 @@ impl Script {
                 "die_times" => &mut s.die_times,
                 "fail_at" => &mut s.fail_at,
                 "exit_at" => &mut s.exit_at,
+                "only_job" => &mut s.only_job,
                 "enospc" => &mut s.enospc,
                 "enospc_ms" => &mut s.enospc_ms,
                 "burst" => &mut s.burst,
@@ -99,7 +103,11 @@ enum Asked {
 
 /// Plays the whole attempt; returns the exit status.
 pub fn run(path: &Path) -> Result<u8, Error> {
-    let script = Script::parse(&std::env::var("KILN_FAKE").unwrap_or_default())?;
+    let mut script = Script::parse(&std::env::var("KILN_FAKE").unwrap_or_default())?;
+    let job = path.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
+    if script.only_job > 0 && job != Some(script.only_job) {
+        (script.die_at, script.fail_at, script.exit_at) = (NEVER, NEVER, NEVER);
+    }
     std::thread::sleep(Duration::from_millis(script.start_ms));
     let folder = RunFolder::new(path);
     let spec = Spec::from_toml("spec.toml", &std::fs::read_to_string(folder.spec())?).map_err(|e| e.to_string())?;
