@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kiln_data::DataSet;
 use kiln_protocol::event::{Body, Level};
 use kiln_protocol::run::{Best, Progress};
-use kiln_protocol::spec::Spec;
+use kiln_protocol::spec::{ChannelsLast, Precision, Spec};
 use kiln_protocol::spool::{is_disk_full, replace};
 use kiln_protocol::view::View;
 use tch::Device;
@@ -44,6 +44,8 @@ pub struct StepCx {
 /// What waits for the next flush.
 #[derive(Default)]
 struct Held {
+    /// What was said before the worker told that it started.
+    first: Vec<String>,
     points: BTreeMap<String, Vec<[f64; 2]>>,
     /// In order of first appearance, so that clients list views as the method emitted them.
     views: Vec<(String, View)>,
@@ -74,6 +76,17 @@ impl StepCx {
     /// The run folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// From now on the spec says so.
+    pub(crate) fn settle(&mut self, precision: Precision, channels_last: ChannelsLast) {
+        self.spec.run.precision = precision;
+        self.spec.run.channels_last = channels_last;
+    }
+
+    /// A line for the log that waits until the worker has told that it started.
+    pub(crate) fn log_first(&mut self, message: String) {
+        self.held.first.push(message);
     }
 
     pub fn device(&self) -> Device {
@@ -183,6 +196,9 @@ impl StepCx {
     pub fn flush(&mut self) {
         self.flushed = Instant::now();
         let held = std::mem::take(&mut self.held);
+        for message in held.first {
+            (self.emit)(Body::Log { level: Level::Info, message });
+        }
         for (series, points) in held.points {
             (self.emit)(Body::Points { series, points });
         }

@@ -8,6 +8,8 @@
 //! - [`trainer`]: one candidate in training: steps, epochs, saved states that continue bit for bit
 //! - [`supernet`]: all choices of a chain over shared weights, and the search of one of them
 //! - [`pool`]: many candidates side by side, with the bits they would have had in turn
+//! - [`probe`]: which arithmetic and order of memory is fastest here
+//! - [`latency`]: what the blocks of a chain take on a device
 //! - [`error`]: what can go wrong, as sentences
 //!
 //! Two rules run through the crate. Random numbers come from generators of our own, each keyed by what it is for
@@ -18,10 +20,12 @@
 
 pub mod error;
 pub mod init;
+pub mod latency;
 pub mod loss;
 pub mod network;
 pub mod optim;
 pub mod pool;
+pub mod probe;
 pub mod schedule;
 pub mod supernet;
 pub mod trainer;

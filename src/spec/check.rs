@@ -145,11 +145,14 @@ impl<'a> Walk<'a> {
     fn choice(&mut self, options: &[schema::Choice], node: &Node, key: &str) -> Json {
         let names = || options.iter().map(|o| o.value.as_str());
         let list = schema::one_of(names());
-        let Value::Text(text) = &node.value else {
-            return self.wrong(&node.place, key, format!("expected {list}, found {}", found(&node.value)));
+        let text = match &node.value {
+            Value::Text(text) => text,
+            Value::Bool(on) if names().any(|name| name == on.to_string()) => return Json::from(*on),
+            other => return self.wrong(&node.place, key, format!("expected {list}, found {}", found(other))),
         };
         if names().any(|name| name == text) {
-            return Json::from(text.as_str());
+            // `true` and `false` among the options of a choice are no words; forms write them as such.
+            return text.parse::<bool>().map_or_else(|_| Json::from(text.as_str()), Json::from);
         }
         let hint = nearest(text, names()).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
         self.wrong(&node.place, key, format!("expected {list}, found `{text}`{hint}"))

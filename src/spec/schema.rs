@@ -204,8 +204,12 @@ pub(crate) fn kind(schema: &Json) -> &str {
 pub(crate) fn options(schema: &Json) -> Vec<Choice> {
     let help = |s: &Json| s.get("description").and_then(Json::as_str).map(unwrapped).unwrap_or_default();
     let documented = schema.get("oneOf").and_then(Json::as_array).into_iter().flatten();
-    let documented = documented
-        .filter_map(|s| Some(Choice { value: s.get("const").and_then(Json::as_str)?.to_owned(), help: help(s) }));
+    let name = |s: &Json| match s.get("const")? {
+        Json::String(word) => Some(word.clone()),
+        Json::Bool(on) => Some(on.to_string()),
+        _ => None,
+    };
+    let documented = documented.filter_map(|s| Some(Choice { value: name(s)?, help: help(s) }));
     let plain = schema.get("enum").and_then(Json::as_array).into_iter().flatten();
     let plain = plain.filter_map(|v| Some(Choice { value: v.as_str()?.to_owned(), help: String::new() }));
     documented.chain(plain).collect()

@@ -1,9 +1,10 @@
 // What Kiln needs of libtorch and tch 0.24 does not offer, behind a C ABI. Uses symbols of libtorch_cpu and libc10 only,
 // so the program links and runs without CUDA; where a CUDA library was opened before, the same calls reach it.
 //
-// Conventions: a function returns 0, or 1 for an error, or 2 for want of memory; the text of the last error of this
-// thread is kiln_last_error(). No exception leaves this file. `at::Tensor**` results are owned by the caller.
+// Conventions: errors as in attempt.h; `at::Tensor**` results are owned by the caller. Operations of our own are in ops.cpp.
 // The declarations on the Rust side are in ffi.rs; keep the two in step.
+
+#include "attempt.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -17,7 +18,6 @@
 #include <dlfcn.h>
 
 #include <cmath>
-#include <exception>
 #include <string>
 #include <vector>
 
@@ -25,7 +25,9 @@ namespace {
 
 thread_local std::string last_error;
 
-void keep(const char* text) noexcept {
+}  // namespace
+
+void kiln::keep(const char* text) noexcept {
   try {
     last_error = text;
   } catch (...) {
@@ -33,28 +35,7 @@ void keep(const char* text) noexcept {
   }
 }
 
-template <class F>
-int attempt(F&& f) noexcept {
-  try {
-    f();
-    return 0;
-  } catch (const c10::OutOfMemoryError& e) {
-    keep(e.what_without_backtrace());
-    return 2;
-  } catch (const c10::Error& e) {
-    keep(e.what_without_backtrace());
-    return 1;
-  } catch (const std::bad_alloc&) {
-    keep("the process has no memory left");
-    return 2;
-  } catch (const std::exception& e) {
-    keep(e.what());
-    return 1;
-  } catch (...) {
-    keep("libtorch threw something that is not an exception");
-    return 1;
-  }
-}
+namespace {
 
 using Tensors = std::vector<at::Tensor>;
 

@@ -3,16 +3,17 @@
     python many_candidates.py BENCH [--rounds 5] [--seconds 3] [--net NAME]
 
 BENCH is the executable of `cargo bench -p kiln-nn --bench many_candidates`; its head describes the networks and the
-protocol, which are repeated here independently. Two opponents, both with the same networks, data, dtype (but see NETS) and cores:
+protocol, which are repeated here independently. Two opponents, both with the same networks, data, dtype and cores:
 
 usual   one candidate after the other; DataLoader over a TensorDataset, images normalised by the data set; default threads;
         torch.optim.SGD; the loss is read with .item() each step; default memory layout.
 best    two processes at once, each trains half of the candidates one after the other on one thread; images resident as
         u8, batches by index_select, normalised in the step; foreach optimiser; the loss is never read; the layout that
-        Kiln uses; glibc's allocator told to keep its memory, as Kiln does.
+        is the faster one for PyTorch in a trial; glibc's allocator told to keep its memory, as Kiln does.
 
 All rates are the steps of all candidates over the wall time, after ten steps of warm-up each; starts of processes are not
-counted. Prints one line a network, and JSON at the end.
+counted. Parameters and multiply-accumulates of an image must agree, or nothing is measured. Prints one line a network, and
+JSON at the end.
 """
 
 import argparse
@@ -24,8 +25,8 @@ import subprocess
 import sys
 import time
 
-# `dense-cnn/f32`: Kiln trains in bf16 as in `dense-cnn`, the opponents in f32, as they do unless told otherwise.
-NETS = ["tiny-cnn", "mlp", "dense-cnn", "dense-cnn/f32", "mobile"]
+NETS = ["tiny-cnn", "mlp", "dense-cnn", "dense-cnn-bf16", "mobile"]
+LAYOUTS = ["contiguous", "channels-last"]
 CANDIDATES, BATCH, IMAGES = 4, 64, 6000
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # glibc refuses more
@@ -67,17 +68,32 @@ def network(name):
         body = [conv(*c) for c in [(1, 32, 3, 1), (32, 64, 3, 2), (64, 64, 3, 1), (64, 128, 3, 2), (128, 128, 3, 1)]]
         return nn.Sequential(*sum(body, []), *head, nn.Linear(128, 10))
     body = [Inverted(*b) for b in [(16, 16, 3, 1), (16, 24, 3, 2), (24, 24, 3, 1), (24, 40, 5, 2), (40, 40, 5, 1)]]
-    return nn.Sequential(*conv(1, 16, 3, 1), *body, *conv(40, 160, 1, 1), *head, nn.Linear(160, 10))
+    return nn.Sequential(*conv(1, 16, 3, 2), *body, *conv(40, 160, 1, 1), *head, nn.Linear(160, 10))
 
 
-def parameters(name):
-    return sum(p.numel() for p in network(name).parameters())
+def size(name):
+    """Parameters, and multiply-accumulates of one image, counted from what a pass does."""
+    import torch
+    from torch import nn
+
+    net, macs = network(name).eval(), []
+
+    def count(layer, _, out):
+        # Every number that comes out of a convolution or a linear layer took one product a weight of its filter or row.
+        macs.append(out.numel() * layer.weight[0].numel())
+
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        net(torch.zeros(1, 1, 28, 28))
+    return {"parameters": sum(p.numel() for p in net.parameters()), "macs": sum(macs)}
 
 
 def precision(name):
     import torch
 
-    return torch.autocast("cpu", torch.bfloat16) if name == "dense-cnn" else contextlib.nullcontext()
+    return torch.autocast("cpu", torch.bfloat16) if name.endswith("-bf16") else contextlib.nullcontext()
 
 
 def data():
@@ -117,14 +133,14 @@ def usual(name, steps):
     return seconds
 
 
-def best(name, steps):
+def best(name, steps, layout):
     """Trains half of the candidates for `steps` steps each, when told to; prints when it began and ended."""
     import torch
     import torch.nn.functional as F
 
     torch.set_num_threads(1)
     images, labels = data()
-    wide = name.startswith(("dense-cnn", "mobile"))
+    wide = layout == "channels-last"
 
     def channels_last(t):
         """Strides of channels-last also where there is one channel, which .to(memory_format=...) leaves as it is."""
@@ -171,8 +187,8 @@ def measure_usual(name, steps):
     return CANDIDATES * steps / float(out.stdout)
 
 
-def measure_best(name, steps):
-    command = [sys.executable, __file__, "--best", name, str(steps)]
+def measure_best(name, steps, layout):
+    command = [sys.executable, __file__, "--best", name, str(steps), layout]
     environment = {**os.environ, **KEEP_MEMORY, "OMP_NUM_THREADS": "1"}
     pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(command, env=environment, **pipe) for _ in range(2)]
@@ -188,9 +204,19 @@ def measure_best(name, steps):
 
 
 def measure_kiln(bench, name, seconds):
-    command = [bench, "--net", name.removesuffix("/f32"), "--rounds", "1", "--seconds", str(seconds)]
+    command = [bench, "--net", name, "--rounds", "1", "--seconds", str(seconds)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(out)
+    line, counted = json.loads(out), size(name)
+    if any(line[what] != counted[what] for what in counted):
+        sys.exit(f"{name}: the two sides train different networks: Kiln counts {line}, PyTorch {counted}")
+    return line
+
+
+def fastest_layout(name, steps):
+    """The layout with which PyTorch does more steps a second; the faster of two trials each."""
+    if name == "mlp":
+        return LAYOUTS[0]
+    return max(LAYOUTS, key=lambda layout: max(measure_best(name, steps, layout) for _ in range(2)))
 
 
 def main():
@@ -200,12 +226,12 @@ def main():
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--net", choices=NETS)
     parser.add_argument("--usual", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--best", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--best", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.usual:
         return print(usual(options.usual[0], int(options.usual[1])))
     if options.best:
-        return best(options.best[0], int(options.best[1]))
+        return best(options.best[0], int(options.best[1]), options.best[2])
     if not options.bench:
         parser.error("name the executable of the bench")
 
@@ -213,27 +239,28 @@ def main():
 
     cores = len(os.sched_getaffinity(0))
     print(f"{CANDIDATES} candidates, batch {BATCH}, {cores} cores, torch {torch.__version__}, {options.rounds} rounds, medians")
-    print(f"{'network':<14} {'Kiln':>9} {'usual':>9} {'best':>9}  steps/s of all   Kiln/usual  Kiln/best")
+    print(f"{'network':<14} {'Kiln':>9} {'usual':>9} {'best':>9}  steps/s of all   Kiln/usual  Kiln/best   layouts: Kiln's, best's")
     table = []
     for name in [options.net] if options.net else NETS:
-        rates = {"kiln": [], "usual": [], "best": []}
+        rates, layout = {"kiln": [], "usual": [], "best": []}, None
         for _ in range(options.rounds):
             line = measure_kiln(options.bench, name, options.seconds)
-            assert line["parameters"] == parameters(name), f"{name}: the two sides train different networks"
             steps = max(20, line["steps"] // CANDIDATES // 2)
+            layout = layout or fastest_layout(name, steps)
             rates["kiln"].append(line["steps_per_second"])
             rates["usual"].append(measure_usual(name, steps))
-            rates["best"].append(measure_best(name, steps))
+            rates["best"].append(measure_best(name, steps, layout))
         row = {side: statistics.median(values) for side, values in rates.items()}
         # Ratios pair by pair: the speed of a shared machine drifts between rounds.
         for side in ("usual", "best"):
             row[f"over_{side}"] = statistics.median(k / p for k, p in zip(rates["kiln"], rates[side]))
+        layouts = f"{line['layout']}, {layout}"
         print(
             f"{name:<14} {row['kiln']:>9.1f} {row['usual']:>9.1f} {row['best']:>9.1f} {'':>16}"
-            f" {row['over_usual']:>9.2f}x {row['over_best']:>9.2f}x",
+            f" {row['over_usual']:>9.2f}x {row['over_best']:>9.2f}x   {layouts}",
             flush=True,
         )
-        table.append({"network": name, **row, "rates": rates})
+        table.append({"network": name, "layouts": layouts, **row, "rates": rates})
     print(json.dumps(table))
 
 

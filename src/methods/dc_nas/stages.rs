@@ -233,6 +233,7 @@ impl DcNas {
         self.show_candidates(cx);
         self.show_budget(cx);
         cx.view("early-final", views::early_final(&self.state.population, &self.state.clustering, String::new()));
+        cx.view("pareto", views::pareto(&self.state.population));
         if self.fleet.is_empty() {
             self.state.stage = Stage::Judge;
         }
@@ -316,6 +317,7 @@ impl DcNas {
         }
         let note = views::tau_note(Some(&self.findings()));
         cx.view("early-final", views::early_final(&self.state.population, &self.state.clustering, note));
+        cx.view("pareto", views::pareto(&self.state.population));
         self.show_map(&partition, cx)?;
         self.changed = (0..self.state.population.len()).collect();
         self.state.stage = Stage::Done;
@@ -325,7 +327,8 @@ impl DcNas {
     }
 
     fn test(&self, plan: &kiln_arch::Plan, cx: &StepCx) -> Result<f64> {
-        let layout = if self.spec.run.channels_last { kiln_nn::Layout::ChannelsLast } else { kiln_nn::Layout::Plain };
+        let layout =
+            if self.spec.run.channels_last.is_on() { kiln_nn::Layout::ChannelsLast } else { kiln_nn::Layout::Plain };
         let evaluated = || -> Result<_, kiln_nn::TrainError> {
             let mut network = Network::build(plan, 0, cx.device())?.configured(layout, self.spec.run.precision)?;
             network.load(&self.champion)?;

@@ -271,7 +271,8 @@ impl Network {
         let x = {
             let _cast = match self.precision {
                 Precision::Bf16 => Some(Autocast::new(self.device, Kind::BFloat16)?),
-                Precision::F32 => None,
+                // What nobody has settled is 32 bits.
+                Precision::F32 | Precision::Auto => None,
             };
             body(x)?
         };

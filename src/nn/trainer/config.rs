@@ -52,7 +52,7 @@ impl TrainerConfig {
         TrainerConfig {
             optim: spec.optim.clone(),
             precision: spec.run.precision,
-            channels_last: spec.run.channels_last,
+            channels_last: spec.run.channels_last.is_on(),
             threads: spec.run.threads.max(1),
             seed: spec.seed,
             candidate,
