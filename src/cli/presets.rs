@@ -22,6 +22,11 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("train-digits.toml", include_str!("../../presets/train-digits.toml")),
     ("train-fashion.toml", include_str!("../../presets/train-fashion.toml")),
     ("train-cifar10.toml", include_str!("../../presets/train-cifar10.toml")),
+    ("random-digits.toml", include_str!("../../presets/random-digits.toml")),
+    ("evolution-digits.toml", include_str!("../../presets/evolution-digits.toml")),
+    ("asha-digits.toml", include_str!("../../presets/asha-digits.toml")),
+    ("search-digits-claim.toml", include_str!("../../presets/search-digits-claim.toml")),
+    ("evolution-fashion.toml", include_str!("../../presets/evolution-fashion.toml")),
 ];
 
 /// Folder that stands for the program itself in the paths of built-in presets.

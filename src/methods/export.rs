@@ -2,15 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kiln_arch::{Arch, Plan, Shape};
 use kiln_data::DataSet;
+use kiln_nn::Network;
+use kiln_protocol::spec::Spec;
+use kiln_protocol::spool::replace;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, View};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::error::{MethodError, Result};
 
@@ -126,9 +129,151 @@ pub fn read(path: &Path) -> Result<Exported> {
     Ok(Exported { about, tensors })
 }
 
+/// What a network is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Tensors by name, with an [`About`] in the metadata.
+    Safetensors,
+    /// A module for PyTorch and libtorch, by tracing: normalised images `[n, c, h, w]` in, logits `[n, classes]` out. The
+    /// [`About`] lies beside it as the extra file `kiln.json`.
+    Torchscript,
+}
+
+/// A network file of a run.
+pub struct Found {
+    /// The run folder.
+    run: PathBuf,
+    file: PathBuf,
+    network: Exported,
+}
+
+/// The trained network of the first of these run folders that has one of this architecture (of any, if `None`).
+///
+/// # Errors
+/// A sentence that says what the runs have instead.
+pub fn find(runs: &[PathBuf], arch: Option<&str>) -> Result<Found> {
+    let mut others = Vec::new();
+    for run in runs {
+        for file in network_files(run) {
+            // Other tensors may lie there as well.
+            let Ok(network) = read(&file) else { continue };
+            if arch.is_none_or(|arch| arch == network.about.arch) {
+                return Ok(Found { run: run.clone(), file, network });
+            }
+            others.push(network.about.arch);
+        }
+    }
+    let has = match others.as_slice() {
+        [] => "no network was trained in full yet".to_owned(),
+        some => format!("weights were kept of {} alone", some.join(", ")),
+    };
+    Err(MethodError::failed(match arch {
+        Some(arch) => format!("there are no weights of {arch}: {has}"),
+        None => format!("there are no weights: {has}"),
+    }))
+}
+
+/// Files in a run's artifacts that may be networks: the run's one network first.
+fn network_files(run: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(run.join("artifacts")).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "safetensors")).collect();
+    files.sort_by_key(|path| (path.file_name().is_some_and(|name| name != "network.safetensors"), path.clone()));
+    files
+}
+
+/// Writes a network to `out`, whole or not at all, and says what was written: `file`, `arch`, `space`, `tensors`,
+/// `parameters` (running statistics are none).
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn write(found: &Found, format: Format, out: &Path) -> Result<serde_json::Value> {
+    let fail = |why: &dyn std::fmt::Display| {
+        MethodError::failed(format!("the network cannot be written to {}: {why}", out.display()))
+    };
+    let about = &found.network.about;
+    let network = rebuilt(found)?;
+    match format {
+        Format::Safetensors => {
+            let bytes = std::fs::read(&found.file).map_err(|error| fail(&error))?;
+            replace(out, &bytes).map_err(|error| fail(&error))?;
+        }
+        Format::Torchscript => {
+            // libtorch writes a file of its own; beside the place and renamed in, like all others.
+            let part = out.with_extension("part");
+            let text = json!(about).to_string();
+            let written = network
+                .write_torchscript(&part, &[("kiln.json", &text)])
+                .map_err(|error| fail(&error))
+                .and_then(|()| std::fs::rename(&part, out).map_err(|error| fail(&error)));
+            if let Err(error) = written {
+                // What is left of it is of no use to anybody.
+                let _ = std::fs::remove_file(&part);
+                return Err(error);
+            }
+        }
+    }
+    Ok(json!({
+        "file": out,
+        "arch": about.arch,
+        "space": about.space,
+        "tensors": found.network.tensors.len(),
+        "parameters": network.parameters(),
+    }))
+}
+
+/// The network on the CPU, from the space in its run's settings: a file alone cannot know a user's own space.
+fn rebuilt(found: &Found) -> Result<Network> {
+    let about = &found.network.about;
+    let path = found.run.join("spec.toml");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| MethodError::failed(format!("cannot read {}: {error}", path.display())))?;
+    let spec = Spec::from_toml(&path.display().to_string(), &text).map_err(MethodError::failed)?;
+    let space = crate::train::space(&spec)?;
+    let arch = space.parse(&about.arch).map_err(MethodError::failed)?;
+    let classes = u32::try_from(about.classes.len()).unwrap_or(u32::MAX);
+    let plan = space.plan(&arch, about.input, classes).map_err(MethodError::failed)?;
+    let built = || -> Result<Network, kiln_nn::TrainError> {
+        let mut network = Network::build(&plan, 0, Device::Cpu)?;
+        network.load(&found.network.tensors)?;
+        Ok(network)
+    };
+    built().map_err(|error| MethodError::failed(format!("{} cannot be rebuilt: {error}", found.file.display())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_exported_as_it_computes_or_says_what_it_has() {
+        let settings = "method = \"train\"\n[data]\ntrain = 100\nvalid = 64\ntest = 64\n[space]\nname = \"digits-mlp\"\n[optim]\n\
+            batch = 50\n[train]\narch = \"fast-2-16\"\nepochs = 2\n";
+        let world = crate::testing::World::new(settings);
+        let runs = [world.dir.path().to_owned()];
+        let none = find(&runs, None).err().unwrap().to_string();
+        assert!(none.contains("no weights") && none.contains("yet"), "{none}");
+        world.run();
+        std::fs::write(world.dir.path().join("spec.toml"), world.spec.to_toml().unwrap()).unwrap();
+        let other = find(&runs, Some("slow-2-16")).err().unwrap().to_string();
+        assert!(other.contains("of slow-2-16") && other.contains("kept of fast-2-16 alone"), "{other}");
+
+        let found = find(&runs, Some("fast-2-16")).unwrap();
+        let out = world.dir.path().join("n.safetensors");
+        let said = write(&found, Format::Safetensors, &out).unwrap();
+        assert_eq!(std::fs::read(&out).unwrap(), world.artifact("network.safetensors"));
+        assert_eq!((said["arch"].as_str(), said["space"].as_str()), (Some("fast-2-16"), Some("digits-mlp")));
+
+        let out = world.dir.path().join("n.pt");
+        write(&found, Format::Torchscript, &out).unwrap();
+        let module = tch::CModule::load(&out).unwrap();
+        let images = Tensor::rand([3, 1, 8, 8], (tch::Kind::Float, Device::Cpu));
+        let expected = rebuilt(&found).unwrap().forward(&images, kiln_nn::Mode::Eval).unwrap();
+        assert!(module.forward_ts(&[images]).unwrap().equal(&expected));
+
+        let unwritable = write(&found, Format::Torchscript, Path::new("/nonexistent/n.pt")).unwrap_err().to_string();
+        assert!(unwritable.contains("/nonexistent/n.pt") && !unwritable.contains('\n'), "{unwritable}");
+    }
 
     #[test]
     fn what_is_written_is_read_with_the_same_bits() {

@@ -6,6 +6,7 @@
 //! - [`orders`]: control file and signals
 //! - [`outbox`]: events on their way to the run folder
 //! - [`keeper`]: when checkpoints are due, and what they hold
+//! - [`export`]: networks for other programs
 //! - [`vitals`], [`doctor`]: signs of life, and what the machine gives
 //!
 //! Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 stopped on request.
@@ -13,6 +14,7 @@
 mod attempt;
 mod doctor;
 mod drive;
+mod export;
 mod keeper;
 mod orders;
 mod outbox;
@@ -27,10 +29,16 @@ use kiln_methods::runtime::Runtime;
 use crate::drive::End;
 use crate::orders::Signals;
 
-const USAGE: &str = "usage: kiln-worker RUN-FOLDER | --doctor | --version";
+const USAGE: &str = "usage: kiln-worker RUN-FOLDER | export ... | --doctor | --version";
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    if let [command, rest @ ..] = arguments.as_slice()
+        && command == "export"
+    {
+        // Opens no CUDA: what is written is computed on the CPU.
+        return export::run(rest);
+    }
     let [argument] = arguments.as_slice() else {
         complain(format_args!("{USAGE}"));
         return ExitCode::from(2);

@@ -195,5 +195,8 @@ fn views_hold_every_network_and_order_rows_by_cluster() {
     let View::Scatter(scatter) = &last["early-final"] else { panic!("no scatter") };
     assert_eq!(scatter.groups.iter().map(|g| g.points.len()).sum::<usize>(), 16);
     assert!(scatter.note.contains("tau"));
+    let View::Scatter(pareto) = &last["pareto"] else { panic!("no front") };
+    assert_eq!(pareto.groups.iter().map(|g| g.points.len()).sum::<usize>(), 16);
+    assert!(pareto.groups.iter().any(|g| g.joined && !g.points.is_empty()));
     assert!(last.contains_key("budget"));
 }

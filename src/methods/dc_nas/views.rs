@@ -12,6 +12,7 @@ use super::findings::{Findings, trend};
 use super::geometry::{Plane, similarity};
 use super::kmeans::Partition;
 use super::record::{Clustering, Sampled};
+use crate::pareto::{self, Point};
 use crate::text::{maybe, thousands};
 
 /// Rows of the table of candidates; `ids` says which ones (all are sent once, later only those that changed).
@@ -172,6 +173,16 @@ pub fn early_final(population: &[Sampled], clustering: &Clustering, note: String
         note,
         diagonal: false,
     })
+}
+
+/// Accuracy after the full training against MACs, of the networks that had one.
+pub fn pareto(population: &[Sampled]) -> View {
+    let point = |(id, s): (usize, &Sampled)| {
+        let (id, arch) = (u32::try_from(id).unwrap_or(u32::MAX), s.arch.to_string());
+        Some(Point { id, arch, cost: s.macs as f64, accuracy: s.full_accuracy()? })
+    };
+    let points: Vec<Point> = population.iter().enumerate().filter_map(point).collect();
+    pareto::scatter("accuracy against cost", "MACs", "acc@E_F", &points)
 }
 
 /// Kendall's tau: global, inside clusters, and the band of random partitions.

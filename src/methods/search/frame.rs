@@ -1,7 +1,7 @@
 //! The frame of all three searches as a state machine: proposals out, trained candidates back, until the budget is spent;
 //! then the best one trained from scratch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use kiln_arch::limits::{Affordable, Limits};
@@ -17,7 +17,9 @@ use super::parking::Parking;
 use super::propose::{Grounds, Proposal, Strategy};
 use super::recipe::ToRung;
 use super::record::{Candidate, Finish, Ledger, LegResult};
+use super::screening::{self, Chosen, Rules};
 use super::{report, views};
+use crate::assessor::Screen;
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
 use crate::error::{MethodError, Result};
@@ -46,6 +48,8 @@ pub(super) enum Stage {
 pub(super) struct State {
     pub stage: Stage,
     pub ledger: Ledger,
+    /// Proposals that the last screening chose and that were not started yet.
+    pub chosen: VecDeque<Chosen>,
     /// Nothing more is proposed.
     pub closed: bool,
     /// Why the search ended before its budget, if it did.
@@ -82,6 +86,8 @@ pub struct Search {
     data: DataSet,
     fleet: Fleet,
     parking: Parking,
+    /// The assessor that chooses proposals, where that is wanted.
+    screen: Option<Screen>,
     pub(super) state: State,
     /// Tensors of the final training.
     network: Vec<(String, Tensor)>,
@@ -109,6 +115,7 @@ impl Search {
             .zip(&rungs)
             .map(|(from, to)| u64::from(to.saturating_sub(from)) * images)
             .collect();
+        let screen = settings.screen.then(|| Screen::new(&affordable.space, spec.seed));
         let search = Search {
             spec: spec.clone(),
             settings,
@@ -118,6 +125,7 @@ impl Search {
             work,
             fleet: Fleet::new(Pool::new(spec.run.parallel, spec.run.threads, cx.device())),
             parking: Parking::new(cx.folder()),
+            screen,
             data,
             state: State::default(),
             network: Vec::new(),
@@ -191,16 +199,45 @@ impl Search {
         Ok(())
     }
 
+    /// What to train next, with the accuracy that is expected of it where it was screened.
+    fn next(&mut self, cx: &mut StepCx) -> Result<(Option<Proposal>, Option<f64>)> {
+        let left = self.left();
+        let grounds = Grounds { seed: self.spec.seed, affordable: &self.affordable, work: &self.work, left };
+        let ledger = &self.state.ledger;
+        let fits = self.work.first().is_some_and(|work| *work <= left);
+        if let Some(screen) = self.screen.as_mut().filter(|_| fits) {
+            if self.state.chosen.is_empty() {
+                let rules = Rules {
+                    after: self.settings.screen_after as usize,
+                    pool: self.settings.screen_pool as usize,
+                    top: self.settings.screen_top as usize,
+                };
+                let chosen = screening::screen(screen, &self.strategy, ledger, &grounds, rules)?;
+                if let (Some(best), Some(last)) = (chosen.first(), chosen.last()) {
+                    let (n, from) = (chosen.len(), rules.pool);
+                    let (most, least) = (best.predicted, last.predicted);
+                    let said = format!(
+                        "screening: {n} of {from} proposals are trained, expected to reach {least:.4} to {most:.4}"
+                    );
+                    cx.log(Level::Debug, said);
+                }
+                self.state.chosen = chosen.into();
+            }
+            if let Some(Chosen { arch, cost, parents, predicted }) = self.state.chosen.pop_front() {
+                return Ok((Some(Proposal::New { arch, cost, parents }), Some(predicted)));
+            }
+        }
+        Ok((self.strategy.propose(ledger, &grounds), None))
+    }
+
     /// Gives every free worker something to do.
     fn propose(&mut self, cx: &mut StepCx) -> Result<()> {
         while !self.state.closed && self.state.ledger.under_way.len() < self.settings.workers as usize {
-            let grounds =
-                Grounds { seed: self.spec.seed, affordable: &self.affordable, work: &self.work, left: self.left() };
-            let proposal = self.strategy.propose(&self.state.ledger, &grounds);
+            let (proposal, predicted) = self.next(cx)?;
             let ledger = &mut self.state.ledger;
             let (id, rung) = match proposal {
                 Some(Proposal::New { arch, cost, parents }) => {
-                    ledger.candidates.push(Candidate::new(arch, cost, parents));
+                    ledger.candidates.push(Candidate { predicted, ..Candidate::new(arch, cost, parents) });
                     (ledger.candidates.len() - 1, 0)
                 }
                 Some(Proposal::Promote { candidate, rung }) => (candidate, rung),

@@ -4,6 +4,7 @@
 //! - [`record`]: what is known of the candidates and of the work under way, as plain numbers
 //! - [`propose`]: what to train next: a pure function of what is known
 //!   - [`random`], [`evolution`], [`asha`]
+//! - [`screening`]: an assessor that chooses among many proposals
 //! - [`recipe`]: one candidate's training up to a rung, on its own thread
 //! - [`parking`]: trained states that wait for a promotion, on disk
 //! - [`views`], [`report`]: what a person sees while it runs and at its end
@@ -26,6 +27,7 @@ mod random;
 mod recipe;
 mod record;
 mod report;
+mod screening;
 #[cfg(test)]
 mod tests;
 mod views;

@@ -184,6 +184,38 @@ fn promoted_candidates_go_on_where_they_stood() {
     assert!(!world.dir.path().join("parked").exists(), "states that nobody needs any more are removed");
 }
 
+/// Screened from the sixth judged candidate on.
+fn screened() -> String {
+    evolution().replace("[search]\n", "[search]\nscreen = true\nscreen-after = 6\nscreen-pool = 12\nscreen-top = 3\n")
+}
+
+#[test]
+fn screened_proposals_are_the_most_promising_ones_and_survive_kills() {
+    let whole = World::new(&screened());
+    let expected = timeless(whole.run());
+    let rows = rows(&whole);
+    let predicted: Vec<Option<f64>> = rows.iter().map(|row| row[6].parse().ok()).collect();
+    assert_eq!(rows.len(), 23);
+    // Three workers start before the first is judged, so screening begins with the ninth.
+    assert!(predicted[..8].iter().all(Option::is_none) && predicted[8..].iter().all(Option::is_some), "{predicted:?}");
+    for trio in predicted[8..].chunks(3) {
+        assert!(
+            trio.windows(2).all(|pair| pair[0] >= pair[1]),
+            "the best of a screening is trained first: {predicted:?}"
+        );
+    }
+    assert!(expected.figures["tau_predicted"].is_some());
+    assert!(expected.verdict.contains("with screening"), "{}", expected.verdict);
+    let world = World::new(&screened());
+    let (outcome, kills) = world.run_with_kills(1);
+    assert!(kills > 2);
+    assert_eq!(timeless(outcome), expected);
+    assert_eq!(world.artifact("candidates.csv"), whole.artifact("candidates.csv"));
+    let plain = World::new(&evolution());
+    plain.run();
+    assert_ne!(plain.artifact("candidates.csv"), whole.artifact("candidates.csv"));
+}
+
 #[test]
 fn a_budget_in_seconds_ends_the_search_in_time() {
     let settings = preset("random", "epochs = 40\nunit = \"seconds\"\nbudget = 0.5\n", "");
