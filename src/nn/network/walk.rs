@@ -61,6 +61,14 @@ impl Network {
         Ok(network)
     }
 
+    /// What one block makes of its input, by running statistics.
+    pub(crate) fn through(&self, block: usize, input: &Tensor) -> Result<Tensor> {
+        match self.stages.get(block) {
+            Some(stage) => self.stage(stage, input.shallow_clone(), Stats::Running),
+            None => Ok(input.shallow_clone()),
+        }
+    }
+
     /// Logits of a walk, normalised by the batch's own statistics; the running ones stay.
     pub(crate) fn walk(&self, images: &Tensor, legs: &[Leg]) -> Result<Tensor> {
         self.walk_by(images, legs, Stats::BatchOnly)
