@@ -176,6 +176,7 @@ fn read(
     let name = file.file_stem().map_or_else(|| "preset".into(), |s| s.to_string_lossy().into_owned());
     let mut preset = Preset { name, file: file.to_path_buf(), spec, places, arms: Vec::new(), arm: None };
     problems.extend(resolve_space(&mut preset, around));
+    problems.extend(resolve_latency(&mut preset));
     let mut data = resolve_data(&mut preset, around);
     let variant = |arm: Variant| Preset {
         spec: arm.spec,
@@ -189,6 +190,7 @@ fn read(
         // Only what is really run needs its data.
         for arm in &mut arms {
             let mut wrong = resolve_space(arm, around);
+            wrong.extend(resolve_latency(arm));
             wrong.retain(|problem| !problems.contains(problem));
             problems.extend(wrong);
         }
@@ -401,6 +403,20 @@ fn beside(folder: &Path, path: &str) -> PathBuf {
         (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
         _ => folder.join(path),
     }
+}
+
+/// Makes the path of a table of latencies absolute: the worker runs in another folder.
+fn resolve_latency(preset: &mut Preset) -> Option<Problem> {
+    const KEY: &str = "hournas.latency-table";
+    let written = preset.spec.hournas.as_ref().map(|own| own.latency_table.clone()).filter(|w| !w.trim().is_empty())?;
+    let folder = preset.places.get(KEY).map(|p| p.folder.clone()).unwrap_or_default();
+    let path = beside(&folder, &written);
+    let path = tidy(&std::path::absolute(&path).unwrap_or(path));
+    if let Some(own) = preset.spec.hournas.as_mut() {
+        own.latency_table = path.display().to_string();
+    }
+    let missing = !path.is_file();
+    missing.then(|| preset.problem(KEY, format!("there is no file `{}`; `kiln latency` writes one", path.display())))
 }
 
 /// Makes the data's path absolute and looks whether something is there.

@@ -1,6 +1,6 @@
 //! What networks cost and what they may cost. Integers throughout: a budget is kept exactly or not at all.
 
-use kiln_arch::{Arch, Chain, Space};
+use kiln_arch::{Arch, Chain, Latencies, Space};
 use kiln_protocol::spec::HournasSettings;
 
 use crate::error::{MethodError, Result};
@@ -41,15 +41,6 @@ impl Resource {
             Resource::Macs | Resource::Params => format!("{} {}", thousands(cost as f64), self.name()),
         }
     }
-}
-
-/// Measured latencies, in nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Latencies {
-    /// Stem and head.
-    pub fixed: u64,
-    /// By slot and choice; 0 for a skip.
-    pub slots: Vec<Vec<u64>>,
 }
 
 /// One limit, and what everything costs in its resource.
@@ -137,7 +128,7 @@ impl Budget {
         Ok(budget)
     }
 
-    /// Without limits, for the random search of everything.
+    /// Whether any network keeps all limits.
     fn check_feasible(&self, space: &Space, chain: &Chain) -> Result<()> {
         let all: Vec<usize> = (0..chain.slots.len()).collect();
         for limit in &self.limits {

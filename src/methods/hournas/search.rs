@@ -2,8 +2,9 @@
 //! [`super::stages`].
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use kiln_arch::{Arch, Chain, Plan, Shape, Space};
+use kiln_arch::{Arch, Chain, Latencies, LatencyTable, Plan, Shape, Space};
 use kiln_data::{DataSet, Split};
 use kiln_nn::supernet::{Phase, SavedSearch, SearchConfig, SearchTrainer, split};
 use kiln_nn::{Pick, Pool, TrainerConfig, Validate};
@@ -11,7 +12,7 @@ use kiln_protocol::run::{Outcome, Progress};
 use kiln_protocol::spec::{HournasSettings, OnOom, Rest, SearchOrder, Spec};
 use tch::Tensor;
 
-use super::budget::{Budget, Latencies, Room, arch_of, choices_of};
+use super::budget::{Budget, Room, arch_of, choices_of};
 use super::proposal::{Tally, solve};
 use super::recipes::Short;
 use super::record::{Group, PhaseRecord, Stage, State};
@@ -118,7 +119,7 @@ impl Hournas {
         let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
         let chain = chain_of(&space, input, classes)?;
         let yardstick = choices_of(&chain, &named_arch(&space, &settings.yardstick, input, classes)?);
-        let latencies = latencies(&settings, &space, &chain)?;
+        let latencies = latencies(&settings, &space, &chain, input, classes)?;
         let budget = Budget::new(&settings, &space, &chain, &yardstick, latencies.as_ref())?;
         let groups = groups(&settings, &chain);
         let [_, judges] =
@@ -362,11 +363,19 @@ impl Hournas {
 }
 
 /// The measured latencies of the chain's choices, if the settings name a table.
-fn latencies(settings: &HournasSettings, _space: &Space, _chain: &Chain) -> Result<Option<Latencies>> {
-    if settings.latency_table.trim().is_empty() {
+fn latencies(
+    settings: &HournasSettings,
+    space: &Space,
+    chain: &Chain,
+    input: Shape,
+    classes: u32,
+) -> Result<Option<Latencies>> {
+    let file = settings.latency_table.trim();
+    if settings.latency.trim().is_empty() || file.is_empty() {
         return Ok(None);
     }
-    Err(MethodError::failed(format!("{}: latency tables cannot be read yet", settings.latency_table)))
+    let table = LatencyTable::read(Path::new(file)).map_err(MethodError::failed)?;
+    table.of(space, chain, input, classes).map(Some).map_err(|error| MethodError::failed(format!("{file}: {error}")))
 }
 
 impl Method for Hournas {
