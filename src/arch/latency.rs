@@ -30,6 +30,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kiln_spec::SpaceSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
@@ -64,6 +65,47 @@ pub struct LatencyTable {
     pub reference: WholeNetwork,
     /// Milliseconds by slot and choice.
     pub slots: BTreeMap<String, BTreeMap<String, f64>>,
+}
+
+/// What is to be measured: what `kiln latency` asks the worker for, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LatencyRequest {
+    pub space: SpaceSettings,
+    /// Channels, height, width.
+    pub input: [u32; 3],
+    pub classes: u32,
+    /// Images in a pass.
+    pub batch: u32,
+    /// Intra-op threads.
+    pub threads: u32,
+    /// Samples of each block; the median counts.
+    pub rounds: u32,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+}
+
+impl LatencyRequest {
+    /// The input as networks see it.
+    pub fn shape(&self) -> Shape {
+        let [c, h, w] = self.input;
+        Shape::Image(c, h, w)
+    }
+
+    /// The space and its blocks.
+    ///
+    /// # Errors
+    /// An unknown space, one that is no chain, an input that does not fit.
+    pub fn chain(&self) -> Result<(Space, Chain), ArchError> {
+        let space = Space::of(&self.space).map_err(|(_, e)| e)?;
+        let chain = space.chain(self.shape(), self.classes)?.ok_or_else(|| {
+            ArchError(format!(
+                "space `{}` is no chain of blocks with one decision each, so its blocks have no times of their own; spaces such as `mobile-m` have",
+                space.name
+            ))
+        })?;
+        Ok((space, chain))
+    }
 }
 
 /// One network measured as a whole, beside the sum of its blocks.

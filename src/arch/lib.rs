@@ -26,7 +26,7 @@ pub use cell::{Cell101, Cell201};
 pub use chain::{Chain, Choice, Slot};
 pub use cost::Cost;
 pub use graph::{Graph, Input, Join, Node};
-pub use latency::{Latencies, LatencyTable};
+pub use latency::{Latencies, LatencyRequest, LatencyTable};
 pub use plan::{Act, Block, Layer, Plan, Shape};
 pub use space::{Arch, ArchError, Decision, Space};
 pub use vital::Paths;

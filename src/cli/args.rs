@@ -101,6 +101,24 @@ pub enum Command {
   kiln presets
   kiln presets --json")]
     Presets(Presets),
+    /// List the search spaces, or print the file of one.
+    ///
+    /// A space is a TOML file. Of a shipped one the file is printed, to read or to copy; a file of your own is checked, and what
+    /// is in it is listed. Where a preset says `space.name`, either will do.
+    #[command(after_help = "Examples:
+  kiln spaces
+  kiln spaces mobile-m > my-space.toml
+  kiln spaces my-space.toml
+  kiln run train-fashion --set space.name=my-space.toml")]
+    Spaces(Spaces),
+    /// Measure what each block of a search space takes on a device.
+    ///
+    /// Writes a table of milliseconds by block and operation for one input and batch; the time of a network is the sum over its
+    /// blocks. HourNAS takes such a table as a limit (`hournas.latency-table`). For spaces that are chains of blocks.
+    #[command(after_help = "Examples:
+  kiln latency mobile-m --input 1x28x28 --out mobile-m-cpu.toml
+  kiln latency fbnet --input 3x224x224 --classes 1000 --batch 8 --device cuda:0 --out fbnet-gpu.toml")]
+    Latency(Latency),
     /// Show one run: state, figures, what it found.
     #[command(after_help = "Examples:
   kiln show
@@ -129,6 +147,14 @@ pub enum Command {
   kiln export last --format torchscript --out network.pt
   kiln export evolution-digits-k3f7 12")]
     Export(Export),
+    /// Ask a run's assessor for the accuracy of architectures, as CSV.
+    ///
+    /// The run must be a completed one of the method `assessor`. A table has an architecture a line in the column `arch`, as the
+    /// space writes it, or in the columns `adjacency` and `ops`; predictions come in its order.
+    #[command(after_help = "Examples:
+  kiln predict last --table mine.csv > predicted.csv
+  kiln predict assessor-nb201-k3f7 --sample 1000 --top 10")]
+    Predict(Predict),
     /// Plot series of a run as text.
     #[command(after_help = "Examples:
   kiln plot
@@ -212,6 +238,17 @@ pub struct Chosen {
     /// Change a setting: a dotted key and a TOML value; a bare word is text.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Run it once with each of these seeds, such as `1,2,3`: short for --set 'seeds=[1,2,3]'.
+    #[arg(long, value_name = "LIST")]
+    pub seeds: Option<String>,
+}
+
+impl Chosen {
+    /// All changes, as `--set` takes them.
+    pub fn changes(&self) -> Vec<String> {
+        let seeds = self.seeds.as_ref().map(|seeds| format!("seeds=[{seeds}]"));
+        self.set.iter().cloned().chain(seeds).collect()
+    }
 }
 
 #[derive(Args, Debug)]
@@ -237,6 +274,9 @@ pub struct Ls {
     /// At most this many.
     #[arg(long, short = 'n', value_name = "N")]
     pub limit: Option<usize>,
+    /// Also the jobs of experiments, below them.
+    #[arg(long)]
+    pub jobs: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -245,6 +285,47 @@ pub struct Ls {
 #[derive(Args, Debug)]
 pub struct Presets {
     /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Spaces {
+    /// A shipped space, or the file of one.
+    #[arg(value_name = "SPACE")]
+    pub space: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Latency {
+    /// A shipped space, or the file of one.
+    #[arg(value_name = "SPACE")]
+    pub space: String,
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Channels, height and width of an image.
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32", value_parser = crate::spaces::input)]
+    pub input: [u32; 3],
+    /// Classes.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub classes: u32,
+    /// Images in a pass.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub batch: u32,
+    /// Threads of one operation, on the CPU.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub threads: u32,
+    /// Timings of each block, of which the median counts.
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// The file to write; standard output if not given.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Print the table as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -311,6 +392,28 @@ pub struct Export {
     /// Print what was written as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Predict {
+    /// The run.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// A table of architectures, plain or gzipped.
+    #[arg(long, value_name = "FILE.csv", required_unless_present = "sample", conflicts_with = "sample")]
+    pub table: Option<PathBuf>,
+    /// So many random architectures of the run's space.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub sample: Option<u32>,
+    /// Seed of the sample.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Only so many, the best first.
+    #[arg(long, value_name = "N")]
+    pub top: Option<u32>,
+    /// The file; standard output if not given.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -428,8 +531,8 @@ pub enum Engine {
 
 #[derive(Args, Debug)]
 pub struct Schema {
-    /// The method.
-    #[arg(value_parser = ["train", "dc-nas", "random", "evolution", "asha", "assessor"], required_unless_present = "markdown")]
+    /// The method; or `space`, for files of search spaces (a JSON Schema, whatever else is asked for).
+    #[arg(value_parser = ["train", "dc-nas", "random", "evolution", "asha", "assessor", "space"], required_unless_present = "markdown")]
     pub method: Option<String>,
     /// A table of all settings, for reading.
     #[arg(long)]

@@ -18,13 +18,16 @@ struct Checked<'a> {
     method: String,
     title: &'a str,
     data: String,
+    /// Of an experiment: arm and seed of each job, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    jobs: Vec<(Option<&'a str>, u64)>,
     estimate: &'a Estimate,
     /// What keeps it from being started here, though the preset itself is right.
     missing: Option<String>,
 }
 
 pub fn check(args: &args::Check) -> Outcome {
-    let (preset, missing) = presets::read(&args.chosen.preset, &args.chosen.set)?;
+    let (preset, missing) = presets::read(&args.chosen.preset, &args.chosen.changes())?;
     if args.spec {
         say(preset.frozen().map_err(Failure::input)?.trim_end())?;
     } else {
@@ -37,6 +40,7 @@ pub fn check(args: &args::Check) -> Outcome {
                 method: preset.spec.method.to_string(),
                 title: &preset.spec.title,
                 data: preset.spec.data.path.clone(),
+                jobs: preset.spec.parts(),
                 estimate: &estimate,
                 missing: missing.as_ref().map(ToString::to_string),
             })?;
@@ -47,7 +51,7 @@ pub fn check(args: &args::Check) -> Outcome {
     match missing {
         None => Ok(()),
         Some(problem) => Err(Failure::Input(format!(
-            "{problem}\nkiln: the settings are right, but the run cannot start without its data"
+            "{problem}\nkiln: all else is right; with its data in place, it can be started"
         ))),
     }
 }
@@ -55,7 +59,7 @@ pub fn check(args: &args::Check) -> Outcome {
 fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     let spec = &preset.spec;
     let mut out = String::new();
-    let _ = writeln!(out, "{}: {}", preset.name, if data_there { "fine" } else { "fine but for its data" });
+    let _ = writeln!(out, "{}: {}", preset.name, if data_there { "can be started" } else { "cannot be started: its data are missing" });
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<8} {value}");
     };
@@ -64,10 +68,28 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
         line("title", spec.title.clone());
     }
     line("method", spec.method.to_string());
+    let parts = spec.parts();
+    if !parts.is_empty() {
+        let arms = match spec.arms.len() {
+            0 => String::new(),
+            1 => "1 arm, ".into(),
+            n => format!("{n} arms, "),
+        };
+        let seeds = if spec.seeds.is_empty() { vec![spec.seed] } else { spec.seeds.clone() };
+        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+        line("jobs", format!("{}: {arms}seeds {}", parts.len(), seeds.join(", ")));
+    }
+    for arm in &spec.arms {
+        let set: Vec<String> = arm.settings().into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        let other = if arm.changes_data() { " (other data than the rest)" } else { "" };
+        line("arm", format!("{}: {}{other}", arm.name, if set.is_empty() { "as it is".into() } else { set.join(", ") }));
+    }
     let known = if e.images_known { "" } else { ", if complete" };
     let path = if spec.data.path.is_empty() { "not there" } else { &spec.data.path };
-    line("data", format!("{}, {} training images{known}: {path}", images::name(spec.data.set), human::count(e.images as f64)));
-    line("space", format!("{}: {} architectures", e.space, size(e.space_size)));
+    let images = format!(", {} training images{known}", human::count(e.images as f64));
+    let images = if e.predictors.is_some() { "" } else { &images };
+    line("data", format!("{}{images}: {path}", images::name(spec.data.set)));
+    line("space", format!("{}: {}{} architectures", e.space, if e.space_size_is_bound { "at most " } else { "" }, size(e.space_size)));
     let mut rows = Vec::new();
     let mut row = |what: &str, m: &Member| {
         rows.push(vec![what.into(), human::count(m.params as f64), human::count(m.macs as f64), m.arch.clone()]);
@@ -88,12 +110,17 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     };
     line(
         "work",
-        format!(
-            "{} epochs, {} images shown, {:.3e} operations",
-            human::count(e.epochs),
-            human::count(e.epoch_images),
-            e.operations
-        ),
+        match e.predictors {
+            Some((trainings, steps)) => {
+                format!("{} trainings, {} steps", human::count(trainings as f64), human::count(steps as f64))
+            }
+            None => format!(
+                "{} epochs, {} images shown, {:.3e} operations",
+                human::count(e.epochs),
+                human::count(e.epoch_images),
+                e.operations
+            ),
+        },
     );
     line("time", format!("{} on {}", human::roughly(e.seconds), e.device));
     line("memory", format!("about {}", human::bytes(e.memory)));
@@ -108,6 +135,9 @@ fn size(n: f64) -> String {
 
 pub fn schema(args: &args::Schema) -> Outcome {
     let Some(name) = &args.method else { return say(reference()) };
+    if name == "space" {
+        return say_json(&schema::space_schema());
+    }
     let Some(method) = MethodName::ALL.iter().find(|m| m.as_str() == name).copied() else {
         return Err(Failure::Input(format!("there is no method `{name}`")));
     };

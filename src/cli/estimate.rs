@@ -5,7 +5,7 @@
 //! of about two on the machines that they were taken from, and further off elsewhere.
 
 use kiln_protocol::arch::{Arch, ArchError, Cost, Plan, Space};
-use kiln_protocol::spec::{BudgetUnit, ChannelsLast, DcNasSettings, HournasMode, MethodName, OptimKind, Precision, Preset, SearchOrder, Spec};
+use kiln_protocol::spec::{AssessorSettings, BudgetUnit, ChannelsLast, DcNasSettings, HournasMode, MethodName, OptimKind, Precision, Preset, SearchOrder, Spec, Predictor};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
@@ -52,9 +52,14 @@ pub struct Member {
 /// What a preset will cost.
 #[derive(Clone, Debug, Serialize)]
 pub struct Estimate {
+    /// Jobs of an experiment, which are done one after the other (on one device) and counted together; 0 for a plain run.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub jobs: usize,
     pub space: String,
     /// Number of architectures in it.
     pub space_size: f64,
+    /// Whether the size counts some networks more than once, or some that are none.
+    pub space_size_is_bound: bool,
     /// The preset's own architecture, where it names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Member>,
@@ -70,10 +75,17 @@ pub struct Estimate {
     pub epoch_images: f64,
     /// Floating-point operations of all training.
     pub operations: f64,
+    /// Trainings and their steps, where networks learn from a table of architectures instead of images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predictors: Option<(u64, u64)>,
     pub device: String,
     pub seconds: f64,
     /// Bytes in the device's memory (or the machine's, for the CPU).
     pub memory: u64,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// What a run trains: epochs of some images, by networks drawn from the space (`None`: the preset's own one).
@@ -96,6 +108,31 @@ pub fn estimate(preset: &Preset) -> Result<Estimate, ArchError> {
 /// # Errors
 /// As [`estimate`].
 pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
+    let jobs = spec.jobs().unwrap_or_default();
+    let arms = spec.arms.len().max(1);
+    // Seeds cost the same.
+    let mut variants = jobs.iter().take(arms).map(|job| single(&job.spec));
+    let Some(first) = variants.next() else { return single(spec) };
+    let mut sum = first?;
+    for one in variants {
+        let one = one?;
+        sum.epochs += one.epochs;
+        sum.epoch_images += one.epoch_images;
+        sum.operations += one.operations;
+        sum.seconds += one.seconds;
+        sum.memory = sum.memory.max(one.memory);
+    }
+    let seeds = (jobs.len() / arms) as f64;
+    sum.jobs = jobs.len();
+    sum.epochs *= seeds;
+    sum.epoch_images *= seeds;
+    sum.operations *= seeds;
+    sum.seconds *= seeds;
+    Ok(sum)
+}
+
+/// A run without jobs.
+fn single(spec: &Spec) -> Result<Estimate, ArchError> {
     let space = Space::of(&spec.space).map_err(|(_, e)| e)?;
     let input = images::kind(&spec.data);
     let Number { train, seen } = images::number(&spec.data);
@@ -118,7 +155,7 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
 
     let mean = |f: &dyn Fn(&Plan) -> f64| plans.iter().map(f).sum::<f64>() / plans.len().max(1) as f64;
     let macs = mean(&|p| p.cost().macs as f64);
-    let layers = mean(&|p| p.blocks.iter().map(|b| b.layers.len() as f64 + f64::from(u8::from(b.shortcut))).sum());
+    let layers = mean(&|p| p.blocks.iter().map(|b| b.all_layers().len() as f64 + f64::from(u8::from(b.shortcut))).sum());
     let batch = f64::from(spec.optim.batch);
     let networks: f64 = work.iter().map(|w| w.networks).sum();
     let side_by_side = match (spec.run.parallel, gpu) {
@@ -142,7 +179,9 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
 
     let epoch_images: f64 = work.iter().map(|w| w.networks * w.epochs * w.images).sum();
     let steps: f64 = work.iter().map(|w| w.networks * w.epochs * (w.images / batch).floor().max(1.0)).sum();
-    let seconds = rates.start + time_budget(spec) + (steps * per_step + epoch_images * per_image) / lanes;
+    let predictors = spec.assessor.as_ref().filter(|_| spec.method == MethodName::Assessor).map(|own| predictors(own, gpu));
+    let fits = predictors.map_or(0.0, |p| p.seconds) / if gpu { side_by_side } else { cores };
+    let seconds = rates.start + fits + time_budget(spec) + (steps * per_step + epoch_images * per_image) / lanes;
 
     let state = match spec.optim.kind {
         OptimKind::Sgd => 3.0,
@@ -152,8 +191,10 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
     let each = largest(&|p| 4.0 * state * p.cost().params as f64 + 2.0 * 4.0 * batch * p.activations() as f64);
     let pixels = input.shape.numel() as f64 * train as f64 * 1.3;
     Ok(Estimate {
+        jobs: 0,
         space: space.name.clone(),
         space_size: space.size(),
+        space_size_is_bound: space.size_is_bound(),
         chosen: chosen.as_ref().map(member).transpose()?,
         reference: member(&space.reference())?,
         cheapest: member(&space.extreme(input.shape, input.classes, false)?)?,
@@ -163,6 +204,7 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
         epochs: if train == 0 { 0.0 } else { epoch_images / train as f64 },
         epoch_images,
         operations: epoch_images * OPS_PER_MAC * macs,
+        predictors: predictors.map(|p| (p.trainings, p.steps)),
         device: if gpu { "one GPU".into() } else { cpu_name(cores) },
         seconds,
         memory: rates.base + (each * side_by_side + pixels) as u64,
@@ -172,9 +214,48 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
 impl Estimate {
     /// `about 40 s on 2 CPU cores · 4,080 epochs`.
     pub fn in_words(&self) -> String {
-        let epochs = crate::human::count(self.epochs);
-        format!("{} on {} · {epochs} epochs", crate::human::roughly(self.seconds), self.device)
+        let work = match self.predictors {
+            Some((trainings, _)) => format!("{} trainings", crate::human::count(trainings as f64)),
+            None => format!("{} epochs", crate::human::count(self.epochs)),
+        };
+        format!("{} on {} · {work}", crate::human::roughly(self.seconds), self.device)
     }
+}
+
+/// Trainings of predictors on a table: how many, their steps, and seconds on one core (or of one at a time on a GPU).
+#[derive(Clone, Copy)]
+struct Fits {
+    trainings: u64,
+    steps: u64,
+    seconds: f64,
+}
+
+/// Seconds a step, as measured with the default batches on one core; on a GPU every step costs the start of its kernels.
+fn predictors(own: &AssessorSettings, gpu: bool) -> Fits {
+    let mut all = Fits { trainings: 0, steps: 0, seconds: 0.0 };
+    for &labels in &own.labels {
+        for &predictor in &own.methods {
+            let (steps, each) = match predictor {
+                Predictor::Linear | Predictor::Forest => (0, 0.0),
+                Predictor::NeuralPredictor => (u64::from(own.predictor_epochs) * u64::from((labels / 10).max(1)), 2.0e-3),
+                Predictor::MlpFlat => (u64::from(own.steps), 0.7e-3),
+                Predictor::AeFlat => (u64::from(own.steps), 2.0e-3),
+                Predictor::GcnFlat => (u64::from(own.steps), 2.5e-3),
+                Predictor::AssessorFlat => (u64::from(own.steps), 6.0e-3),
+                Predictor::MlpCell | Predictor::GcnCell => (u64::from(own.steps_deep), 10e-3),
+                Predictor::AeCell | Predictor::AssessorCell => (u64::from(own.steps_deep), 35e-3),
+                Predictor::MlpConv | Predictor::GcnConv => (u64::from(own.steps_deep), 15e-3),
+                Predictor::AeConv | Predictor::AssessorConv => (u64::from(own.steps_deep), 70e-3),
+            };
+            // A tree looks at every bit of its labels at every depth.
+            let forest = if predictor == Predictor::Forest { f64::from(own.trees) * f64::from(labels) * 2e-5 } else { 0.0 };
+            let repeats = u64::from(own.repeats);
+            all.trainings += repeats;
+            all.steps += repeats * steps;
+            all.seconds += repeats as f64 * (steps as f64 * if gpu { 2.0e-3 } else { each } + forest);
+        }
+    }
+    all
 }
 
 fn named(arch: &Arch, Cost { params, macs }: Cost) -> Member {

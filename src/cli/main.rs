@@ -4,10 +4,12 @@
 //! - [`workbench`]: `kiln` alone: the full-screen client
 //! - [`run`], [`follow`]: launching a preset, watching it to its end
 //! - [`list`], [`inspect`], [`plot`]: `ls`, `presets`, `show`, `plot`, `tail`
+//! - [`jobs`]: experiments: their jobs' rows, bars and logs
 //! - [`control`]: `pause`, `resume`, `stop`, `set`, `rm`
 //! - [`check`], [`estimate`], [`images`]: `check` and `schema`; sizes and times before any training
 //! - [`presets`]: finding and checking presets
 //! - [`engines`], [`engine`]: reaching the engine; `engine start|stop|status|rebuild`
+//! - [`spaces`]: `spaces`, `latency`
 //! - [`doctor`]: everything Kiln needs, looked at
 //! - [`human`], [`terminal`], [`failure`]: figures, tables, sentences, exit codes
 //!
@@ -29,31 +31,52 @@ mod follow;
 mod human;
 mod images;
 mod inspect;
+mod jobs;
 mod list;
 mod plot;
+mod predict;
 mod presets;
 mod retrain;
 mod run;
+mod spaces;
 mod terminal;
 mod workbench;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser};
 use color_eyre::config::{HookBuilder, Theme};
+use kiln_protocol::spec::problem::nearest;
 
 use crate::args::{Cli, Command};
 use crate::engines::Engines;
 use crate::failure::{Failure, Outcome, say};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(error),
+    };
     reports(&cli);
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// What clap says of a command line that it cannot read. Its own measure of likeness passes over short words: `rn`.
+fn misread(mut error: clap::Error) -> ExitCode {
+    let given = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(given)) if error.get(ContextKind::SuggestedSubcommand).is_none() => given.clone(),
+        _ => error.exit(),
+    };
+    let command = Cli::command();
+    if let Some(near) = nearest(&given, command.get_subcommands().map(clap::Command::get_name)) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near.to_owned()]));
+    }
+    error.exit()
 }
 
 /// Reports of what nobody thought of. In the engine's log a panic's own two lines say more than a picture of it.
@@ -73,10 +96,13 @@ fn dispatch(cli: &Cli) -> Outcome {
         Some(Command::Run(args)) => run::run(&engines, args),
         Some(Command::Ls(args)) => list::ls(&engines, args),
         Some(Command::Presets(args)) => list::presets(args),
+        Some(Command::Spaces(args)) => spaces::spaces(args),
+        Some(Command::Latency(args)) => spaces::latency(args),
         Some(Command::Show(args)) => list::show(&engines, args),
         Some(Command::Compare(args)) => compare::compare(&engines, args),
         Some(Command::Retrain(args)) => retrain::retrain(&engines, args),
         Some(Command::Export(args)) => export::export(&engines, args),
+        Some(Command::Predict(args)) => predict::predict(&engines, args),
         Some(Command::Plot(args)) => inspect::plot(&engines, args),
         Some(Command::Tail(args)) => inspect::tail(&engines, args),
         Some(Command::Pause(args)) => control::pause(&engines, args),

@@ -12,6 +12,7 @@
 //! - [`assessor`]: a semi-supervised assessor of neural architectures (arXiv:2005.06821)
 //! - [`export`]: finished networks as safetensors; [`text`]: numbers as people read them
 //! - [`arithmetic`]: precision and order of memory where a preset leaves them open
+//! - [`latency`]: measured times of the blocks of a space
 //! - [`runtime`]: libtorch as the worker starts it
 //! - [`error`]: why a step ends early
 
@@ -27,6 +28,7 @@ pub mod error;
 pub mod export;
 pub mod fleet;
 pub mod hournas;
+pub mod latency;
 pub mod pareto;
 pub mod runtime;
 pub mod search;

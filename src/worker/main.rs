@@ -6,7 +6,8 @@
 //! - [`orders`]: control file and signals
 //! - [`outbox`]: events on their way to the run folder
 //! - [`keeper`]: when checkpoints are due, and what they hold
-//! - [`export`]: networks for other programs
+//! - [`export`]: networks for other programs; [`predict`]: an assessor asked about architectures
+//! - [`latency`]: what the blocks of a space take on a device
 //! - [`vitals`], [`doctor`]: signs of life, and what the machine gives
 //!
 //! Exit codes: 0 completed, 1 failed, 2 wrong usage, 3 stopped on request.
@@ -16,8 +17,10 @@ mod doctor;
 mod drive;
 mod export;
 mod keeper;
+mod latency;
 mod orders;
 mod outbox;
+mod predict;
 mod vitals;
 
 use std::io::Write;
@@ -29,7 +32,7 @@ use kiln_methods::runtime::Runtime;
 use crate::drive::End;
 use crate::orders::Signals;
 
-const USAGE: &str = "usage: kiln-worker RUN-FOLDER | export ... | --doctor | --version";
+const USAGE: &str = "usage: kiln-worker RUN-FOLDER | latency | export ... | predict ... | --doctor | --version";
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
@@ -38,6 +41,14 @@ fn main() -> ExitCode {
     {
         // Opens no CUDA: what is written is computed on the CPU.
         return export::run(rest);
+    }
+    if let [command, rest @ ..] = arguments.as_slice()
+        && command == "predict"
+    {
+        return predict::run(rest);
+    }
+    if arguments.as_slice() == ["latency"] {
+        return latency::run();
     }
     let [argument] = arguments.as_slice() else {
         complain(format_args!("{USAGE}"));
