@@ -306,6 +306,10 @@ fn a_detached_run_is_paused_resumed_set_and_stopped() {
     assert_eq!(watched.code, Some(3), "{watched:?}");
     assert!(watched.out.contains("optim.lr set to 0.005") && watched.out.contains("stopped at step"), "{watched:?}");
     assert_eq!(kiln.until("stopped")["id"], id.as_str());
+    let waits = kiln.ok(&["set", &id, "optim.lr=0.002"]);
+    assert!(waits.contains("once it is resumed"), "{waits}");
+    let spec = kiln.ok(&["show", &id, "--spec"]);
+    assert!(spec.starts_with("# ") && spec.contains("#   optim.lr = 0.002\n"), "{spec}");
     kiln.ok(&["resume", &id]);
     let resumed = kiln.until("running");
     assert_eq!(resumed["attempts"], 2);

@@ -331,6 +331,7 @@ mod tests {
             views: vec![],
             outcome: Some(found),
             folder: String::new(),
+            knobs: Vec::new(),
             jobs: vec![],
         };
         ended(detail).unwrap().unwrap()

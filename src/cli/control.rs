@@ -7,7 +7,7 @@ use kiln_protocol::spec::MethodName;
 use kiln_protocol::spec::problem::nearest;
 use kiln_protocol::spec::schema::{self, Field, Kind};
 use kiln_protocol::wire::{Reply, Request};
-use kiln_protocol::{Command, RunId};
+use kiln_protocol::{Command, RunId, RunState};
 use serde_json::json;
 
 use crate::engines::{self, Engines};
@@ -75,7 +75,8 @@ fn one(client: &mut Client, asked: &str, request: &impl Fn(RunId) -> Request) ->
 pub fn set(engines: &Engines, args: &args::Set) -> Outcome {
     let mut client = engines.open()?;
     let run = engines::find(&mut client, &args.run)?;
-    let method = engines::detail(&mut client, &run)?.summary.method;
+    let summary = engines::detail(&mut client, &run)?.summary;
+    let method = summary.method;
     let fields = MethodName::ALL.iter().find(|m| m.as_str() == method).map(|m| schema::fields(*m)).unwrap_or_default();
     let mut knobs = Vec::new();
     let mut wrong = Vec::new();
@@ -91,11 +92,23 @@ pub fn set(engines: &Engines, args: &args::Set) -> Outcome {
     for (key, value) in knobs {
         let command = Command::Set { key: key.clone(), value: value.clone() };
         match client.request(&Request::Control { run: run.clone(), command })? {
-            Reply::Done => say(format!("setting {key} of {run} to {value}"))?,
+            Reply::Done => say(format!("setting {key} of {run} to {value}{}", when(summary.state)))?,
             other => return engines::unexpected(&other),
         }
     }
     Ok(())
+}
+
+/// What a change waits for, if nobody works at the run now.
+fn when(state: RunState) -> &'static str {
+    match state {
+        RunState::Running | RunState::Stopping => "",
+        RunState::Queued | RunState::Starting => ", from its start on",
+        RunState::Paused => ", from when it goes on (kiln resume)",
+        RunState::Stopped | RunState::Failed => " once it is resumed: it has ended (kiln resume)",
+        // Refused by the engine.
+        RunState::Completed => "",
+    }
 }
 
 /// Reads `key=value` of a live setting.

@@ -214,6 +214,9 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
 impl Estimate {
     /// `about 40 s on 2 CPU cores · 4,080 epochs`.
     pub fn in_words(&self) -> String {
+        if self.images == 0 && self.predictors.is_none() {
+            return "time unknown until its data are there".into();
+        }
         let work = match self.predictors {
             Some((trainings, _)) => format!("{} trainings", crate::human::count(trainings as f64)),
             None => format!("{} epochs", crate::human::count(self.epochs)),

@@ -10,12 +10,21 @@ use serde::Serialize;
 use crate::engines::{self, Engines};
 use crate::estimate::{self, Estimate};
 use crate::failure::{Failure, Outcome, say, say_json};
-use crate::{args, human, presets, terminal};
+use crate::{args, human, jobs, presets, terminal};
 
 pub fn ls(engines: &Engines, args: &args::Ls) -> Outcome {
-    let mut runs = engines::runs(&mut engines.open()?)?;
+    let mut client = engines.open()?;
+    let mut runs = engines::runs(&mut client)?;
     runs.retain(|r| args.state.is_empty() || args.state.iter().any(|s| s == r.state.as_str()));
     runs.truncate(args.limit.unwrap_or(usize::MAX));
+    if args.jobs {
+        let jobs = jobs::of(&mut client, None)?;
+        let own = |run: RunSummary| {
+            let of_run: Vec<RunSummary> = jobs.iter().filter(|j| j.parent().as_ref() == Some(&run.id)).cloned().collect();
+            std::iter::once(run).chain(of_run)
+        };
+        runs = runs.into_iter().flat_map(own).collect();
+    }
     if args.json {
         return say_json(&runs);
     }
@@ -40,7 +49,10 @@ fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
     vec![
         run.id.to_string(),
         human::state(run.state, colour),
-        format!("{:.0}%", 100.0 * run.progress.fraction()),
+        match run.jobs {
+            Some(jobs) => format!("{}/{} jobs", jobs.ended(), jobs.total),
+            None => format!("{:.0}%", 100.0 * run.progress.fraction()),
+        },
         or_dash(run.best.as_ref().map(|b| human::number(b.value))),
         or_dash(run.eta.filter(|_| live).map(human::duration)),
         or_dash(took),
@@ -116,9 +128,23 @@ pub fn show(engines: &Engines, args: &args::Show) -> Outcome {
         return say_json(&detail);
     }
     if args.spec {
-        return say(detail.spec.trim_end());
+        return say(spec(&detail));
     }
     say(whole(&detail))
+}
+
+/// The frozen preset; what was changed while the run went on stands above it, as a comment, so that the text is still a
+/// preset.
+fn spec(detail: &RunDetail) -> String {
+    let mut out = String::new();
+    if !detail.knobs.is_empty() {
+        let _ = writeln!(out, "# As it was started. Changed since then with `kiln set`:");
+        for (key, value) in &detail.knobs {
+            let _ = writeln!(out, "#   {key} = {value}");
+        }
+        out.push('\n');
+    }
+    out + detail.spec.trim_end()
 }
 
 fn whole(detail: &RunDetail) -> String {
@@ -135,7 +161,12 @@ fn whole(detail: &RunDetail) -> String {
     if let Some(reason) = &run.reason {
         line("reason", reason.clone());
     }
-    line("preset", format!("{} ({}), seed {}", run.preset, run.method, run.seed));
+    if detail.jobs.is_empty() {
+        let arm = run.arm.as_ref().map(|arm| format!(", arm {arm}")).unwrap_or_default();
+        line("preset", format!("{} ({}){arm}, seed {}", run.preset, run.method, run.seed));
+    } else {
+        line("preset", format!("{} ({}), {}", run.preset, run.method, jobs::in_words(&detail.jobs)));
+    }
     if let Some(origin) = &run.origin {
         line("origin", origin.to_string());
     }
@@ -167,12 +198,19 @@ fn whole(detail: &RunDetail) -> String {
     if run.attempts > 1 {
         line("attempts", format!("{} (resumed {} times)", run.attempts, run.attempts - 1));
     }
+    if !detail.knobs.is_empty() {
+        let changed = detail.knobs.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>();
+        line("changed", changed.join(", "));
+    }
     line("folder", detail.folder.clone());
     if !detail.views.is_empty() {
         line(
             "views",
             detail.views.iter().map(|(name, view)| format!("{name} ({})", view.kind())).collect::<Vec<_>>().join(", "),
         );
+    }
+    if !detail.jobs.is_empty() {
+        let _ = writeln!(out, "\n{}", jobs::table(&detail.jobs));
     }
     if !detail.series.is_empty() {
         // Curves of single candidates come after those of the run as a whole.
@@ -189,7 +227,7 @@ fn whole(detail: &RunDetail) -> String {
         }
     }
     if let Some(outcome) = &detail.outcome {
-        let _ = write!(out, "\n{}", self::outcome(outcome));
+        let _ = write!(out, "\n{}", self::outcome(outcome, detail.jobs.is_empty()));
     }
     out.trim_end().to_owned()
 }
@@ -201,13 +239,14 @@ pub fn best_in_words(best: &Best) -> String {
     format!("{} {}", best.name, human::number(best.value))
 }
 
-/// What a run found: the verdict, its tables, and the figures by the names that `--json` has for them.
-pub fn outcome(outcome: &kiln_protocol::Outcome) -> String {
+/// What a run found: the verdict, its tables, and if wanted the figures by the names that `--json` has for them (of an
+/// experiment they are many, and its tables say them).
+pub fn outcome(outcome: &kiln_protocol::Outcome, with_figures: bool) -> String {
     let verdict = human::wrap(&outcome.verdict, terminal::width().min(100));
     let figures =
         outcome.figures.iter().map(|(name, value)| vec![name.clone(), value.map_or_else(|| "-".into(), human::number)]);
     let figures =
         Table { title: "Figures".into(), columns: vec!["name".into(), "value".into()], rows: figures.collect() };
-    let tables = outcome.tables.iter().chain((!figures.rows.is_empty()).then_some(&figures));
+    let tables = outcome.tables.iter().chain((with_figures && !figures.rows.is_empty()).then_some(&figures));
     std::iter::once(verdict).chain(tables.map(human::table)).collect::<Vec<_>>().join("\n\n")
 }

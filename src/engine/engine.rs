@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spec::Spec;
-use kiln_protocol::spool::{ControlWriter, EventWriter, SpoolError};
+use kiln_protocol::spool::{ControlTail, ControlWriter, EventWriter, SpoolError};
 use kiln_protocol::wire::{Reply, Request, RunDetail, Slot, Status, System};
 use kiln_protocol::{Body, Command, Event, Level, RunId, RunState, checkpoint, now};
 use tokio::sync::{mpsc, oneshot};
@@ -595,12 +595,13 @@ impl Engine {
         let summary = self.summary(run).ok_or_else(|| unknown(run))?;
         let folder = self.options.home.run_folder(run);
         let spec = std::fs::read_to_string(folder.spec()).unwrap_or_default();
+        let knobs = ControlTail::start(&folder, None).map(|(_, knobs)| knobs).unwrap_or_default();
         let folder = folder.path().display().to_string();
         let jobs = match self.experiments.contains_key(run) {
             true => self.jobs(Some(run)),
             false => Vec::new(),
         };
-        let detail = RunDetail { summary, spec, series: vec![], views: vec![], outcome: None, folder, jobs };
+        let detail = RunDetail { summary, spec, series: vec![], views: vec![], outcome: None, folder, knobs, jobs };
         Ok(Reply::Run { run: Box::new(detail) })
     }
 

@@ -149,6 +149,7 @@ mod tests {
             views: vec![("candidates".into(), View::Candidates(table))],
             outcome: None,
             folder: "/runs/x".into(),
+            knobs: Vec::new(),
             jobs: vec![],
         }
     }

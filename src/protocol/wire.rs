@@ -132,6 +132,9 @@ pub struct RunDetail {
     pub outcome: Option<Outcome>,
     /// Absolute path of the run folder on the engine's host.
     pub folder: String,
+    /// Live settings that were changed after the start, with their newest values: what `spec` does not say.
+    #[serde(default)]
+    pub knobs: Vec<(String, String)>,
     /// Of an experiment: its jobs in the order in which they are started, with arm, seed and state. Empty for other runs.
     #[serde(default)]
     pub jobs: Vec<RunSummary>,

@@ -267,6 +267,7 @@ impl Store {
                 views: head.views.iter().cloned().zip(views.iter().cloned()).collect(),
                 outcome,
                 folder: folder.display().to_string(),
+                knobs: Vec::new(),
                 jobs: Vec::new(),
             })
         })

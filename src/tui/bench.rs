@@ -97,6 +97,7 @@ impl Engine {
                         views: vec![],
                         outcome: None,
                         folder: "/runs/train-fashion-k3f7".into(),
+                        knobs: Vec::new(),
                         jobs: vec![],
                     }),
                 },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_protocol::run::{Best, Progress, Table};
+use kiln_protocol::run::{Best, JobCounts, Progress, Table};
 use kiln_protocol::spec::MethodName;
 use kiln_protocol::spec::schema::{self, Field};
 use kiln_protocol::view::{
@@ -80,13 +80,45 @@ fn summary(id: &str, state: RunState, done: f64, best: Option<f64>, created: f64
     }
 }
 
+/// A run with two arms and three seeds.
+pub const EXPERIMENT: &str = "dc-nas-fashion-77xp";
+
+/// The jobs of the experiment.
+pub fn jobs() -> Vec<RunSummary> {
+    let states = [RunState::Completed, RunState::Completed, RunState::Failed, RunState::Paused, RunState::Queued, RunState::Queued];
+    let job = |(i, state): (usize, RunState)| {
+        let n = i as u32 + 1;
+        let done = [1.0, 1.0, 0.44, 0.62, 0.0, 0.0][i];
+        RunSummary {
+            id: RunId(EXPERIMENT.into()).job(n),
+            preset: EXPERIMENT[..EXPERIMENT.len() - 5].into(),
+            arm: Some(if i < 3 { "clusters" } else { "random" }.into()),
+            seed: 1 + i as u64 % 3,
+            worked: (state != RunState::Queued).then_some(1200.0 * done),
+            ..summary("dc-nas-fashion-job", state, done, (done > 0.9).then_some(0.905 + 0.001 * i as f64), NOW - 7200.0)
+        }
+    };
+    states.into_iter().enumerate().map(job).collect()
+}
+
+/// Means of the experiment's arms, with a spread.
+fn means(name: &str) -> Series {
+    let points: Vec<[f64; 2]> = (1..=58).map(|i| [f64::from(i), curve(name, f64::from(i))]).collect();
+    let spread = points.iter().map(|p| if p[0] > 50.0 { f64::NAN } else { 0.03 + 0.02 * (p[0] / 9.0).sin() }).collect();
+    Series { name: name.into(), total: 58, jobs: 3, spread, points }
+}
+
 /// Runs in every state.
 pub fn summaries() -> Vec<RunSummary> {
     vec![
         summary("dc-nas-digits-k3f7", RunState::Running, 0.584, Some(0.9612), NOW - 95.0),
         summary("train-fashion-9q0z", RunState::Running, 0.07, Some(0.8731), NOW - 310.0),
         summary("train-cifar10-b2aa", RunState::Queued, 0.0, None, NOW - 40.0),
-        summary("dc-nas-fashion-77xp", RunState::Paused, 0.31, Some(0.9104), NOW - 7200.0),
+        RunSummary {
+            jobs: Some(JobCounts { total: 6, queued: 2, live: 1, completed: 2, stopped: 0, failed: 1 }),
+            device: None,
+            ..summary(EXPERIMENT, RunState::Paused, 0.31, Some(0.9104), NOW - 7200.0)
+        },
         summary("dc-nas-digits-0d3e", RunState::Completed, 1.0, Some(0.9733), NOW - 90_000.0),
         summary("train-digits-w8w8", RunState::Failed, 0.44, None, NOW - 200_000.0),
         summary("train-größe-日本-m1m1", RunState::Stopped, 0.92, Some(0.1 + 0.2), NOW - 400_000.0),
@@ -255,7 +287,11 @@ pub fn curve(name: &str, x: f64) -> f64 {
     }
 }
 
-/// Names of the series of the open run.
+/// Names of the series of the experiment.
+const ARMS: [&str; 4] =
+    ["clusters: train/loss", "random: train/loss", "clusters: valid/accuracy", "random: valid/accuracy"];
+
+/// Names of the series of any other run.
 pub fn series_names() -> Vec<String> {
     let mut names: Vec<String> =
         ["train/loss", "valid/loss", "train/accuracy", "valid/accuracy"].map(String::from).to_vec();
@@ -275,12 +311,12 @@ pub fn spec() -> String {
 }
 
 pub fn detail(id: &RunId) -> RunDetail {
-    let summary = summaries().into_iter().find(|s| s.id == *id).unwrap();
+    let summary = summaries().into_iter().chain(jobs()).find(|s| s.id == *id).unwrap();
     RunDetail {
         outcome: (summary.state == RunState::Completed).then(outcome),
         summary,
         spec: spec(),
-        series: series_names()
+        series: if id.0 == EXPERIMENT { ARMS.map(String::from).to_vec() } else { series_names() }
             .into_iter()
             .map(|name| {
                 let points = points(&name);
@@ -298,7 +334,8 @@ pub fn detail(id: &RunId) -> RunDetail {
             .collect(),
         views: if id.0.starts_with("train") { crate::fixture_search::views() } else { views() },
         folder: format!("/home/ada/.local/share/kiln/runs/{id}"),
-        jobs: vec![],
+        knobs: Vec::new(),
+        jobs: if id.0 == EXPERIMENT { jobs() } else { vec![] },
     }
 }
 
@@ -400,6 +437,14 @@ pub fn model(size: Size) -> Model {
     m
 }
 
+/// A model with the experiment open.
+pub fn experiment(size: Size) -> Model {
+    let mut m = model(size);
+    m.runs.selected = Some(RunId(EXPERIMENT.into()));
+    keys(&mut m, "enter");
+    m
+}
+
 /// A model with a search open: map of blocks, curves with error bars, predictions, front.
 pub fn search(size: Size) -> Model {
     let mut m = model(size);
@@ -451,6 +496,9 @@ pub fn answer(m: &mut Model, effects: Vec<Effect>) {
                 series: names
                     .into_iter()
                     .map(|name| {
+                        if ARMS.contains(&name.as_str()) {
+                            return means(&name);
+                        }
                         let points = points(&name);
                         Series { total: points.len() as u64, points, name, ..Series::default() }
                     })

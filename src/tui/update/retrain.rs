@@ -37,8 +37,22 @@ fn open_run(m: &Model) -> Option<RunDetail> {
         views: detail.views.clone(),
         outcome: None,
         folder: detail.folder.clone(),
+        knobs: Vec::new(),
         jobs: Vec::new(),
     })
+}
+
+/// Has the weights of the candidate that is looked at written to a file, or those of the run's own network.
+pub fn export(m: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(detail) = &m.detail else { return };
+    let candidate = match detail.inspect.as_ref().map(|page| page.id) {
+        None => None,
+        Some(Some(id)) => Some(id),
+        Some(None) => return m.note(Level::Info, "This point is no candidate of the run: there is nothing to export."),
+    };
+    let run = detail.id.clone();
+    m.note(Level::Info, "Writing the weights");
+    effects.push(Effect::Export { run, candidate });
 }
 
 /// A key while the question is open.
