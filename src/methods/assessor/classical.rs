@@ -25,8 +25,16 @@ pub fn rows(flat: &Tensor) -> Result<Array2<f64>> {
 
 /// Fits a forest on labelled rows, predicts others. Every tree sees a bootstrap sample and, at every split, all columns, as
 /// is usual for regression. Equal seeds give equal numbers.
-pub fn forest(x: &Array2<f64>, y: &[f64], queries: &Array2<f64>, trees: u32, seed: u64, scale: Scale) -> Result<Vec<f64>> {
-    let fail = |error: &dyn std::fmt::Display| MethodError::failed(format!("the random forest cannot be fitted: {error}"));
+pub fn forest(
+    x: &Array2<f64>,
+    y: &[f64],
+    queries: &Array2<f64>,
+    trees: u32,
+    seed: u64,
+    scale: Scale,
+) -> Result<Vec<f64>> {
+    let fail =
+        |error: &dyn std::fmt::Display| MethodError::failed(format!("the random forest cannot be fitted: {error}"));
     let matrix = |x: &Array2<f64>| {
         let rows: Vec<Vec<f64>> = x.axis_iter(Axis(0)).map(|row| row.to_vec()).collect();
         DenseMatrix::from_2d_vec(&rows).map_err(|e| fail(&e))

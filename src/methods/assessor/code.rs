@@ -129,7 +129,8 @@ impl Coder {
                 None => None,
                 Some(kinds) => {
                     let graphs = || coded.iter().filter_map(|c| c.graph.as_ref());
-                    let adjacency = graphs().flat_map(|g| g.adjacency.iter().flatten().map(|&e| f32::from(u8::from(e))));
+                    let adjacency =
+                        graphs().flat_map(|g| g.adjacency.iter().flatten().map(|&e| f32::from(u8::from(e))));
                     let adjacency = tensor(adjacency.collect(), &[n, rows, rows])?;
                     let labels = tensor(graphs().flat_map(Graph::one_hot).collect(), &[n, rows, kinds])?;
                     let share = tensor(graphs().flat_map(Graph::share).collect(), &[n, 1, rows])?;
@@ -333,7 +334,8 @@ mod tests {
 
     #[test]
     fn operations_are_the_vertices_of_a_cell_of_nas_bench_201() {
-        let cell = Cell201::from_text("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|").unwrap();
+        let cell =
+            Cell201::from_text("|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|").unwrap();
         let codes = Coder::Cell201.codes(&[cell.arch()], Device::Cpu).unwrap();
         assert_eq!((codes.flat.size(), codes.image.size()), (vec![1, 30], vec![1, 1, 8, 15]));
         let image = rows(&codes.image.view([8, 15]));

@@ -53,8 +53,8 @@ impl Recipe {
     /// The recipe of a network; `None` for predictors of other kinds.
     pub fn of(predictor: Predictor) -> Option<Recipe> {
         use Predictor::{
-            AeCell, AeConv, AeFlat, AssessorCell, AssessorConv, AssessorFlat, Forest, GcnCell, GcnConv, GcnFlat, Linear,
-            MlpCell, MlpConv, MlpFlat, NeuralPredictor,
+            AeCell, AeConv, AeFlat, AssessorCell, AssessorConv, AssessorFlat, Forest, GcnCell, GcnConv, GcnFlat,
+            Linear, MlpCell, MlpConv, MlpFlat, NeuralPredictor,
         };
         let encoder = match predictor {
             Linear | Forest => return None,
@@ -149,15 +149,18 @@ impl Fit {
         let labelled = labelled.share(cells);
         // Of more labels than a graph of prediction takes, it takes the first: they are in random order already.
         let anchors = labelled.range(0, (settings.anchors as i64).min(n as i64)).map_err(MethodError::failed)?;
-        let network = Network::new(recipe.shape(settings), coder, derive(seed, "init", 0, 0), device)?;
+        let mut network = Network::new(recipe.shape(settings), coder, derive(seed, "init", 0, 0), device)?;
+        network.settle(&labelled).map_err(MethodError::failed)?;
         let zeros = |t: &Tensor| t.f_zeros_like().and_then(|z| z.f_detach());
-        let moments = || network.weights().iter().map(zeros).collect::<Result<Vec<_>, _>>().map_err(MethodError::failed);
+        let moments =
+            || network.weights().iter().map(zeros).collect::<Result<Vec<_>, _>>().map_err(MethodError::failed);
         let (averages, squares) = (moments()?, moments()?);
         let count = |_: &Tensor| Tensor::f_zeros([1], (Kind::Float, device)).map_err(MethodError::failed);
         let counts = network.weights().iter().map(count).collect::<Result<Vec<_>>>()?;
-        let steps = match recipe.plain {
-            true => settings.predictor_epochs.saturating_mul((n / neural_predictor::BATCH).max(1) as u32),
-            false => settings.steps,
+        let steps = match (recipe.plain, recipe.encoder) {
+            (true, _) => settings.predictor_epochs.saturating_mul((n / neural_predictor::BATCH).max(1) as u32),
+            (false, Encoder::Flat) => settings.steps,
+            (false, Encoder::Conv | Encoder::Cell) => settings.steps_deep,
         };
         let assessor = Assessor {
             coder: coder.clone(),
@@ -169,7 +172,8 @@ impl Fit {
             chunk: i64::from(settings.chunk),
             anchors,
         };
-        let targets = Tensor::f_from_slice(&targets).and_then(|t| t.f_to_device(device)).map_err(MethodError::failed)?;
+        let targets =
+            Tensor::f_from_slice(&targets).and_then(|t| t.f_to_device(device)).map_err(MethodError::failed)?;
         Ok(Fit {
             assessor,
             labelled,
@@ -320,7 +324,8 @@ impl Fit {
         let others = self.unlabelled.len() as usize;
         let wanted = (self.settings.batch_unlabelled as usize).min(others);
         if recipe.unlabelled && wanted > 0 {
-            let index = Tensor::f_from_slice(&draw(self.key("unlabelled"), others, wanted))?.f_to_device(self.device())?;
+            let index =
+                Tensor::f_from_slice(&draw(self.key("unlabelled"), others, wanted))?.f_to_device(self.device())?;
             codes = codes.with(&self.unlabelled.select(&index)?)?;
         }
         Ok(Batch { codes, targets, labelled })

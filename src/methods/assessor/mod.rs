@@ -3,6 +3,7 @@
 //! trained end to end.
 //!
 //! - [`predictor`]: a fitted [`Assessor`]: fit, predict, save, load
+//! - [`query`]: a finished run asked about other architectures
 //! - [`screen`]: the same as a help for searches that train networks
 //! - [`table`]: tables of architectures, told apart and split
 //! - [`code`]: architectures as vectors, images and graphs
@@ -17,6 +18,7 @@ pub mod code;
 pub mod fit;
 pub mod model;
 pub mod predictor;
+pub mod query;
 pub mod relation;
 pub mod report;
 pub mod results;

@@ -6,12 +6,11 @@
 //! | conv | 3x3 1 -> 16, ReLU, 3x3 16 -> 32, ReLU, flattened -> d | d -> 32 maps, 3x3 32 -> 16, ReLU, 3x3 16 -> 1 |
 //! | cell | three layers `H' = (relu(A1 H U) + relu(A2 H W)) / 2`, mean over the vertices, -> d | d -> hidden, ReLU, -> flat code |
 //!
-//! The head is `y = A^ relu(A^ Z W0 + b0) W1 + b1`; without a graph A^ is left out. Weights are drawn by
-//! [`kiln_nn::init`], each from a stream named after it, so that networks with equal layers start equal.
+//! The head is `y = A^ relu(A^ Z W0 + b0) W1 + b1`; without a graph A^ is left out. Weights and
+//! biases start uniform within one over the root of the number of inputs, as PyTorch has it; those of the graph layers over
+//! cells after Glorot. Each is drawn from a stream named after it, so that networks with equal layers start equal.
 
-use kiln_arch::Act;
 use kiln_arch::spec::seed::derive;
-use kiln_nn::init;
 use kiln_nn::torch::{Generator, TorchError};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -49,6 +48,14 @@ pub struct Shape {
     pub plain: bool,
 }
 
+/// How weights are drawn.
+#[derive(Clone, Copy)]
+enum Start {
+    /// Within one over the root of the number of inputs.
+    Inputs,
+    Glorot,
+}
+
 /// A network with its weights.
 pub struct Network {
     pub shape: Shape,
@@ -70,66 +77,93 @@ impl Network {
         Ok(network)
     }
 
-    fn build(&mut self, coder: &Coder, seed: u64, device: Device) -> kiln_nn::Result<()> {
+    fn build(&mut self, coder: &Coder, seed: u64, device: Device) -> Result<(), TorchError> {
         let Shape { encoder, decoder, embedding: d, hidden, width, plain } = self.shape;
         let flat = coder.flat_len();
         let (rows, columns) = coder.image_size();
-        let relu = Some(Act::Relu);
-        let mut add = |name: &str, shape: &[i64], next: Option<Act>, bias: bool| -> kiln_nn::Result<()> {
+        let mut add = |name: &str, shape: &[i64], start: Start, bias: bool| -> Result<(), TorchError> {
+            let inputs: i64 = shape.iter().skip(1).product();
+            let outputs = shape.first().copied().unwrap_or(1);
+            let bound = match start {
+                Start::Inputs => 1.0 / (inputs as f64).sqrt(),
+                Start::Glorot => (6.0 / (inputs + outputs) as f64).sqrt(),
+            };
             let mut generator = Generator::new(derive(seed, name, 0, 0), Device::Cpu)?;
-            let weight = init::weights(shape, 1, next, &mut generator)?.f_to_device(device)?;
-            self.names.push(format!("{name}.weight"));
-            self.weights.push(weight.f_set_requires_grad(true)?);
-            if bias {
-                let zeros = Tensor::f_zeros([shape.first().copied().unwrap_or(1)], (Kind::Float, device))?;
-                self.names.push(format!("{name}.bias"));
-                self.weights.push(zeros.f_set_requires_grad(true)?);
-            }
-            Ok(())
+            let mut draw = |what: &str, shape: &[i64]| -> Result<(), TorchError> {
+                let mut values = Tensor::f_zeros(shape, (Kind::Float, Device::Cpu))?;
+                generator.uniform_(&mut values, -bound, bound)?;
+                self.names.push(format!("{name}.{what}"));
+                self.weights.push(values.f_to_device(device)?.f_set_requires_grad(true)?);
+                Ok(())
+            };
+            draw("weight", shape)?;
+            if bias { draw("bias", &[outputs]) } else { Ok(()) }
         };
         match encoder {
             Encoder::Flat => {
-                add("encoder.0", &[hidden, flat], relu, true)?;
-                add("encoder.1", &[d, hidden], None, true)?;
+                add("encoder.0", &[hidden, flat], Start::Inputs, true)?;
+                add("encoder.1", &[d, hidden], Start::Inputs, true)?;
             }
             Encoder::Conv => {
-                add("encoder.0", &[MAPS[0], 1, 3, 3], relu, true)?;
-                add("encoder.1", &[MAPS[1], MAPS[0], 3, 3], relu, true)?;
-                add("encoder.2", &[d, MAPS[1] * rows * columns], None, true)?;
+                add("encoder.0", &[MAPS[0], 1, 3, 3], Start::Inputs, true)?;
+                add("encoder.1", &[MAPS[1], MAPS[0], 3, 3], Start::Inputs, true)?;
+                add("encoder.2", &[d, MAPS[1] * rows * columns], Start::Inputs, true)?;
             }
             Encoder::Cell => {
                 let Some(labels) = coder.labels() else {
-                    return Err(kiln_nn::TrainError::Plan(
+                    return Err(TorchError::Request(
                         "the space has no cells: only `nas-bench-101` and `nas-bench-201` do. Choose predictors that end in -flat or -conv".into(),
                     ));
                 };
                 for layer in 0..LAYERS {
                     let input = if layer == 0 { labels } else { width };
-                    add(&format!("cell.{layer}.forward"), &[width, input], relu, false)?;
-                    add(&format!("cell.{layer}.backward"), &[width, input], relu, false)?;
+                    add(&format!("cell.{layer}.forward"), &[width, input], Start::Glorot, false)?;
+                    add(&format!("cell.{layer}.backward"), &[width, input], Start::Glorot, false)?;
                 }
                 if !plain {
-                    add("encoder.0", &[d, width], None, true)?;
+                    add("encoder.0", &[d, width], Start::Inputs, true)?;
                 }
             }
         }
         if decoder {
             if encoder == Encoder::Conv {
-                add("decoder.0", &[MAPS[1] * rows * columns, d], None, true)?;
-                add("decoder.1", &[MAPS[0], MAPS[1], 3, 3], relu, true)?;
-                add("decoder.2", &[1, MAPS[0], 3, 3], None, true)?;
+                add("decoder.0", &[MAPS[1] * rows * columns, d], Start::Inputs, true)?;
+                add("decoder.1", &[MAPS[0], MAPS[1], 3, 3], Start::Inputs, true)?;
+                add("decoder.2", &[1, MAPS[0], 3, 3], Start::Inputs, true)?;
             } else {
-                add("decoder.0", &[hidden, d], relu, true)?;
-                add("decoder.1", &[flat, hidden], None, true)?;
+                add("decoder.0", &[hidden, d], Start::Inputs, true)?;
+                add("decoder.1", &[flat, hidden], Start::Inputs, true)?;
             }
         }
         if plain {
-            add("head.0", &[hidden, width], None, false)?;
-            add("head.1", &[1, hidden], None, false)
+            add("head.0", &[hidden, width], Start::Inputs, false)?;
+            add("head.1", &[1, hidden], Start::Inputs, false)
         } else {
-            add("head.0", &[hidden, d], relu, true)?;
-            add("head.1", &[1, hidden], None, true)
+            add("head.0", &[hidden, d], Start::Inputs, true)?;
+            add("head.1", &[1, hidden], Start::Inputs, true)
         }
+    }
+
+    /// Brings the first embeddings of the cell encoder to mean 0 and deviation 1 over these cells, column by column, by way of
+    /// its last layer. The mean over a cell's vertices is nearly the same vector for all cells: without this, all embeddings
+    /// point in one direction, the decoder has nothing to tell cells apart by, and the relation graph is decided by rounding.
+    pub fn settle(&mut self, codes: &Codes) -> Result<(), TorchError> {
+        if self.shape.encoder != Encoder::Cell || self.shape.plain {
+            return Ok(());
+        }
+        let _frozen = kiln_nn::torch::NoGrad::new();
+        let embedding = self.encode(codes, None)?;
+        let mean = embedding.f_mean_dim([0i64].as_slice(), false, Kind::Float)?;
+        let deviation = embedding.f_std_dim([0i64].as_slice(), true, false)?.f_clamp_min(1e-6)?;
+        let scaled = self.get("encoder.0.weight")?.f_div(&deviation.f_unsqueeze(1)?)?;
+        let shifted = self.get("encoder.0.bias")?.f_sub(&mean)?.f_div(&deviation)?;
+        for (name, value) in [("encoder.0.weight", scaled), ("encoder.0.bias", shifted)] {
+            // Both names were found above.
+            if let Some(at) = self.names.iter().position(|n| n == name) {
+                self.weights[at].f_copy_(&value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Weights by name, in a fixed order.

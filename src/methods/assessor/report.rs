@@ -22,7 +22,8 @@ pub fn outcome(results: &Results, seconds: f64) -> Outcome {
     for &predictor in &settings.methods {
         for (i, n) in settings.labels.iter().enumerate() {
             let mut add = |name: &str, figure: Figure| {
-                figures.insert(format!("{name}/{predictor}/{n}"), results.summary(predictor, i, figure).map(|s| s.mean));
+                figures
+                    .insert(format!("{name}/{predictor}/{n}"), results.summary(predictor, i, figure).map(|s| s.mean));
             };
             add("tau", |s| s.tau);
             add("regret", |s| s.regret);
@@ -30,9 +31,11 @@ pub fn outcome(results: &Results, seconds: f64) -> Outcome {
         }
     }
     figures.insert("seconds".into(), Some(seconds));
-    let headline = settings.methods.iter().rev().flat_map(|p| {
-        settings.labels.iter().map(move |n| Headline::new(&format!("tau/{p}/{n}"), true))
-    });
+    let headline = settings
+        .methods
+        .iter()
+        .rev()
+        .flat_map(|p| settings.labels.iter().map(move |n| Headline::new(&format!("tau/{p}/{n}"), true)));
     Outcome {
         verdict: verdict(results),
         figures,
@@ -45,7 +48,12 @@ fn tables(results: &Results) -> Vec<Table> {
     let settings = results.settings;
     let repeats = settings.repeats;
     let mut out = vec![
-        by_labels(results, format!("Kendall tau on {} test cells: mean and deviation over {repeats} repeats", settings.test), 3, |s| s.tau),
+        by_labels(
+            results,
+            format!("Kendall tau on {} test cells: mean and deviation over {repeats} repeats", settings.test),
+            3,
+            |s| s.tau,
+        ),
         by_labels(results, format!("Regret@{} in percentage points", settings.top), 2, |s| s.regret),
         by_labels(results, format!("Squared error, accuracies below {} counting as that", settings.clip), 2, |s| s.mse),
     ];
@@ -175,7 +183,9 @@ fn comparison(results: &Results, assessor: Predictor, rival: Predictor) -> Optio
         (true, true) => return None,
         (false, true) => format!("{assessor} beats {rival} at every number of labels ({})", at(&wins)),
         (true, false) => format!("{assessor} loses to {rival} at every number of labels ({})", at(&losses)),
-        (false, false) => format!("{assessor} beats {rival} in part ({}) and loses in part ({})", at(&wins), at(&losses)),
+        (false, false) => {
+            format!("{assessor} beats {rival} in part ({}) and loses in part ({})", at(&wins), at(&losses))
+        }
     };
     let few: Vec<f64> = gains.iter().filter(|(n, _)| *n <= FEW).map(|(_, gain)| *gain).collect();
     if rival == Predictor::Forest && !few.is_empty() {

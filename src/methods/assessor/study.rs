@@ -163,7 +163,8 @@ impl Study {
             None => None,
             Some(recipe) => {
                 let labelled = self.labelled(&at);
-                let accuracies: Vec<f64> = labelled.iter().map(|&i| self.entries[i].accuracy.unwrap_or_default()).collect();
+                let accuracies: Vec<f64> =
+                    labelled.iter().map(|&i| self.entries[i].accuracy.unwrap_or_default()).collect();
                 Some(Fit::new(Task {
                     coder: &self.coder,
                     recipe,
@@ -172,7 +173,12 @@ impl Study {
                     accuracies: &accuracies,
                     unlabelled: select(&self.codes, &self.split.unlabelled)?,
                     // The same for all predictors: they start from the same weights as far as they have the same layers.
-                    seed: derive(self.spec.seed, "assessor", u64::from(at.repeat), u64::from(self.settings.labels[at.labels])),
+                    seed: derive(
+                        self.spec.seed,
+                        "assessor",
+                        u64::from(at.repeat),
+                        u64::from(self.settings.labels[at.labels]),
+                    ),
                 })?)
             }
         };
@@ -217,7 +223,8 @@ impl Study {
             .map(|a| if a.fit.is_none() { self.plain(a.job).map(Some) } else { Ok(None) })
             .collect::<Result<_>>()?;
         let test = &self.test;
-        let items = self.active.iter_mut().zip(plain).map(|(active, plain)| (active, plain, test.share(true))).collect();
+        let items =
+            self.active.iter_mut().zip(plain).map(|(active, plain)| (active, plain, test.share(true))).collect();
         let done = self.pool.map(items, &mut || cx.tick().is_err(), |(active, plain, test), stop| {
             let began = Instant::now();
             let predicted = match (&mut active.fit, plain) {
@@ -273,7 +280,8 @@ impl Study {
     }
 
     fn keep(&mut self, active: &Active, scored: &Scored, cx: &mut StepCx) -> Result<()> {
-        let Some(fit) = active.fit.as_ref().filter(|_| self.keeper() == Some(active.job) && scored.failure.is_none()) else {
+        let Some(fit) = active.fit.as_ref().filter(|_| self.keeper() == Some(active.job) && scored.failure.is_none())
+        else {
             return Ok(());
         };
         let archs: Vec<Arch> =
@@ -295,7 +303,8 @@ impl Study {
             let same = self.active.iter().map(|a| self.jobs[a.job]);
             same.filter(|j| j.predictor == job.predictor && j.repeat == job.repeat).map(|j| j.labels).min()
         };
-        let now: Vec<bool> = self.active.iter().map(|a| earliest(&self.jobs[a.job]) == Some(self.jobs[a.job].labels)).collect();
+        let now: Vec<bool> =
+            self.active.iter().map(|a| earliest(&self.jobs[a.job]) == Some(self.jobs[a.job].labels)).collect();
         for (active, now) in self.active.iter_mut().zip(now) {
             let (Some(fit), job) = (active.fit.as_mut(), self.jobs[active.job]) else { continue };
             if job.repeat > 0 {
@@ -349,7 +358,8 @@ impl Study {
             return Ok(());
         }
         let due = |a: &Active| {
-            a.fit.as_ref().is_some_and(|f| !f.done() && f.progress().0 >= a.shown + SHOW_STEPS) && self.jobs[a.job].repeat == 0
+            a.fit.as_ref().is_some_and(|f| !f.done() && f.progress().0 >= a.shown + SHOW_STEPS)
+                && self.jobs[a.job].repeat == 0
         };
         let Some(i) = self.active.iter().position(due) else { return Ok(()) };
         let active = &self.active[i];
@@ -370,7 +380,9 @@ impl Study {
         let count = predicted.len();
         let archs = self.test_archs(count);
         let title = match &active.fit {
-            Some(fit) if !fit.done() => format!("{}, step {} of {}", self.name(active.job), fit.progress().0, fit.progress().1),
+            Some(fit) if !fit.done() => {
+                format!("{}, step {} of {}", self.name(active.job), fit.progress().0, fit.progress().1)
+            }
             _ => self.name(active.job),
         };
         let shown = views::Shown { title, archs: &archs, truth: &self.truth[..count], predicted, scored };

@@ -59,7 +59,9 @@ fn entries(path: &Path, table: &Cells, space: &Space) -> Result<Vec<Entry>> {
             MethodError::failed(format!("{}, line {}, column {}: {said}", path.display(), row.line, table.column))
         };
         let (arch, hash) = identify(space, &row.arch).map_err(|said| {
-            wrong(format!("{said}. Mend the line or leave it out, or set space.name to the space of these architectures"))
+            wrong(format!(
+                "{said}. Mend the line or leave it out, or set space.name to the space of these architectures"
+            ))
         })?;
         // Benchmarks of NAS-Bench-201 train cells that compute the same apart; elsewhere one of two would only be noise.
         let identity = if space.name == "nas-bench-201" { arch.to_string() } else { hash.clone() };
@@ -69,7 +71,14 @@ fn entries(path: &Path, table: &Cells, space: &Space) -> Result<Vec<Entry>> {
                  their accuracies"
             )));
         }
-        out.push(Entry { arch, hash, accuracy: row.accuracy, test: row.test, params: row.params, seconds: row.seconds });
+        out.push(Entry {
+            arch,
+            hash,
+            accuracy: row.accuracy,
+            test: row.test,
+            params: row.params,
+            seconds: row.seconds,
+        });
     }
     Ok(out)
 }

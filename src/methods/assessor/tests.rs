@@ -34,7 +34,7 @@ fn sample(n: usize) -> (Space, Vec<Arch>, Vec<f64>) {
 }
 
 fn small() -> AssessorSettings {
-    AssessorSettings { steps: 200, ..AssessorSettings::default() }
+    AssessorSettings { steps: 200, steps_deep: 80, cell_width: 32, ..AssessorSettings::default() }
 }
 
 /// A training on 100 labels and 300 unlabelled cells of 600, and the codes of 200 test cells.
@@ -148,8 +148,11 @@ fn gradients_flow_through_the_graph_into_the_encoder() {
 
 #[test]
 fn a_saved_training_continues_with_the_same_bits() {
-    for predictor in [Predictor::AssessorFlat, Predictor::AssessorConv, Predictor::AssessorCell, Predictor::NeuralPredictor] {
-        let settings = AssessorSettings { steps: 70, predictor_epochs: 7, batch_labelled: 64, ..small() };
+    for predictor in
+        [Predictor::AssessorFlat, Predictor::AssessorConv, Predictor::AssessorCell, Predictor::NeuralPredictor]
+    {
+        let settings =
+            AssessorSettings { steps: 70, steps_deep: 45, predictor_epochs: 5, batch_labelled: 64, ..small() };
         let (mut whole, ..) = training(predictor, &settings);
         whole.run(None, &|| false).unwrap();
         let (mut first, ..) = training(predictor, &settings);
@@ -174,7 +177,7 @@ fn a_saved_training_continues_with_the_same_bits() {
 fn an_assessor_is_kept_in_a_file_and_predicts_the_same() {
     let (space, archs, accuracies) = sample(300);
     let labelled: Vec<(Arch, f64)> = archs[..60].iter().cloned().zip(accuracies.iter().copied()).collect();
-    let settings = AssessorSettings { steps: 40, ..small() };
+    let settings = AssessorSettings { steps: 40, steps_deep: 20, ..small() };
     for predictor in [Predictor::AssessorFlat, Predictor::AssessorCell] {
         let fit = || {
             let with = (3, Device::Cpu);
@@ -222,7 +225,7 @@ fn a_screen_ranks_proposals_of_any_space() {
 
 const PRESET: &str = "method = \"assessor\"\nseed = 4\n[data]\nset = \"cells\"\npath = \"TABLE\"\n[space]\n\
     name = \"nas-bench-201\"\n[assessor]\nmethods = [\"linear\", \"forest\", \"mlp-flat\", \"assessor-flat\", \"assessor-cell\"]\n\
-    labels = [30, 60]\nrepeats = 2\ntest = 200\nunlabelled = 300\nsteps = 60\ntrees = 10\ncell-width = 16\n";
+    labels = [30, 60]\nrepeats = 2\ntest = 200\nunlabelled = 300\nsteps = 60\nsteps-deep = 30\ntrees = 10\ncell-width = 16\n";
 
 fn world(extra: &str) -> World {
     let text = PRESET.replace("TABLE", &asset().display().to_string()) + extra;
@@ -310,9 +313,15 @@ fn refused(text: &str, change: impl Fn(&mut Spec)) -> String {
 #[test]
 fn a_wrong_table_is_answered_with_file_line_column_and_remedy() {
     let said = refused("arch,accuracy\nc3-c3-c3-c3-c3-c3,90\nc3-c3-c3-c3-c3-c9,90\n", |_| {});
-    assert!(said.contains("table.csv, line 3, column 1") && said.contains("c9") && said.contains("space.name"), "{said}");
+    assert!(
+        said.contains("table.csv, line 3, column 1") && said.contains("c9") && said.contains("space.name"),
+        "{said}"
+    );
     let said = refused("arch,accuracy\nc3-c3-c3-c3-c3-c3,90\nc3-c3-c3-c3-c3-c3,91\n", |_| {});
-    assert!(said.contains("line 3, column 1") && said.contains("same as that of line 2") && said.contains("Keep one"), "{said}");
+    assert!(
+        said.contains("line 3, column 1") && said.contains("same as that of line 2") && said.contains("Keep one"),
+        "{said}"
+    );
     let said = refused("arch,accuracy\nc3-c3-c3-c3-c3-c3,90\n", |_| {});
     assert!(said.contains("1 architectures") && said.contains("assessor.test"), "{said}");
     let whole = std::fs::read(asset()).unwrap();
@@ -346,7 +355,8 @@ fn the_split_keeps_equal_functions_together_and_depends_on_the_seed_alone() {
     let entries = table::read(&asset(), &space, &settings, true).unwrap();
     let split = table::split(&entries, &settings, 1).unwrap();
     assert_eq!((split.test.len(), split.unlabelled.len()), (3000, 8000));
-    let hashes = |part: &[usize]| part.iter().map(|&i| entries[i].hash.as_str()).collect::<std::collections::HashSet<_>>();
+    let hashes =
+        |part: &[usize]| part.iter().map(|&i| entries[i].hash.as_str()).collect::<std::collections::HashSet<_>>();
     let (test, unlabelled, pool) = (hashes(&split.test), hashes(&split.unlabelled), hashes(&split.pool));
     assert!(test.is_disjoint(&unlabelled) && test.is_disjoint(&pool) && unlabelled.is_disjoint(&pool));
     let mut shuffled = entries.clone();
@@ -377,7 +387,8 @@ fn on_nas_bench_101_the_assessor_ranks() {
     let labelled: Vec<(Arch, f64)> = entries.iter().take(100).map(|e| (e.arch.clone(), e.accuracy.unwrap())).collect();
     let with = (1, Device::Cpu);
     let assessor =
-        Assessor::fit(&space, Predictor::AssessorFlat, &settings, &labelled, &archs[100..400], with, &|| false).unwrap();
+        Assessor::fit(&space, Predictor::AssessorFlat, &settings, &labelled, &archs[100..400], with, &|| false)
+            .unwrap();
     let truth: Vec<f64> = entries[400..600].iter().map(|e| e.accuracy.unwrap()).collect();
     let tau = Scored::of(&assessor.predict(&archs[400..]).unwrap(), &truth, &truth, 80.0, 10).tau.unwrap();
     assert!(tau > 0.3, "{tau}");

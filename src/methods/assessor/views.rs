@@ -83,7 +83,8 @@ pub fn embedding(shown: &Shown, rows: &[Vec<f64>], labelled: (&[&Arch], &[f64], 
     let at = |row: usize| plane.project(z.row(row));
     let mut sorted = shown.truth.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let quarter = |y: f64| (sorted.partition_point(|v| *v < y) * GROUPS.len() / sorted.len().max(1)).min(GROUPS.len() - 1);
+    let quarter =
+        |y: f64| (sorted.partition_point(|v| *v < y) * GROUPS.len() / sorted.len().max(1)).min(GROUPS.len() - 1);
     let mut groups: Vec<ScatterGroup> =
         GROUPS.iter().map(|name| ScatterGroup { name: (*name).into(), ..ScatterGroup::default() }).collect();
     for (i, (arch, y)) in shown.archs.iter().zip(shown.truth).enumerate() {
