@@ -31,7 +31,7 @@ struct Choice {
 }
 
 /// Settles what the context's spec leaves open, and says in a sentence what was measured and taken; nothing if the spec
-/// leaves nothing open. A network that takes its images flat has no order to choose.
+/// leaves nothing open. A network of flat layers has no order to choose.
 ///
 /// # Errors
 /// The data cannot be read, no setting works on the device, or the choice cannot be kept.
@@ -78,7 +78,7 @@ fn measured(cx: &mut StepCx) -> Result<(Setting, String)> {
     };
     let data = cx.data()?;
     let plan = subject(&spec, &data)?;
-    let flat = matches!(plan.input, Shape::Flat(_));
+    let flat = plan.blocks.iter().all(|block| matches!(block.output, Shape::Flat(_)));
     let mut settings = Vec::new();
     for precision in [Precision::F32, Precision::Bf16] {
         for channels_last in [false, true] {
