@@ -141,9 +141,12 @@ pub struct AssessorSettings {
     /// Kendall tau for which the necessary number of labels is told.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub tau_target: f64,
-    /// Steps of training of each network but `neural-predictor`.
+    /// Steps of training of the networks that end in -flat.
     #[schemars(range(min = 1, max = 10000000), extend("x-unit" = "steps"))]
     pub steps: u32,
+    /// Steps of training of the networks that end in -conv or -cell: those cost five to ten times as much a step.
+    #[schemars(range(min = 1, max = 10000000), extend("x-unit" = "steps"))]
+    pub steps_deep: u32,
     /// Labelled architectures in a step, if there are as many (B_l).
     #[schemars(range(min = 1, max = 65536))]
     pub batch_labelled: u32,
@@ -216,6 +219,7 @@ impl Default for AssessorSettings {
             top: 10,
             tau_target: 0.6,
             steps: 2000,
+            steps_deep: 600,
             batch_labelled: 256,
             batch_unlabelled: 256,
             lr: 1e-3,
