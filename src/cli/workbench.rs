@@ -6,20 +6,20 @@ use kiln_protocol::spec::problem::Problem;
 use kiln_protocol::spec::schema::{self, Field};
 use kiln_protocol::spec::{Preset, Spec};
 use kiln_protocol::wire::{FromEngine, ToEngine};
-use kiln_protocol::{client, home};
+use kiln_protocol::{RunId, client, home};
 use kiln_tui::{Colour, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
 use serde_json::Value as Json;
 
 use crate::args::{self, Look};
 use crate::engines::Engines;
 use crate::failure::{Failure, Outcome};
-use crate::{estimate, presets, run, terminal};
+use crate::{estimate, export, presets, run, terminal};
 
 /// `kiln` without a command: the workbench, or, where there is no screen to draw on, a run of the default preset.
 pub fn open(engines: &Engines, look: &Look) -> Outcome {
     if !terminal::is_terminal() {
         let preset = look.preset.clone().unwrap_or_else(|| presets::DEFAULT.into());
-        let chosen = args::Chosen { preset, set: Vec::new() };
+        let chosen = args::Chosen { preset, set: Vec::new(), seeds: None };
         return run::run(engines, &args::Run { chosen, detach: false, priority: 0, json: false });
     }
     let (named, start) = match &look.preset {
@@ -27,9 +27,9 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
         Some(asked) => (Some(presets::read(asked, &[])?.0.name), Start::Launcher(asked.clone())),
         None => (None, Start::Auto),
     };
-    let mut infos: Vec<PresetInfo> = presets::all().into_iter().map(|(name, _)| info(&name, &[])).collect();
+    let mut infos: Vec<PresetInfo> = presets::all().into_iter().map(|(name, _)| PresetInfo { name, ..PresetInfo::default() }).collect();
     if let Some(asked) = look.preset.as_ref().filter(|asked| !infos.iter().any(|i| i.name == **asked)) {
-        infos.insert(0, PresetInfo { name: asked.clone(), ..info(asked, &[]) });
+        infos.insert(0, PresetInfo { name: asked.clone(), ..PresetInfo::default() });
     }
     let default = look.preset.clone().or(named).unwrap_or_else(|| presets::DEFAULT.into());
     for info in &mut infos {
@@ -39,7 +39,7 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
     let options = Options {
         connect: Arc::new(move || connect(&reach)),
         presets: infos,
-        launcher: Arc::new(Presets),
+        launcher: Arc::new(Presets { engines: engines.clone() }),
         start,
         theme: look.theme.clone(),
         theme_dirs: home::themes_dir().into_iter().collect(),
@@ -50,8 +50,10 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
     kiln_tui::run(options).map_err(|e| Failure::Unexpected(e.into()))
 }
 
-/// The presets as the launcher knows them: by name.
-struct Presets;
+/// What the workbench cannot do by asking the engine alone: presets by name, estimates, files of weights.
+struct Presets {
+    engines: Engines,
+}
 
 impl Launcher for Presets {
     fn load(&self, name: &str, changes: &[String]) -> Result<String, String> {
@@ -65,6 +67,17 @@ impl Launcher for Presets {
     fn estimate(&self, spec: &str) -> Result<String, String> {
         let spec = Spec::from_toml("spec.toml", spec).map_err(|problems| problems.to_string())?;
         estimate::of(&spec).map(|found| found.in_words()).map_err(|e| e.to_string())
+    }
+
+    fn export(&self, run: &RunId, candidate: Option<u32>) -> Result<String, String> {
+        let said = |failure| match failure {
+            Failure::Engine(said) | Failure::Input(said) => said,
+            Failure::Unexpected(report) => report.to_string(),
+            _ => format!("the network of {run} cannot be written"),
+        };
+        let mut client = self.engines.open().map_err(said)?;
+        let written = export::write(&mut client, &run.0, candidate, export::Format::Safetensors, None).map_err(said)?;
+        Ok(format!("Wrote {}", export::sentence(&written)))
     }
 
     fn look(&self, name: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>) {
@@ -134,7 +147,9 @@ fn toml(value: &Json) -> String {
     match value {
         Json::Array(items) => format!("[{}]", list(items.iter().map(toml).collect())),
         Json::Object(table) if table.is_empty() => "{}".into(),
-        Json::Object(table) => format!("{{ {} }}", list(table.iter().map(|(k, v)| format!("{k} = {}", toml(v))).collect())),
+        Json::Object(table) => {
+            format!("{{ {} }}", list(table.iter().map(|(k, v)| format!("{k} = {}", toml(v))).collect()))
+        }
         other => other.to_string(),
     }
 }
@@ -190,11 +205,12 @@ mod tests {
 
     #[test]
     fn a_change_is_checked_like_any_other() {
-        let (info, settings) = Presets.look("train-digits", &["train.epochs=0".into()]);
+        let presets = Presets { engines: Engines::new(None) };
+        let (info, settings) = presets.look("train-digits", &["train.epochs=0".into()]);
         assert!(info.problem.is_some_and(|p| p.contains("train.epochs: expected a whole number from 1")));
         assert!(settings.iter().any(|s| s.field.key == "train.epochs" && s.value != "0"));
-        assert!(Presets.load("train-digits", &["train.epochs=0".into()]).is_err());
-        assert!(Presets.load("train-digits", &["seed=9".into()]).is_ok_and(|spec| spec.contains("seed = 9")));
+        assert!(presets.load("train-digits", &["train.epochs=0".into()]).is_err());
+        assert!(presets.load("train-digits", &["seed=9".into()]).is_ok_and(|spec| spec.contains("seed = 9")));
         let home = std::env::var("HOME").unwrap_or_default();
         assert_eq!(at_home("data.path=~/d"), format!("data.path={home}/d"));
         assert_eq!(at_home("title=~/d"), "title=~/d");

@@ -56,6 +56,7 @@ pub enum Context {
     Scatter,
     Matrix,
     Lines,
+    Jobs,
     Blocks,
     Inspect,
     Text,
@@ -74,6 +75,7 @@ impl Context {
         Context::Run,
         Context::Curves,
         Context::Picker,
+        Context::Jobs,
         Context::Clusters,
         Context::Candidates,
         Context::Scatter,
@@ -103,6 +105,7 @@ impl Context {
             Context::Scatter => "Scatter",
             Context::Matrix => "Matrix",
             Context::Lines => "Curves with a spread",
+            Context::Jobs => "Jobs of an experiment",
             Context::Blocks => "Map of blocks",
             Context::Inspect => "A candidate",
             Context::Text => "Tables, settings, outcome",
@@ -119,6 +122,8 @@ actions! {
     // Lists and runs.
     Open "runs.open" [Runs] "enter" "open" "Open the selected run";
     Inspect "candidate.open" [Candidates Clusters Scatter] "enter" "inspect" "Show all about the candidate: decisions, cost per block, history, drawing";
+    OpenJob "job.open" [Jobs] "enter" "open" "Open the selected job; `esc` leads back to its experiment";
+    Export "candidate.export" [Inspect Run] "e" "export" "Write the weights of the candidate, or of the run's network, as safetensors into the folder where Kiln was started";
     CloseInspect "candidate.close" [Inspect] "esc backspace" "back" "Back to where the candidate was chosen";
     Retrain "candidate.train" [Inspect] "t" "train" "Train the candidate in full, as a run of its own (asks first, for how many epochs)";
     Launch "launcher.start" [Launcher] "enter" "start" "Start the selected preset";
@@ -182,12 +187,12 @@ actions! {
     Later "run.later" [Runs] "-" "" "Lower the priority of a queued run";
 
     // Moving about.
-    Up "move.up" [Lists Runs Launcher Form Picker Candidates Text Log Help] "k up" "" "Up";
-    Down "move.down" [Lists Runs Launcher Form Picker Candidates Text Log Help] "j down" "" "Down";
-    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
-    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
-    Top "move.top" [Lists Runs Launcher Form Picker Candidates Text Log Help] "g home" "" "To the top";
-    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Text Log Help] "G end" "" "To the bottom";
+    Up "move.up" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "k up" "" "Up";
+    Down "move.down" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "j down" "" "Down";
+    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "g home" "" "To the top";
+    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "G end" "" "To the bottom";
     NextTab "run.next-tab" [Run] "tab" "next tab" "Next tab";
     PrevTab "run.previous-tab" [Run] "backtab" "" "Previous tab";
     GoTab "run.tab" [Run] "1 2 3 4 5 6 7 8 9" "" "Tab by number";

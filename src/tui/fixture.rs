@@ -416,6 +416,7 @@ pub fn presets() -> Vec<PresetInfo> {
         estimate: estimate.into(),
         problem: None,
         default: name == "dc-nas-digits",
+        known: true,
     }
     };
     let mut all = vec![

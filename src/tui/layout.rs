@@ -287,6 +287,24 @@ pub fn blocks(size: Size, gauges: usize) -> BlocksAreas {
     }
 }
 
+/// The jobs of an experiment: counts, names of columns, rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct JobsAreas {
+    pub caption: Rect,
+    pub heading: Rect,
+    pub list: Rect,
+}
+
+pub fn jobs(size: Size) -> JobsAreas {
+    let content = detail(size).content;
+    let (caption, heading) = (u16::from(content.height >= 5), u16::from(content.height >= 3));
+    JobsAreas {
+        caption: rows(content, 0, caption),
+        heading: rows(content, caption, heading),
+        list: below(content, caption + heading),
+    }
+}
+
 /// The page of a candidate: words, and beside or below them the charts of its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InspectAreas {
@@ -496,6 +514,7 @@ mod tests {
                     lines(size).picture,
                     lines(size).legend,
                     inspect(size, 2).words,
+                    jobs(size).list,
                     inspect(size, 2).charts.last().copied().unwrap_or_default(),
                     blocks(size, 3).body,
                     blocks(size, 3).gauges,

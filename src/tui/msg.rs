@@ -1,6 +1,6 @@
 //! What happens to the client, and what it wants done: the two ends of [`crate::update::update`].
 
-use kiln_protocol::Level;
+use kiln_protocol::{Level, RunId};
 use kiln_protocol::wire::{FromEngine, ToEngine};
 
 use crate::keys::Key;
@@ -75,6 +75,11 @@ pub enum Effect {
     },
     /// Say how long a run of this frozen spec will take; answered with [`Msg::Estimated`].
     Estimate(String),
+    /// Write the weights of a run's network, or of a candidate; answered with [`Msg::Note`].
+    Export {
+        run: RunId,
+        candidate: Option<u32>,
+    },
     SwitchTheme,
     /// Draw every cell anew.
     Redraw,

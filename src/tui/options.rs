@@ -73,6 +73,9 @@ pub struct PresetInfo {
     pub problem: Option<String>,
     /// The preset that the launcher opens on. The first one if none says so.
     pub default: bool,
+    /// Whether the preset has been read. The launcher asks for those that have not, one after the other, once it is on the
+    /// screen ([`Launcher::look`]): the first frame does not wait for files.
+    pub known: bool,
 }
 
 /// One setting of a preset, for the launcher's form.
@@ -91,6 +94,10 @@ pub trait Launcher: Send + Sync {
 
     /// How long a run of this frozen spec will take, in words, or what is wrong with it.
     fn estimate(&self, spec: &str) -> Result<String, String>;
+
+    /// Writes the weights of a run's network, or of one of its candidates, into the working folder: what was written, as a
+    /// sentence, or why nothing was.
+    fn export(&self, run: &RunId, candidate: Option<u32>) -> Result<String, String>;
 
     /// What the launcher shows of the preset with these changes, and all settings as the preset itself has them.
     fn look(&self, preset: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>);

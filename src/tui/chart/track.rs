@@ -22,6 +22,8 @@ impl Grid {
 pub struct Track {
     points: Vec<[f64; 2]>,
     grid: Option<Grid>,
+    /// `[x, low, high]`, x rising: how far the series that this is the mean of lie apart. NaN where that is not known.
+    band: Vec<[f64; 3]>,
     /// The newest point, whether or not it is among those kept.
     last: Option<[f64; 2]>,
     /// The next batch replaces what lies at or beyond its first x: the run has been resumed.
@@ -32,7 +34,26 @@ impl Track {
     /// Takes over what the engine has sent for `grid` (`None`: every point).
     pub fn new(points: Vec<[f64; 2]>, grid: Option<Grid>) -> Track {
         let last = points.iter().rev().find(|p| p[0].is_finite()).copied();
-        Track { points: points.into_iter().filter(|p| p[0].is_finite()).collect(), grid, last, rewinding: false }
+        let points = points.into_iter().filter(|p| p[0].is_finite()).collect();
+        Track { points, grid, band: Vec::new(), last, rewinding: false }
+    }
+
+    /// As [`Track::new`], of means with their standard deviations, one a point; none for a series that is no mean.
+    pub fn with_spread(points: Vec<[f64; 2]>, spread: &[f64], grid: Option<Grid>) -> Track {
+        let band = points.iter().zip(spread).filter(|(p, _)| p[0].is_finite());
+        let band = band.map(|(p, s)| [p[0], p[1] - s, p[1] + s]).collect();
+        Track { band, ..Track::new(points, grid) }
+    }
+
+    /// See [`Track::with_spread`]; empty for a series that is no mean.
+    pub fn band(&self) -> &[[f64; 3]] {
+        &self.band
+    }
+
+    /// The standard deviation at a point that [`Track::read`] has read.
+    pub fn deviation(&self, x: f64) -> Option<f64> {
+        let at = self.band.partition_point(|b| b[0] < x);
+        self.band.get(at).filter(|b| b[0] == x).map(|b| (b[2] - b[1]) / 2.0).filter(|d| d.is_finite())
     }
 
     /// The points, x rising.
@@ -102,6 +123,7 @@ impl Track {
             .iter()
             .take_while(|p| p[0] <= to)
             .map(|p| p[1])
+            .chain(self.band.iter().filter(|b| b[0] >= from && b[0] <= to).flat_map(|b| [b[1], b[2]]))
             .filter(|y| y.is_finite() && (!positive || *y > 0.0))
             .fold(None, |b, y| Some(b.map_or((y, y), |(lo, hi): (f64, f64)| (lo.min(y), hi.max(y)))))
     }

@@ -149,6 +149,16 @@ impl Curves {
         self.asked.clear();
     }
 
+    /// Series of an experiment have new points: what is here of them is to be asked for anew. Returns whether all of them are
+    /// known.
+    pub fn grown(&mut self, names: &[String]) -> bool {
+        for name in names.iter().filter(|name| self.tracks.contains_key(*name)) {
+            self.stale.insert(name.clone());
+            self.asked.remove(name);
+        }
+        names.iter().all(|name| self.series.iter().any(|s| s.name == *name))
+    }
+
     /// Whether series of single candidates are drawn.
     pub fn candidates(&self) -> bool {
         self.candidates.unwrap_or_else(|| self.series.iter().all(|s| per_candidate(&s.name)))
@@ -218,7 +228,15 @@ impl Curves {
             }
         }
         for answer in series.into_iter().filter(|s| want.names.contains(&s.name)) {
-            let mut track = Track::new(answer.points, want.grid);
+            // An experiment tells that its series have grown, not by what.
+            if answer.jobs > 0
+                && let Some(info) = self.series.iter_mut().find(|s| s.name == answer.name)
+                && let Some(last) = answer.points.iter().rev().find(|p| p[1].is_finite())
+            {
+                (info.last_x, info.last_y) = (last[0].max(info.last_x), Some(last[1]));
+                info.points = info.points.max(answer.total);
+            }
+            let mut track = Track::with_spread(answer.points, &answer.spread, want.grid);
             let old = self.tracks.remove(&answer.name);
             if let (Some(old), false) = (&old, self.stale.contains(&answer.name)) {
                 // Pushes may have overtaken the answer.

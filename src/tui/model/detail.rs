@@ -9,7 +9,7 @@ use kiln_protocol::{Body, Event, Outcome, RunId, View};
 use crate::model::curves::Curves;
 use crate::model::figure::{self, Pane};
 use crate::model::inspect::Inspect;
-use crate::model::list::Scroll;
+use crate::model::list::{List, Scroll};
 use crate::model::log::LogBook;
 
 /// A tab of a run.
@@ -17,6 +17,8 @@ use crate::model::log::LogBook;
 pub enum Tab {
     #[default]
     Curves,
+    /// The jobs of an experiment.
+    Jobs,
     /// A view, by name.
     View(String),
     Log,
@@ -34,6 +36,9 @@ pub struct Detail {
     /// The tab has been chosen by hand.
     pub steered: bool,
     pub curves: Curves,
+    /// Whether it is an experiment; its jobs stand beside the runs.
+    pub experiment: bool,
+    pub jobs: List,
     pub views: Vec<(String, View)>,
     /// Cursor, order and scrolling of each view.
     pub panes: BTreeMap<String, Pane>,
@@ -55,6 +60,8 @@ impl Detail {
             tab: Tab::default(),
             steered: false,
             curves: Curves::default(),
+            experiment: false,
+            jobs: List::default(),
             views: Vec::new(),
             panes: BTreeMap::new(),
             log: LogBook::default(),
@@ -73,6 +80,7 @@ impl Detail {
             self.tab = Tab::Outcome;
         }
         self.loaded = true;
+        self.experiment = !run.jobs.is_empty();
         self.views = run.views;
         self.spec = run.spec;
         self.folder = run.folder;
@@ -113,6 +121,7 @@ impl Detail {
     /// The tabs that the run has now, in order.
     pub fn tabs(&self) -> Vec<Tab> {
         let mut tabs = vec![Tab::Curves];
+        tabs.extend(self.experiment.then_some(Tab::Jobs));
         tabs.extend(self.views.iter().map(|(name, _)| Tab::View(name.clone())));
         tabs.extend([Tab::Log, Tab::Settings]);
         if self.outcome.is_some() {
@@ -140,6 +149,7 @@ impl Detail {
         };
         let title = |tab: &Tab| match tab {
             Tab::Curves => "Curves".into(),
+            Tab::Jobs => "Jobs".into(),
             Tab::View(name) => capital(name),
             Tab::Log => "Log".into(),
             Tab::Settings => "Settings".into(),

@@ -144,6 +144,8 @@ pub struct LauncherState {
     pub problems: BTreeMap<String, String>,
     /// The preset that is being started.
     pub busy: Option<String>,
+    /// The preset that is being read for the list.
+    pub reading: Option<String>,
     /// Settings changed before the start.
     pub changes: Changes,
     /// The open form.
@@ -283,6 +285,7 @@ impl Model {
                 let special = match &detail.tab {
                     Tab::View(_) if detail.inspect.is_some() => Context::Inspect,
                     Tab::Curves => Context::Curves,
+                    Tab::Jobs => Context::Jobs,
                     Tab::Log => Context::Log,
                     Tab::Settings | Tab::Outcome => Context::Text,
                     Tab::View(name) => detail.view(name).map_or(Context::Text, figure::context),

@@ -64,6 +64,8 @@ impl SortBy {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Runs {
     all: Vec<RunSummary>,
+    /// Jobs of experiments that have been looked at; never in the list.
+    jobs: Vec<RunSummary>,
     /// Whether the engine has told its runs at least once.
     pub loaded: bool,
     pub sort: SortBy,
@@ -94,24 +96,36 @@ impl Runs {
     pub fn replace(&mut self, all: Vec<RunSummary>) {
         self.all = all;
         self.loaded = true;
+        let all = &self.all;
+        self.jobs.retain(|job| job.parent().is_some_and(|parent| all.iter().any(|r| r.id == parent)));
     }
 
     /// Takes over what has changed.
     pub fn merge(&mut self, changed: Vec<RunSummary>) {
         for run in changed {
-            match self.all.iter_mut().find(|r| r.id == run.id) {
+            let runs = if run.parent().is_some() { &mut self.jobs } else { &mut self.all };
+            match runs.iter_mut().find(|r| r.id == run.id) {
                 Some(old) => *old = run,
-                None => self.all.push(run),
+                None => runs.push(run),
             }
         }
     }
 
     pub fn remove(&mut self, gone: &[RunId]) {
         self.all.retain(|r| !gone.contains(&r.id));
+        self.jobs.retain(|job| !gone.contains(&job.id) && !job.parent().is_some_and(|parent| gone.contains(&parent)));
     }
 
+    /// The jobs of an experiment, in the order in which they are started.
+    pub fn jobs(&self, experiment: &RunId) -> Vec<&RunSummary> {
+        let mut jobs: Vec<&RunSummary> = self.jobs.iter().filter(|j| j.parent().as_ref() == Some(experiment)).collect();
+        jobs.sort_by_key(|job| job.id.in_order().1);
+        jobs
+    }
+
+    /// A run, or a job.
     pub fn get(&self, id: &RunId) -> Option<&RunSummary> {
-        self.all.iter().find(|r| r.id == *id)
+        self.all.iter().chain(&self.jobs).find(|r| r.id == *id)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,7 +1,7 @@
-//! Candidates: looked at closely, trained in full; maps of blocks and curves with a spread under the cursor.
+//! Candidates: looked at closely, trained in full, exported; jobs of experiments; maps of blocks and curves with a spread under the cursor.
 
 use kiln_protocol::RunState;
-use kiln_protocol::wire::Request;
+use kiln_protocol::wire::{FromEngine, Push, Request};
 use ratatui::layout::Size;
 
 use crate::fixture::{self, keys};
@@ -115,4 +115,61 @@ fn curves_are_read_at_their_points() {
     keys(&mut m, "esc");
     assert_eq!(pane(&mut m).x_cursor, None);
     assert_eq!(m.runs.get(&fixture::summaries()[1].id).unwrap().state, RunState::Running);
+}
+
+#[test]
+fn jobs_are_opened_and_left_for_their_experiment() {
+    let mut m = fixture::experiment(SIZE);
+    let experiment = m.detail.as_ref().unwrap().id.clone();
+    keys(&mut m, "2 j enter");
+    let opened = m.detail.as_ref().unwrap().id.clone();
+    assert_eq!(opened, experiment.job(2));
+    assert_eq!(m.runs.selected, Some(experiment.clone()), "jobs are not in the list of runs");
+    assert!(m.runs.visible().iter().all(|r| r.parent().is_none()));
+    keys(&mut m, "J");
+    assert_eq!(m.detail.as_ref().unwrap().id, experiment.job(3));
+    keys(&mut m, "esc");
+    let detail = m.detail.as_ref().unwrap();
+    assert_eq!((&detail.id, &detail.tab, detail.jobs.selected), (&experiment, &Tab::Jobs, 2));
+    keys(&mut m, "esc");
+    assert!(m.detail.is_none());
+    // Removing the experiment takes its jobs along.
+    fixture::push(&mut m, Push::Removed { runs: vec![experiment.clone()] });
+    assert!(m.runs.get(&experiment.job(2)).is_none());
+}
+
+#[test]
+fn an_experiment_that_grows_is_asked_again() {
+    let mut m = fixture::experiment(SIZE);
+    let run = m.detail.as_ref().unwrap().id.clone();
+    let grown = |m: &mut Model, name: &str| {
+        let push = Push::Grown { run: run.clone(), series: vec![name.into()] };
+        let effects = update(m, Msg::Frame(Box::new(FromEngine::Push(push))));
+        effects.into_iter().filter_map(|e| match e {
+            Effect::Send(frame) => Some(frame.request),
+            _ => None,
+        })
+        .collect::<Vec<_>>()
+    };
+    let track = m.detail.as_ref().unwrap().curves.track("clusters: valid/accuracy").unwrap();
+    assert_eq!(track.band().len(), 58);
+    assert!(track.deviation(10.0).is_some() && track.deviation(55.0).is_none());
+    let asked = grown(&mut m, "clusters: valid/accuracy");
+    assert!(matches!(&asked[..], [Request::Series { names, .. }] if *names == ["clusters: valid/accuracy"]), "{asked:?}");
+    let asked = grown(&mut m, "late: valid/accuracy");
+    assert!(matches!(&asked[..], [Request::Run { .. }]), "{asked:?}");
+    // Jobs that change are not told as runs, but known.
+    let mut job = fixture::jobs()[4].clone();
+    job.state = RunState::Running;
+    fixture::push(&mut m, Push::Jobs { runs: vec![job.clone()] });
+    assert_eq!(m.runs.get(&job.id).unwrap().state, RunState::Running);
+}
+
+#[test]
+fn weights_are_written_by_whoever_can() {
+    let mut m = inspected();
+    let run = m.detail.as_ref().unwrap().id.clone();
+    assert_eq!(keys(&mut m, "e"), [Effect::Export { run: run.clone(), candidate: Some(7) }]);
+    keys(&mut m, "esc");
+    assert_eq!(keys(&mut m, "e"), [Effect::Export { run, candidate: None }]);
 }

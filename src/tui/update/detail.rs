@@ -25,7 +25,9 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     }
     let content = layout::detail(size).content;
     let height = usize::from(content.height);
+    let jobs = m.runs.jobs(&detail.id).len();
     match &detail.tab {
+        Tab::Jobs => detail.jobs.fit(jobs, usize::from(layout::jobs(size).list.height)),
         Tab::Curves => {
             detail.curves.widen();
             let picker = usize::from(layout::framed(layout::picker(size)).height).saturating_sub(1);
@@ -201,8 +203,10 @@ fn go(m: &mut Model, toward: Toward) {
 /// Scrolls or moves the selection of the open tab.
 pub fn step(m: &mut Model, by: isize) {
     let Some(detail) = &mut m.detail else { return };
+    let jobs = m.runs.jobs(&detail.id).len();
     match &detail.tab {
         Tab::Curves => {}
+        Tab::Jobs => detail.jobs.step(by, jobs),
         Tab::Log => detail.log.step(by),
         Tab::Settings => detail.settings.step(by),
         Tab::Outcome => detail.outcome_scroll.step(by),
@@ -261,6 +265,11 @@ pub fn click(m: &mut Model, at: Position) {
     }
     let list = layout::candidates(size).list;
     if detail.inspect.is_some() {
+        return;
+    }
+    let jobs = layout::jobs(size).list;
+    if detail.tab == Tab::Jobs && jobs.contains(at) {
+        detail.jobs.selected = detail.jobs.offset + usize::from(at.y - jobs.y);
         return;
     }
     if let Some((View::Candidates(table), pane)) = detail.open_view()

@@ -58,7 +58,9 @@ pub fn disconnected(m: &mut Model, reason: String, retry: f64) {
 pub fn open(m: &mut Model, id: RunId, effects: &mut Vec<Effect>) {
     m.screen = Screen::Detail;
     m.overlay = None;
-    m.runs.select(id.clone());
+    if id.parent().is_none() {
+        m.runs.select(id.clone());
+    }
     if m.detail.as_ref().is_some_and(|d| d.id == id) {
         return;
     }
@@ -125,6 +127,7 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
         (Ask::Status, Reply::Status { status }) => m.system = Some(status.system),
         (Ask::Run(id), Reply::Run { run }) => {
             m.runs.merge(vec![run.summary.clone()]);
+            m.runs.merge(run.jobs.clone());
             if let Some(detail) = m.detail.as_mut().filter(|d| d.id == id) {
                 detail.load(*run);
             }
@@ -195,7 +198,14 @@ fn pushed(m: &mut Model, push: Push, effects: &mut Vec<Effect>) {
                 detail.apply(event);
             }
         }
-        Push::Jobs { .. } | Push::Grown { .. } => {}
+        Push::Jobs { runs } => m.runs.merge(runs),
+        Push::Grown { run, series } => {
+            let Some(detail) = m.detail.as_mut().filter(|d| d.id == run) else { return };
+            // Series that nobody has told of yet come with the run itself.
+            if !detail.curves.grown(&series) {
+                effects.push(m.asked.send(Ask::Run(run.clone()), Request::Run { run }));
+            }
+        }
         Push::System { system } => m.system = Some(system),
         Push::Bye { reason } => m.note(Level::Warn, format!("The engine is leaving: {reason}. Runs go on.")),
     }
@@ -222,6 +232,7 @@ fn arrived(m: &mut Model, effects: &mut Vec<Effect>) {
     match m.start.clone() {
         Start::Run(id) => match m.runs.get(&id) {
             Some(_) => open(m, id, effects),
+            None if id.parent().is_some_and(|(parent, _)| m.runs.get(&parent).is_some()) => open(m, id, effects),
             None => m.note(Level::Error, format!("There is no run {id}.")),
         },
         Start::Auto if m.runs.is_empty() && m.screen == Screen::Runs => m.screen = Screen::Launcher,

@@ -22,6 +22,19 @@ fn look(m: &Model, preset: String, effects: &mut Vec<Effect>) {
     effects.push(Effect::Look { preset, changes });
 }
 
+/// Has presets read that nobody has looked at yet: the selected one first, one at a time.
+pub fn read(m: &mut Model, effects: &mut Vec<Effect>) {
+    if m.launcher.reading.is_some() {
+        return;
+    }
+    let selected = m.launcher.selected().into_iter();
+    let next = selected.chain(&m.launcher.presets).find(|p| !p.known).map(|p| p.name.clone());
+    if let Some(preset) = next {
+        m.launcher.reading = Some(preset.clone());
+        look(m, preset, effects);
+    }
+}
+
 /// The launcher's answer. One that later changes have overtaken only tells the settings.
 pub fn looked(m: &mut Model, preset: &str, changes: &[String], info: PresetInfo, settings: Vec<Setting>) {
     let current = m.launcher.changes.arguments(preset) == changes;
@@ -30,6 +43,10 @@ pub fn looked(m: &mut Model, preset: &str, changes: &[String], info: PresetInfo,
         // What keeps the preset from being started is what somebody opens the form for.
         let asked = |s: &Setting| info.problem.as_ref().is_some_and(|p| p.contains(&format!("{}:", s.field.key)));
         form.list.selected = form.settings.iter().position(asked).unwrap_or(0);
+    }
+    m.launcher.reading.take_if(|reading| reading == preset);
+    if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset) {
+        old.known = true;
     }
     if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset && current) {
         m.launcher.problems.remove(preset);
@@ -45,6 +62,7 @@ pub fn looked(m: &mut Model, preset: &str, changes: &[String], info: PresetInfo,
             method: if info.method.is_empty() { old.method.clone() } else { info.method },
             name: old.name.clone(),
             default: old.default,
+            known: true,
             ..info
         };
     }

@@ -75,6 +75,9 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     if m.screen == Screen::Detail {
         detail::settle(m, effects);
     }
+    if m.screen == Screen::Launcher {
+        form::read(m, effects);
+    }
 }
 
 fn on_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
@@ -97,6 +100,13 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::CloseHelp | Action::Decline | Action::ClosePicker => m.overlay = None,
         Action::Confirm => confirmed(m, effects),
         Action::Retrain => retrain::ask(m, effects),
+        Action::Export => retrain::export(m, effects),
+        Action::OpenJob => {
+            let open = m.detail.as_ref().and_then(|d| Some(m.runs.jobs(&d.id).get(d.jobs.selected)?.id.clone()));
+            if let Some(id) = open {
+                engine::open(m, id, effects);
+            }
+        }
         Action::Launcher => m.screen = Screen::Launcher,
         Action::Launch => launch(m, effects),
         Action::Settings => form::open(m, effects),
@@ -218,7 +228,15 @@ fn back(m: &mut Model, effects: &mut Vec<Effect>) {
     if m.screen == Screen::Detail && detail::retreat(m) {
         return;
     }
-    if m.screen == Screen::Detail {
+    if let (Screen::Detail, Some(detail)) = (m.screen, &m.detail) {
+        if let Some((experiment, n)) = detail.id.parent() {
+            engine::open(m, experiment, effects);
+            if let Some(detail) = &mut m.detail {
+                (detail.tab, detail.steered) = (Tab::Jobs, true);
+                detail.jobs.selected = n.saturating_sub(1) as usize;
+            }
+            return;
+        }
         engine::close(m, effects);
     }
     m.screen = Screen::Runs;
@@ -226,8 +244,21 @@ fn back(m: &mut Model, effects: &mut Vec<Effect>) {
 
 /// Opens the run `by` rows further down the list.
 fn neighbour(m: &mut Model, by: isize, effects: &mut Vec<Effect>) {
-    m.runs.step(by);
-    if let Some(id) = m.runs.selected.clone().filter(|id| m.detail.as_ref().is_some_and(|d| d.id != *id)) {
+    let job = m.detail.as_ref().and_then(|d| Some((d.id.clone(), d.id.parent()?.0)));
+    let next = match job {
+        // A job's neighbours are the other jobs of its experiment.
+        Some((id, experiment)) => {
+            let jobs = m.runs.jobs(&experiment);
+            let here = jobs.iter().position(|job| job.id == id);
+            let next = here.and_then(|at| jobs.get(at.checked_add_signed(by)?));
+            next.map(|job| job.id.clone())
+        }
+        None => {
+            m.runs.step(by);
+            m.runs.selected.clone()
+        }
+    };
+    if let Some(id) = next.filter(|id| m.detail.as_ref().is_some_and(|d| d.id != *id)) {
         let tab = m.detail.as_ref().map(|d| d.tab.clone());
         engine::open(m, id, effects);
         // Whoever compares runs stays on the tab that is being compared.
@@ -427,6 +458,7 @@ pub fn applies(m: &Model, action: Action) -> bool {
             .is_some_and(|d| d.curves.series.iter().any(|s| crate::model::curves::per_candidate(&s.name))),
         // Views with two ways to go say so in one hint.
         Action::PointRight => m.contexts().first() == Some(&Context::Lines),
+        Action::Export => m.contexts().first() == Some(&Context::Inspect) || state == Some(RunState::Completed),
         Action::NextWinner => m.detail.as_ref().is_some_and(|d| match &d.tab {
             Tab::View(name) => d.view(name).is_some_and(|v| figure::context(v) == Context::Clusters),
             _ => false,

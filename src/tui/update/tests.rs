@@ -618,3 +618,22 @@ fn options_are_chosen_values_typed_and_changes_taken_back() {
     assert_eq!(keys(&mut m, "esc"), []);
     assert_eq!(m.screen, Screen::Launcher);
 }
+
+#[test]
+fn presets_are_read_one_by_one_once_the_launcher_is_open() {
+    let mut m = fixture::model(SIZE);
+    m.launcher.presets.iter_mut().for_each(|p| p.known = false);
+    assert_eq!(update(&mut m, Msg::Tick(fixture::NOW)), [], "nobody asked yet");
+    let look = |preset: &str| Effect::Look { preset: preset.into(), changes: Vec::new() };
+    let answer = |m: &mut Model, preset: &str| {
+        let info = Box::new(PresetInfo { title: "Read".into(), ..PresetInfo::default() });
+        update(m, Msg::Looked { preset: preset.into(), changes: Vec::new(), info, settings: Vec::new() })
+    };
+    assert_eq!(keys(&mut m, "n"), [look("dc-nas-digits")], "the selected one first");
+    assert_eq!(keys(&mut m, "down"), [], "one at a time");
+    assert_eq!(answer(&mut m, "dc-nas-digits"), [look("dc-nas-fashion")]);
+    assert_eq!(answer(&mut m, "dc-nas-fashion"), [look("dc-nas-cifar10")]);
+    assert_eq!(answer(&mut m, "dc-nas-cifar10"), [look("train-digits")]);
+    assert_eq!(answer(&mut m, "train-digits"), []);
+    assert!(m.launcher.presets.iter().all(|p| p.known && p.title == "Read"));
+}

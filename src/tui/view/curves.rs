@@ -106,7 +106,10 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titl
     }
 }
 
-/// Draws axes and traces. `unit` is what x counts; `smooth` is the memory of the mean on the x axis; 0 draws the points themselves.
+/// Owners of bands in a raster begin here; traces lie below.
+const BAND: u8 = 32;
+
+/// Draws axes, bands and traces. `unit` is what x counts; `smooth` is the memory of the mean on the x axis; 0 draws the points themselves.
 pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &str, smooth: f64, look: &Look) {
     let inner = plot.inner.intersection(buf.area);
     if inner.is_empty() {
@@ -116,6 +119,9 @@ pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &s
     let mut raster = Raster::new(inner.width, inner.height, look.glyphs.braille);
     // Owners: even ones are the points themselves behind a smoothed line, odd ones the lines in full colour.
     let owner = |colour: usize, front: bool| ((colour % 8) as u8) * 2 + 2 + u8::from(front);
+    for (colour, track) in traces.iter().rev().filter(|t| !t.1.band().is_empty()) {
+        plot.band(&mut raster, track.band(), BAND + (colour % 8) as u8);
+    }
     let smooth = if smooth > 0.0 && smooth.is_finite() { Some(smooth) } else { None };
     if smooth.is_some() {
         for (colour, track) in traces {
@@ -130,6 +136,9 @@ pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &s
         }
     }
     raster.paint(buf, inner, |owner| {
+        if owner >= BAND {
+            return look.faded(series(usize::from(owner - BAND)));
+        }
         let front = owner % 2 == 1;
         let colour = usize::from((owner - 2) / 2);
         if front { look.style(series(colour)) } else { look.style(Role::Grid) }

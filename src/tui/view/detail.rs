@@ -11,7 +11,7 @@ use crate::model::{Link, Model, pages};
 use crate::text;
 use crate::theme::Role;
 use crate::view::runs::{doing, facts, state_sign};
-use crate::view::{blocks, candidates, curves, inspect, lines, log, matrix, paint, picture};
+use crate::view::{blocks, candidates, curves, inspect, jobs, lines, log, matrix, paint, picture};
 
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let areas = layout::detail(m.size);
@@ -28,6 +28,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     }
     let width = usize::from(content.width);
     match &detail.tab {
+        Tab::Jobs => jobs::draw(buf, m, detail, look),
         Tab::Curves => curves::draw(buf, m, detail, look),
         Tab::Log => log::draw(buf, m, detail, look),
         Tab::Settings => {

@@ -78,6 +78,9 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
         }
         None => {}
     }
+    if !preset.known {
+        lines.push((Role::Dim, "Reading the preset".to_owned()));
+    }
     if !changed.is_empty() {
         lines.push((Role::Text, String::new()));
         lines.push((Role::Text, "Changed for this start:".to_owned()));

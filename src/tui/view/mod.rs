@@ -3,7 +3,7 @@
 //! - [`bars`]: header, status bar, messages
 //! - [`runs`], [`launcher`] with its [`form`], [`detail`]: the screens
 //! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`lines`], [`log`]: the tabs of a run
-//! - [`inspect`]: the page of a candidate
+//! - [`inspect`]: the page of a candidate; [`jobs`]: those of an experiment
 //! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
 //! - [`overlay`]: help, choice of series, questions
 //! - [`paint`]: small things that all are drawn with
@@ -16,6 +16,7 @@ mod detail;
 mod form;
 mod gauges;
 mod inspect;
+mod jobs;
 mod launcher;
 mod lines;
 mod log;

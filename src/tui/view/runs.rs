@@ -184,6 +184,14 @@ pub fn doing(run: &RunSummary) -> &str {
     }
 }
 
+/// How many jobs of an experiment have ended, in at most `cells` cells.
+fn jobs_in_words(run: &RunSummary, cells: usize) -> Option<String> {
+    let jobs = run.jobs?;
+    let counts = format!("{}/{}", jobs.ended(), jobs.total);
+    let full = format!("{counts} jobs");
+    Some(if text::width(&full) <= cells { full } else { counts })
+}
+
 /// `cpu` of `cpu (2 cores)`, `cuda:0` of `cuda:0 NVIDIA H100`, where there is little room.
 fn device(run: &RunSummary, cells: usize) -> &str {
     let full = run.device.as_deref().unwrap_or("");
@@ -207,7 +215,7 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
         (Role::Bar, String::new()),
         (Role::Text, percent),
         known(run.best.as_ref().map(|b| text::number(b.value))),
-        (Role::Dim, device(run, columns.device).to_owned()),
+        (Role::Dim, jobs_in_words(run, columns.device).unwrap_or_else(|| device(run, columns.device).to_owned())),
         known(eta),
         (if silent { Role::Warn } else { Role::Dim }, age.unwrap_or_else(none)),
         (Role::Dim, doing(run).to_owned()),

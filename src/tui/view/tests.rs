@@ -85,6 +85,9 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     }
     all.push(with("curves-cursor", "s s h h h h h h h h c z", fixture::opened(size)));
     all.push(with("picker", "v", fixture::opened(size)));
+    for (name, keys) in [("arms", "1"), ("jobs", "2 j"), ("job", "2 j enter")] {
+        all.push(with(name, keys, fixture::experiment(size)));
+    }
     for (name, keys) in [("blocks", "2"), ("weights", "2 a l l b"), ("labels", "3"), ("labels-cursor", "3 l h h"), ("predicted", "4"), ("pareto", "5"), ("inspect", "6 j j j j j j j enter"), ("retrain", "6 enter t")] {
         all.push(with(name, keys, fixture::search(size)));
     }
