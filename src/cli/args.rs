@@ -109,7 +109,7 @@ pub enum Command {
   kiln spaces
   kiln spaces mobile-m > my-space.toml
   kiln spaces my-space.toml
-  kiln run train-fashion --set space.name=my-space.toml")]
+  kiln run train-fashion --set space.name=my-space.toml --set train.arch=reference")]
     Spaces(Spaces),
     /// Measure what each block of a search space takes on a device.
     ///

@@ -1,4 +1,6 @@
 use super::*;
+use crate::plan::{Act, Layer};
+use kiln_spec::{SpaceDefinition, SpaceSettings};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -327,4 +329,146 @@ fn samples_and_mutants_of_cells_are_members_and_reach_every_option() {
         wrong("c3i1-none-none-none-none-out0").contains("and 1 more")
             || wrong("c3i1-none-none-none-none-out0").contains("its options are")
     );
+}
+
+/// The fewest and the most parameters in NAS-Bench-101 are published: 227,274 and 49,979,274.
+#[test]
+fn extremes_of_nas_bench_101_are_the_published_ones() {
+    let space = Space::named("nas-bench-101").unwrap();
+    let params = |dearest| {
+        let arch = space.extreme(Shape::Image(3, 32, 32), 10, dearest).unwrap();
+        space.plan(&arch, Shape::Image(3, 32, 32), 10).unwrap().cost().params
+    };
+    assert_eq!((params(false), params(true)), (227_274, 49_979_274));
+}
+
+const ELASTIC: &str = r#"
+name = "elastic"
+reference = "a"
+[stem]
+width = 8
+[ops]
+a = { kernel = 3, expansion = 1 }
+b = { kernel = 3, expansion = 3, groups = 2 }
+skip = { kind = "skip" }
+[[stages]]
+width = [8, 12]
+depth = [1, 3]
+[[stages]]
+width = 16
+depth = 2
+stride = 2
+ops = ["a", "b"]
+squeeze-excite = 0.5
+act = "hardswish"
+"#;
+
+fn elastic() -> Space {
+    Space::define(&SpaceDefinition::from_toml("elastic.toml", ELASTIC).unwrap()).unwrap()
+}
+
+#[test]
+fn a_chosen_depth_leaves_blocks_away_and_keeps_their_genes_in_step() {
+    let space = elastic();
+    let names: Vec<&str> = space.decisions.iter().map(|d| d.name.as_str()).collect();
+    let want = ["stage1.width", "stage1.depth", "stage1.1", "stage1.2", "stage1.3", "stage2.1", "stage2.2"];
+    assert_eq!(names, want);
+    // The first block may change the width, so it is never skipped; the other two may be.
+    assert_eq!(space.size(), 2.0 * (2.0 + 2.0 * 3.0 * 3.0) * 4.0);
+    assert_eq!(space.reference().to_string(), "8-1-a-none-none-a-a");
+    let mut rng = rng(4);
+    let (mut depths, mut mutated) = (HashSet::new(), HashSet::new());
+    let mut seen = HashSet::new();
+    for _ in 0..2000 {
+        let arch = space.sample(&mut rng);
+        space.validate(&arch).unwrap();
+        depths.insert(arch.genes[1].clone());
+        let other = space.mutate(&arch, &mut rng);
+        space.validate(&other).unwrap();
+        mutated.insert(arch.genes[1] == other.genes[1]);
+        space.validate(&space.crossover(&arch, &other, &mut rng)).unwrap();
+        let plan = space.plan(&arch, Shape::Image(3, 8, 8), 10).unwrap();
+        let blocks = plan.blocks.iter().filter(|b| b.name.starts_with("stage1")).count();
+        let skipped = arch.genes[2..5].iter().filter(|g| *g == "skip" || *g == "none").count();
+        assert_eq!(blocks + skipped, 3);
+        seen.insert(arch);
+    }
+    assert_eq!((depths.len(), mutated.len(), seen.len() as f64), (2, 2, space.size()));
+    let wrong = space.parse("8-1-a-a-none-a-a").unwrap_err().to_string();
+    assert!(wrong.contains("`stage1.2`, which lies beyond the depth"), "{wrong}");
+    assert!(space.parse("8-3-a-none-a-a-a").is_err());
+    let of = |dearest| space.extreme(Shape::Image(3, 8, 8), 10, dearest).unwrap().to_string();
+    assert_eq!((of(false), of(true)), ("8-1-a-none-none-a-a".into(), "12-3-b-b-b-b-b".into()));
+    assert!(space.chain(Shape::Image(3, 8, 8), 10).unwrap().is_none());
+    let only = BTreeMap::from([("stage1.depth".to_string(), vec!["3".to_string()])]);
+    let narrowed = elastic().only(&only).unwrap();
+    narrowed.validate(&narrowed.reference()).unwrap();
+}
+
+#[test]
+fn what_a_definition_says_is_what_is_built() {
+    let space = elastic();
+    let plan = space.plan(&space.parse("12-1-b-none-none-b-a").unwrap(), Shape::Image(3, 8, 8), 10).unwrap();
+    let block = |name: &str| &plan.blocks.iter().find(|b| b.name == name).unwrap().layers;
+    let conv = |input, out, kernel, stride, groups| Layer::Conv { input, out, kernel, stride, groups, bias: false };
+    let norm = |channels| Layer::BatchNorm { channels };
+    let (relu, swish) = (Layer::Act(Act::Relu), Layer::Act(Act::HardSwish));
+    let first = [
+        conv(8, 24, 1, 1, 2),
+        norm(24),
+        relu,
+        Layer::ChannelShuffle { groups: 2 },
+        conv(24, 24, 3, 1, 24),
+        norm(24),
+        relu,
+        conv(24, 12, 1, 1, 2),
+        norm(12),
+    ];
+    assert_eq!(*block("stage1.1"), first);
+    let last = [
+        conv(16, 16, 1, 1, 1),
+        norm(16),
+        swish,
+        conv(16, 16, 3, 1, 16),
+        norm(16),
+        swish,
+        Layer::SqueezeExcite { channels: 16, reduced: 8 },
+        conv(16, 16, 1, 1, 1),
+        norm(16),
+    ];
+    assert_eq!(*block("stage2.2"), last);
+}
+
+#[test]
+fn a_space_of_ones_own_goes_by_its_settings() {
+    let mut definition = SpaceDefinition::from_toml("elastic.toml", ELASTIC).unwrap();
+    let mut settings =
+        SpaceSettings { name: "elastic".into(), only: BTreeMap::new(), definition: Some(definition.clone()) };
+    assert_eq!(Space::of(&settings).unwrap(), elastic());
+    settings.only.insert("stage2.3".into(), vec!["a".into()]);
+    let (key, error) = Space::of(&settings).unwrap_err();
+    assert!(key == "space.only" && error.to_string().contains("did you mean `stage1.3`"), "{key} {error}");
+    definition.name = "mobile-m".into();
+    let error = Space::define(&definition).unwrap_err().to_string();
+    assert!(error.contains("ships with Kiln") && error.contains("name of its own"), "{error}");
+    // A copy of a shipped file is that space.
+    let copy = SpaceDefinition::from_toml("copy.toml", text("mobile-m").unwrap()).unwrap();
+    assert_eq!(Space::define(&copy).unwrap(), Space::named("mobile-m").unwrap());
+    let wrong = SpaceDefinition { name: "elastic".into(), reference: "8-1-a".into(), ..definition };
+    let error = Space::define(&wrong).unwrap_err().to_string();
+    assert!(error.contains("the reference of space `elastic` is no member"), "{error}");
+}
+
+/// What the manual says on writing a space is true.
+#[test]
+fn the_example_of_the_readme_is_a_space() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    let section = readme.split("## A space of your own").nth(1).unwrap();
+    let example = section.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    let space = Space::define(&SpaceDefinition::from_toml("README.md", example).unwrap()).unwrap();
+    let size = format!("{}", space.size());
+    let (head, tail) = size.split_at(size.len() - 3);
+    assert!(section.contains(&format!("{head},{tail} networks")), "{size}");
+    assert!(section.contains(&space.reference().to_string()), "{}", space.reference());
+    space.plan(&space.sample(&mut rng(1)), Shape::Image(1, 28, 28), 10).unwrap();
 }
