@@ -122,7 +122,11 @@ fn field(key: String, raw: &Json, schema: &Json, required: bool) -> Field {
         help: say("description").and_then(Json::as_str).map(unwrapped).unwrap_or_default(),
         kind,
         required,
-        default: say("default").cloned(),
+        default: say("default").map(|default| match default {
+            // As the options are.
+            Json::Bool(on) if kind == Kind::Choice => Json::from(on.to_string()),
+            other => other.clone(),
+        }),
         min: say("minimum").and_then(Json::as_f64),
         max: limits(schema).1,
         unit: say("x-unit").and_then(Json::as_str).map(str::to_owned),

@@ -386,6 +386,27 @@ fn fields_carry_what_a_form_needs() {
 }
 
 #[test]
+fn the_order_of_memory_is_a_switch_that_may_be_left_open() {
+    let order = |text: &str| {
+        let preset = load(&format!("{GOOD}[run]\nchannels-last = {text}\n"), &[]).unwrap();
+        let run = preset.spec.run;
+        let back: crate::RunSettings = toml::from_str(&toml::to_string(&run).unwrap()).unwrap();
+        assert_eq!(back, run);
+        run.channels_last
+    };
+    assert_eq!(order("true"), crate::ChannelsLast::Yes);
+    assert_eq!(order("false"), crate::ChannelsLast::No);
+    assert_eq!(order("\"auto\""), crate::ChannelsLast::Auto);
+    assert_eq!(order("\"true\""), crate::ChannelsLast::Yes, "as forms write it");
+    let wrong = answer(&format!("{GOOD}[run]\nchannels-last = 1\n"), &[]);
+    assert!(wrong.contains("run.channels-last") && wrong.contains("auto"), "{wrong}");
+    let wrong = answer(&format!("{GOOD}[run]\nprecision = true\n"), &[]);
+    assert!(wrong.contains("run.precision"), "{wrong}");
+    let field = schema::fields(MethodName::Train).into_iter().find(|f| f.key == "run.channels-last").unwrap();
+    assert_eq!((field.kind, field.default), (schema::Kind::Choice, Some(json!("false"))));
+}
+
+#[test]
 fn no_damage_to_a_preset_makes_reading_it_panic() {
     for at in 0..GOOD.len() {
         for damaged in [
