@@ -5,7 +5,10 @@
 //! of about two on the machines that they were taken from, and further off elsewhere.
 
 use kiln_protocol::arch::{Arch, ArchError, Cost, Plan, Space};
-use kiln_protocol::spec::{AssessorSettings, BudgetUnit, ChannelsLast, DcNasSettings, HournasMode, MethodName, OptimKind, Precision, Preset, SearchOrder, Spec, Predictor};
+use kiln_protocol::spec::{
+    AssessorSettings, BudgetUnit, ChannelsLast, DcNasSettings, HournasMode, MethodName, OptimKind, Precision,
+    Predictor, Preset, SearchOrder, Spec,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
@@ -155,7 +158,8 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
 
     let mean = |f: &dyn Fn(&Plan) -> f64| plans.iter().map(f).sum::<f64>() / plans.len().max(1) as f64;
     let macs = mean(&|p| p.cost().macs as f64);
-    let layers = mean(&|p| p.blocks.iter().map(|b| b.all_layers().len() as f64 + f64::from(u8::from(b.shortcut))).sum());
+    let layers =
+        mean(&|p| p.blocks.iter().map(|b| b.all_layers().len() as f64 + f64::from(u8::from(b.shortcut))).sum());
     let batch = f64::from(spec.optim.batch);
     let networks: f64 = work.iter().map(|w| w.networks).sum();
     let side_by_side = match (spec.run.parallel, gpu) {
@@ -179,7 +183,8 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
 
     let epoch_images: f64 = work.iter().map(|w| w.networks * w.epochs * w.images).sum();
     let steps: f64 = work.iter().map(|w| w.networks * w.epochs * (w.images / batch).floor().max(1.0)).sum();
-    let predictors = spec.assessor.as_ref().filter(|_| spec.method == MethodName::Assessor).map(|own| predictors(own, gpu));
+    let predictors =
+        spec.assessor.as_ref().filter(|_| spec.method == MethodName::Assessor).map(|own| predictors(own, gpu));
     let fits = predictors.map_or(0.0, |p| p.seconds) / if gpu { side_by_side } else { cores };
     let seconds = rates.start + fits + time_budget(spec) + (steps * per_step + epoch_images * per_image) / lanes;
 
@@ -207,7 +212,11 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
         predictors: predictors.map(|p| (p.trainings, p.steps)),
         device: if gpu { "one GPU".into() } else { cpu_name(cores) },
         seconds,
-        memory: rates.base + (each * side_by_side + pixels) as u64,
+        memory: match predictors {
+            // The table's codes, and graphs of some 1,500 nodes for each of the trainings side by side.
+            Some(_) => rates.base + 150_000_000,
+            None => rates.base + (each * side_by_side + pixels) as u64,
+        },
     })
 }
 
@@ -240,7 +249,9 @@ fn predictors(own: &AssessorSettings, gpu: bool) -> Fits {
         for &predictor in &own.methods {
             let (steps, each) = match predictor {
                 Predictor::Linear | Predictor::Forest => (0, 0.0),
-                Predictor::NeuralPredictor => (u64::from(own.predictor_epochs) * u64::from((labels / 10).max(1)), 2.0e-3),
+                Predictor::NeuralPredictor => {
+                    (u64::from(own.predictor_epochs) * u64::from((labels / 10).max(1)), 2.0e-3)
+                }
                 Predictor::MlpFlat => (u64::from(own.steps), 0.7e-3),
                 Predictor::AeFlat => (u64::from(own.steps), 2.0e-3),
                 Predictor::GcnFlat => (u64::from(own.steps), 2.5e-3),
@@ -251,7 +262,8 @@ fn predictors(own: &AssessorSettings, gpu: bool) -> Fits {
                 Predictor::AeConv | Predictor::AssessorConv => (u64::from(own.steps_deep), 70e-3),
             };
             // A tree looks at every bit of its labels at every depth.
-            let forest = if predictor == Predictor::Forest { f64::from(own.trees) * f64::from(labels) * 2e-5 } else { 0.0 };
+            let forest =
+                if predictor == Predictor::Forest { f64::from(own.trees) * f64::from(labels) * 2e-5 } else { 0.0 };
             let repeats = u64::from(own.repeats);
             all.trainings += repeats;
             all.steps += repeats * steps;
@@ -301,9 +313,7 @@ fn hournas(spec: &Spec, train: f64) -> Vec<Work> {
     }
     let images = train * own.split;
     let search = match own.order {
-        SearchOrder::Random => {
-            Work { networks: f64::from(own.proxies), epochs: f64::from(own.proxy_epochs), images }
-        }
+        SearchOrder::Random => Work { networks: f64::from(own.proxies), epochs: f64::from(own.proxy_epochs), images },
         _ => Work { networks: 1.0, epochs: 2.0 * f64::from(own.vital_epochs + own.rest_epochs), images },
     };
     // A search by the clock is no work, but time.

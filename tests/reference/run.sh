@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compares kiln-torch with PyTorch 2.11.0 on this machine's CPU. See README.md beside this file.
+# Compares kiln-torch and exported networks with PyTorch 2.11.0 on this machine's CPU. See README.md beside this file.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -10,3 +10,8 @@ trap 'rm -rf "$folder"' EXIT
 cd "$root" # cargo looks for .cargo/config.toml from here upwards
 cargo run --quiet --package kiln-torch --example reference -- "$folder"
 "$python" tests/reference/compare.py "$folder/reference.safetensors"
+cargo run --quiet --package kiln-nn --example torchscript -- "$folder"
+"$python" tests/reference/torchscript.py "$folder"
+"$python" -c "import scipy" 2>/dev/null || "$python" -m pip install --quiet scipy >&2
+cargo build --quiet --package kiln-metrics --example tau
+"$python" tests/reference/kendall.py "${CARGO_TARGET_DIR:-target}/debug/examples/tau"

@@ -25,6 +25,7 @@ use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
 use crate::error::{MethodError, Result};
 use crate::method::{Flow, Method};
+use crate::text::thousands;
 
 /// Work between two looks at the world.
 const SLICE: Duration = Duration::from_millis(400);
@@ -112,11 +113,11 @@ impl Study {
             Level::Info,
             format!(
                 "{} architectures of {}: {} for tests, {} unlabelled, {} to draw labels from",
-                entries.len(),
+                thousands(entries.len() as f64),
                 space.name,
-                split.test.len(),
-                split.unlabelled.len(),
-                split.pool.len()
+                thousands(split.test.len() as f64),
+                thousands(split.unlabelled.len() as f64),
+                thousands(split.pool.len() as f64)
             ),
         );
         Ok(Study {
@@ -409,7 +410,8 @@ impl Study {
         let finished = self.state.scored.iter().flatten().count();
         let under_way = self.active.iter().filter_map(|a| a.fit.as_ref()).map(Fit::progress);
         let part: f64 = under_way.map(|(step, steps)| f64::from(step) / f64::from(steps.max(1))).sum();
-        let note = self.active.first().map_or_else(|| "done".into(), |a| self.name(a.job));
+        let waiting = self.state.scored.iter().position(Option::is_none);
+        let note = self.active.first().map(|a| a.job).or(waiting).map_or_else(|| "done".into(), |job| self.name(job));
         let done = finished as f64 + part.min(self.jobs.len() as f64 - finished as f64);
         cx.set_x(done);
         cx.progress(Progress { done, total: self.jobs.len() as f64, unit: "trainings".into(), note });
