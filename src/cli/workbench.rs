@@ -27,7 +27,8 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
         Some(asked) => (Some(presets::read(asked, &[])?.0.name), Start::Launcher(asked.clone())),
         None => (None, Start::Auto),
     };
-    let mut infos: Vec<PresetInfo> = presets::all().into_iter().map(|(name, _)| PresetInfo { name, ..PresetInfo::default() }).collect();
+    let mut infos: Vec<PresetInfo> =
+        presets::all().into_iter().map(|(name, _)| PresetInfo { name, ..PresetInfo::default() }).collect();
     if let Some(asked) = look.preset.as_ref().filter(|asked| !infos.iter().any(|i| i.name == **asked)) {
         infos.insert(0, PresetInfo { name: asked.clone(), ..PresetInfo::default() });
     }

@@ -114,7 +114,10 @@ mod tests {
         let line = r#"{"seq":1,"t":1.5,"type":"started","attempt":1,"device":"cpu","host":"h","pid":7,"version":"0.1.0","x_max":{"*":10.0,"a":3.0}}"#;
         let event: Event = serde_json::from_str(line).unwrap();
         let Body::Started { x_max, x_unit, .. } = &event.body else { panic!("{event:?}") };
-        assert_eq!((of_series(x_max, "a"), of_series(x_max, "b"), of_series(x_unit, "a")), (Some(&3.0), Some(&10.0), None));
+        assert_eq!(
+            (of_series(x_max, "a"), of_series(x_max, "b"), of_series(x_unit, "a")),
+            (Some(&3.0), Some(&10.0), None)
+        );
         assert_eq!(serde_json::to_string(&event).unwrap(), line, "and written as it was");
     }
 }

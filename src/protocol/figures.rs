@@ -182,7 +182,13 @@ mod tests {
 
     #[test]
     fn times_read_well() {
-        let cases = [(0.4, "0 s"), (185.0, "3 min 05 s"), (3599.6, "1 h 00 min"), (7620.0, "2 h 07 min"), (187_200.0, "2 d 4 h")];
+        let cases = [
+            (0.4, "0 s"),
+            (185.0, "3 min 05 s"),
+            (3599.6, "1 h 00 min"),
+            (7620.0, "2 h 07 min"),
+            (187_200.0, "2 d 4 h"),
+        ];
         for (s, said) in cases {
             assert_eq!(duration(s), said);
         }

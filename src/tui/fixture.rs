@@ -85,7 +85,14 @@ pub const EXPERIMENT: &str = "dc-nas-fashion-77xp";
 
 /// The jobs of the experiment.
 pub fn jobs() -> Vec<RunSummary> {
-    let states = [RunState::Completed, RunState::Completed, RunState::Failed, RunState::Paused, RunState::Queued, RunState::Queued];
+    let states = [
+        RunState::Completed,
+        RunState::Completed,
+        RunState::Failed,
+        RunState::Paused,
+        RunState::Queued,
+        RunState::Queued,
+    ];
     let job = |(i, state): (usize, RunState)| {
         let n = i as u32 + 1;
         let done = [1.0, 1.0, 0.44, 0.62, 0.0, 0.0][i];

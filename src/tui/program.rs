@@ -150,13 +150,15 @@ impl Host for Program {
                 let said = catch_unwind(AssertUnwindSafe(|| launcher.estimate(&spec)));
                 Msg::Estimated { words: said.unwrap_or_else(|_| Err(PANICKED.into())), spec }
             }),
-            Effect::Export { run, candidate } => self.aside(move |launcher| {
-                match catch_unwind(AssertUnwindSafe(|| launcher.export(&run, candidate))) {
+            Effect::Export { run, candidate } => {
+                self.aside(move |launcher| match catch_unwind(AssertUnwindSafe(|| launcher.export(&run, candidate))) {
                     Ok(Ok(said)) => Msg::Note(Level::Info, said),
                     Ok(Err(said)) => Msg::Note(Level::Warn, said),
-                    Err(_) => Msg::Note(Level::Error, format!("writing the network of {run} failed; the log says where")),
-                }
-            }),
+                    Err(_) => {
+                        Msg::Note(Level::Error, format!("writing the network of {run} failed; the log says where"))
+                    }
+                })
+            }
             Effect::Look { preset, changes } => self.aside(move |launcher| {
                 let looked = catch_unwind(AssertUnwindSafe(|| launcher.look(&preset, &changes)));
                 let (info, settings) = looked.unwrap_or_else(|_| {

@@ -139,6 +139,11 @@ impl Plot {
 
     /// As [`Plot::axes`]; what x counts stands at the end of its axis, where there is room.
     pub fn axes_in(&self, buf: &mut Buffer, unit: &str, look: &Look) {
+        self.axes_at(buf, unit, &self.x.ticks(usize::from(self.inner.width / 12).clamp(1, 10)), look);
+    }
+
+    /// As [`Plot::axes_in`], with these ticks of the x axis and their labels; a label that meets the one before is left out.
+    pub fn axes_at(&self, buf: &mut Buffer, unit: &str, ticks: &[(f64, String)], look: &Look) {
         let inner = self.inner;
         if inner.is_empty() {
             return;
@@ -164,12 +169,15 @@ impl Plot {
             end -= taken;
             buf.set_string(end, inner.bottom(), unit, dim);
         }
-        for (value, label) in self.x.ticks(usize::from(inner.width / 12).clamp(1, 10)) {
-            let Some((column, _)) = self.cell([value, self.y.lo]) else { continue };
-            let width = text::width(&label) as u16;
-            let start = column.saturating_sub(width / 2).max(inner.x).min(end.saturating_sub(width + u16::from(end < self.area.right())));
+        for (value, label) in ticks {
+            let Some((column, _)) = self.cell([*value, self.y.lo]) else { continue };
+            let width = text::width(label) as u16;
+            let start = column
+                .saturating_sub(width / 2)
+                .max(inner.x)
+                .min(end.saturating_sub(width + u16::from(end < self.area.right())));
             if start >= free && start + width <= end {
-                buf.set_string(start, inner.bottom(), &label, dim);
+                buf.set_string(start, inner.bottom(), label, dim);
                 free = start + width + 1;
             }
         }

@@ -26,7 +26,10 @@ pub fn outcome(outcome: &Outcome, width: usize, glyphs: &Glyphs) -> Vec<Line> {
     }
     if !outcome.figures.is_empty() {
         lines.push(Line::new());
-        lines.push(vec![(Role::Title, text::clip("Figures, as --json names them", width, glyphs.ellipsis).into_owned())]);
+        lines.push(vec![(
+            Role::Title,
+            text::clip("Figures, as --json names them", width, glyphs.ellipsis).into_owned(),
+        )]);
         let names = outcome.figures.keys().map(|k| text::width(k)).max().unwrap_or(0).min(WIDEST);
         // As many figures side by side as fit: name, two blanks, ten cells of number, four blanks.
         let across = (width / (names + 16)).clamp(1, 4);
@@ -164,7 +167,8 @@ mod tests {
         let outcome = fixture::outcome();
         let lines: Vec<String> =
             super::outcome(&outcome, 78, &UNICODE).iter().map(|l| l.iter().map(|p| p.1.as_str()).collect()).collect();
-        let at = |text: &str| lines.iter().position(|l| l.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:#?}"));
+        let at =
+            |text: &str| lines.iter().position(|l| l.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:#?}"));
         assert!(outcome.verdict.starts_with(&lines[0]));
         let figures = at("Figures");
         assert!(outcome.tables.iter().all(|t| at(&t.title) < figures));

@@ -146,9 +146,7 @@ impl Runs {
             words.iter().all(|w| fields.iter().any(|f| text::matches(f, w)))
         };
         let mut rows: Vec<&RunSummary> = self.all.iter().filter(shows).collect();
-        rows.sort_by(|a, b| {
-            self.order(a, b).then(b.created.total_cmp(&a.created)).then(a.id.cmp(&b.id))
-        });
+        rows.sort_by(|a, b| self.order(a, b).then(b.created.total_cmp(&a.created)).then(a.id.cmp(&b.id)));
         rows
     }
 

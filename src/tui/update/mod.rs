@@ -4,12 +4,12 @@
 //! - [`engine`]: frames from the engine, and what is asked of it
 //! - [`detail`]: keys of the open run
 
-mod detail;
-mod engine;
-mod retrain;
-mod form;
 #[cfg(test)]
 mod candidate_tests;
+mod detail;
+mod engine;
+mod form;
+mod retrain;
 #[cfg(test)]
 mod tests;
 

@@ -564,7 +564,11 @@ fn looked(m: &mut Model, changes: &[&str], problem: Option<&str>) {
     let msg = Msg::Looked {
         preset: "dc-nas-fashion".into(),
         changes: changes.iter().map(|c| (*c).to_owned()).collect(),
-        info: Box::new(PresetInfo { problem: problem.map(str::to_owned), estimate: "about 9 min".into(), ..PresetInfo::default() }),
+        info: Box::new(PresetInfo {
+            problem: problem.map(str::to_owned),
+            estimate: "about 9 min".into(),
+            ..PresetInfo::default()
+        }),
         settings: fixture::settings(),
     };
     update(m, msg);

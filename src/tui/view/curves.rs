@@ -190,13 +190,17 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
     for (n, (i, colour)) in panel.series.iter().enumerate() {
         let Some(info) = curves.series.get(*i) else { continue };
         let track = curves.track(&info.name);
-        let value = match cursor {
-            Some(x) => track.and_then(|t| t.read(x, slack)).map(|p| p[1]),
-            None => track.and_then(Track::last).map(|p| p[1]).or(info.last_y),
+        let point = match cursor {
+            Some(x) => track.and_then(|t| t.read(x, slack)),
+            None => track.and_then(Track::last),
         };
+        let value = point.map(|p| p[1]).or(info.last_y.filter(|_| cursor.is_none()));
+        // Of a mean, how far what it is the mean of lies apart.
+        let apart = point.zip(track).and_then(|(p, t)| t.deviation(p[0]));
+        let apart = apart.map_or(String::new(), |d| format!(" {} {}", look.glyphs.plus_minus, text::number(d)));
         let name = subject(&info.name);
         let name = if name == panel.metric || info.name == panel.title { String::new() } else { format!("{name} ") };
-        let value = value.map_or(look.glyphs.none.to_owned(), text::number);
+        let value = value.map_or(look.glyphs.none.to_owned(), text::number) + &apart;
         let part = [
             (series(*colour), format!("{} ", look.glyphs.line)),
             (Role::Dim, name),

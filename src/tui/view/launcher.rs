@@ -102,7 +102,12 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
     if busy {
         paint::line(buf, at, look, &[(Role::Running, look.glyphs.starting), (Role::Text, " starting")]);
     } else if problem.is_none() {
-        let words = [(Role::Key, look.glyphs.enter), (Role::Text, " starts it   "), (Role::Key, "e"), (Role::Text, " settings")];
+        let words = [
+            (Role::Key, look.glyphs.enter),
+            (Role::Text, " starts it   "),
+            (Role::Key, "e"),
+            (Role::Text, " settings"),
+        ];
         paint::line(buf, at, look, &words);
     } else {
         paint::line(buf, at, look, &[(Role::Key, "e"), (Role::Text, " changes its settings")]);

@@ -69,7 +69,10 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     all.push(form.clone());
     let mut changed = with("form-changed", "enter / d a t a enter j j j enter 9 9 9 9 9 enter", form.1.clone());
     let changes = changed.1.launcher.changes.arguments("dc-nas-fashion");
-    update(&mut changed.1, looked(&changes, Some("--set data.valid=50099999: data.valid: expected a whole number".into())));
+    update(
+        &mut changed.1,
+        looked(&changes, Some("--set data.valid=50099999: data.valid: expected a whole number".into())),
+    );
     all.push(changed.clone());
     all.push(with("form-typing", "enter", changed.1.clone()));
     all.push(with("launcher-changed", "esc", changed.1));
@@ -85,10 +88,19 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     }
     all.push(with("curves-cursor", "s s h h h h h h h h c z", fixture::opened(size)));
     all.push(with("picker", "v", fixture::opened(size)));
-    for (name, keys) in [("arms", "1"), ("jobs", "2 j"), ("job", "2 j enter")] {
+    for (name, keys) in [("arms", "1 l h h h h h h h h h h"), ("jobs", "2 j"), ("job", "2 j enter")] {
         all.push(with(name, keys, fixture::experiment(size)));
     }
-    for (name, keys) in [("blocks", "2"), ("weights", "2 a l l b"), ("labels", "3"), ("labels-cursor", "3 l h h"), ("predicted", "4"), ("pareto", "5"), ("inspect", "6 j j j j j j j enter"), ("retrain", "6 enter t")] {
+    for (name, keys) in [
+        ("blocks", "2"),
+        ("weights", "2 a l l b"),
+        ("labels", "3"),
+        ("labels-cursor", "3 l h h"),
+        ("predicted", "4"),
+        ("pareto", "5"),
+        ("inspect", "6 j j j j j j j enter"),
+        ("retrain", "6 enter t"),
+    ] {
         all.push(with(name, keys, fixture::search(size)));
     }
     let mut done = fixture::model(size);
@@ -253,7 +265,9 @@ fn odd_data_draws_at_every_size() {
         assert!(tabs.len() > 12);
         for tab in tabs {
             m.detail.as_mut().unwrap().tab = tab.clone();
-            for keys in ["tab backtab", "y", "s", "+ h h", "right down down up left", "a right down b", "pgdn end home", "0 y"] {
+            for keys in
+                ["tab backtab", "y", "s", "+ h h", "right down down up left", "a right down b", "pgdn end home", "0 y"]
+            {
                 if tab != Tab::Log || keys != "s" {
                     fixture::keys(&mut m, keys);
                 }
