@@ -18,6 +18,7 @@
 //! | `die_times` | attempts in which it does so | 1 |
 //! | `fail_at` | step at which it reports a failure and exits with status 1 | never |
 //! | `exit_at` | step at which it exits with status 1 without an event | never |
+//! | `only_job` | the only job of an experiment that dies, fails or exits; 0 for all | 0 |
 //! | `enospc` | step at which it pauses as on a full disk | never |
 //! | `enospc_ms` | milliseconds until there is room again | 1000 |
 //! | `burst` | extra points of a series `burst` a step | 0 |

@@ -185,7 +185,11 @@ impl Bench {
         let deadline = Instant::now() + PATIENCE;
         let mut client = self.client();
         loop {
-            let reply = client.request(&Request::Runs).unwrap();
+            let request = match run.parent() {
+                Some((parent, _)) => Request::Jobs { run: Some(parent) },
+                None => Request::Runs,
+            };
+            let reply = client.request(&request).unwrap();
             let Reply::Runs { runs } = reply else { panic!("{reply:?}") };
             let summary = runs.into_iter().find(|s| s.id == *run).unwrap_or_else(|| panic!("{run} is gone"));
             if wanted(&summary) {

@@ -133,6 +133,7 @@ pub fn run(path: &Path) -> Result<u8, Error> {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").into(),
         x_max: search.x_max(),
+        x_unit: Default::default(),
     })?;
     for sentence in latest.skipped {
         worker.say(Body::Log { level: Level::Warn, message: sentence })?;
