@@ -59,7 +59,12 @@ pub fn check(args: &args::Check) -> Outcome {
 fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     let spec = &preset.spec;
     let mut out = String::new();
-    let _ = writeln!(out, "{}: {}", preset.name, if data_there { "can be started" } else { "cannot be started: its data are missing" });
+    let _ = writeln!(
+        out,
+        "{}: {}",
+        preset.name,
+        if data_there { "can be started" } else { "cannot be started: its data are missing" }
+    );
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<8} {value}");
     };
@@ -82,14 +87,25 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     for arm in &spec.arms {
         let set: Vec<String> = arm.settings().into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let other = if arm.changes_data() { " (other data than the rest)" } else { "" };
-        line("arm", format!("{}: {}{other}", arm.name, if set.is_empty() { "as it is".into() } else { set.join(", ") }));
+        line(
+            "arm",
+            format!("{}: {}{other}", arm.name, if set.is_empty() { "as it is".into() } else { set.join(", ") }),
+        );
     }
     let known = if e.images_known { "" } else { ", if complete" };
     let path = if spec.data.path.is_empty() { "not there" } else { &spec.data.path };
     let images = format!(", {} training images{known}", human::count(e.images as f64));
     let images = if e.predictors.is_some() { "" } else { &images };
     line("data", format!("{}{images}: {path}", images::name(spec.data.set)));
-    line("space", format!("{}: {}{} architectures", e.space, if e.space_size_is_bound { "at most " } else { "" }, size(e.space_size)));
+    line(
+        "space",
+        format!(
+            "{}: {}{} architectures",
+            e.space,
+            if e.space_size_is_bound { "at most " } else { "" },
+            size(e.space_size)
+        ),
+    );
     let mut rows = Vec::new();
     let mut row = |what: &str, m: &Member| {
         rows.push(vec![what.into(), human::count(m.params as f64), human::count(m.macs as f64), m.arch.clone()]);

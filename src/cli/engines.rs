@@ -10,6 +10,7 @@ use kiln_protocol::wire::{Reply, Request, RunDetail};
 use kiln_protocol::{Event, RunId};
 
 use crate::failure::{Failure, Outcome};
+use crate::jobs;
 
 /// Which engine is meant.
 #[derive(Clone, Debug)]
@@ -95,10 +96,15 @@ pub fn events(client: &mut Client, run: &RunId, after: u64, limit: u32, tail: bo
     }
 }
 
-/// The run that `asked` means: an id, a beginning that only one run has, or `last`.
+/// The run that `asked` means: an id, a beginning that only one run has, or `last`; with a dot and a number behind it, that
+/// job of it.
 pub fn find(client: &mut Client, asked: &str) -> Outcome<RunId> {
     let runs = runs(client)?;
-    pick(asked, runs.iter().map(|r| &r.id)).cloned().map_err(Failure::Input)
+    let pick = |asked: &str| pick(asked, runs.iter().map(|r| &r.id)).cloned().map_err(Failure::Input);
+    match (pick(asked), jobs::asked(asked)) {
+        (Err(_), Some((parent, n))) => jobs::find(client, &pick(parent)?, n),
+        (found, _) => found,
+    }
 }
 
 fn pick<'a>(asked: &str, newest_first: impl Iterator<Item = &'a RunId> + Clone) -> Result<&'a RunId, String> {

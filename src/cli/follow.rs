@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Seen<'a> {
     Event(&'a Event),
     Summary(&'a RunSummary),
+    /// Jobs of an experiment, those that have changed.
+    Jobs(&'a [RunSummary]),
     /// The engine is gone; another is being started or waited for.
     Lost(&'a str),
 }
@@ -118,6 +120,22 @@ impl Follower<'_> {
                         }
                     }
                 }
+                Some(Push::Jobs { runs }) => {
+                    heard = Instant::now();
+                    // Of a job that is followed alone, only its own.
+                    match runs.iter().find(|r| r.id == *self.run) {
+                        Some(summary) => {
+                            (self.on)(Seen::Summary(summary))?;
+                            if summary.state.is_ended()
+                                && let Some(summary) = self.catch_up(&mut client)?
+                            {
+                                return Ok(summary);
+                            }
+                        }
+                        None if self.run.parent().is_none() => (self.on)(Seen::Jobs(&runs))?,
+                        None => {}
+                    }
+                }
                 Some(Push::Events { run, events }) if run == *self.run => {
                     heard = Instant::now();
                     for event in &events {
@@ -141,9 +159,13 @@ impl Follower<'_> {
 
     /// Asks for what has not been seen yet. `Some` if the run has ended.
     fn catch_up(&mut self, client: &mut Client) -> Outcome<Option<RunSummary>> {
-        let summary = engines::detail(client, self.run)?.summary;
+        let detail = engines::detail(client, self.run)?;
+        let summary = detail.summary;
         for event in &engines::events(client, self.run, self.after, u32::MAX, false)? {
             self.hand_on(event)?;
+        }
+        if !detail.jobs.is_empty() {
+            (self.on)(Seen::Jobs(&detail.jobs))?;
         }
         (self.on)(Seen::Summary(&summary))?;
         Ok(summary.state.is_ended().then_some(summary))

@@ -20,7 +20,8 @@ pub fn ls(engines: &Engines, args: &args::Ls) -> Outcome {
     if args.jobs {
         let jobs = jobs::of(&mut client, None)?;
         let own = |run: RunSummary| {
-            let of_run: Vec<RunSummary> = jobs.iter().filter(|j| j.parent().as_ref() == Some(&run.id)).cloned().collect();
+            let of_run: Vec<RunSummary> =
+                jobs.iter().filter(|j| j.parent().as_ref() == Some(&run.id)).cloned().collect();
             std::iter::once(run).chain(of_run)
         };
         runs = runs.into_iter().flat_map(own).collect();

@@ -17,6 +17,8 @@ pub struct Frame<'a> {
     pub x_max: Option<f64>,
     /// What x counts, in the plural; may be empty.
     pub x_unit: &'a str,
+    /// Deviation of each point, drawn as dots above and below; may be empty.
+    pub spread: &'a [f64],
 }
 
 /// One series with its name above, the y range at the side and the x range below. NaN leaves a gap; with a logarithmic
@@ -28,12 +30,19 @@ pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame<'_>) -> String {
         .filter(|run| !run.is_empty())
         .map(|run| run.iter().map(|p| (p[0] as f32, scaled(p[1]) as f32)).collect())
         .collect();
+    let band: Vec<(f32, f32)> = points
+        .iter()
+        .zip(frame.spread)
+        .flat_map(|(p, s)| [[p[0], p[1] - s], [p[0], p[1] + s]])
+        .filter(|p| p[0].is_finite() && scaled(p[1]).is_finite())
+        .map(|p| (p[0] as f32, scaled(p[1]) as f32))
+        .collect();
     let flat = || runs.iter().flatten();
     let Some(first) = flat().next() else {
         return format!("{name}: no point to draw");
     };
     let bounds = |of: &dyn Fn(&(f32, f32)) -> f32| {
-        flat().map(of).fold((of(first), of(first)), |(lo, hi), v| (lo.min(v), hi.max(v)))
+        flat().chain(&band).map(of).fold((of(first), of(first)), |(lo, hi), v| (lo.min(v), hi.max(v)))
     };
     let (x0, last_x) = bounds(&|p| p.0);
     let x1 = frame.x_max.map_or(last_x, |x| last_x.max(x as f32));
@@ -50,6 +59,7 @@ pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame<'_>) -> String {
     let shapes: Vec<Shape<'_>> = runs
         .iter()
         .map(|run| if run.len() == 1 { Shape::Points(run.as_slice()) } else { Shape::Lines(run.as_slice()) })
+        .chain([Shape::Points(&band)])
         .collect();
     // Braille characters have two dots across and four down. textplots draws one dot more than asked for.
     let (dots_x, dots_y) = ((columns * 2 - 2).max(32) as u32, (lines * 4 - 2).max(3) as u32);
@@ -81,7 +91,7 @@ pub fn plot(name: &str, points: &[[f64; 2]], frame: Frame<'_>) -> String {
 mod tests {
     use super::*;
 
-    const FRAME: Frame<'_> = Frame { columns: 40, lines: 5, log: false, x_max: None, x_unit: "epochs" };
+    const FRAME: Frame<'_> = Frame { columns: 40, lines: 5, log: false, x_max: None, x_unit: "epochs", spread: &[] };
 
     #[test]
     fn a_rising_line_goes_from_bottom_left_to_top_right() {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use kiln_protocol::arch::limits::{Affordable, Limits};
 use kiln_protocol::arch::{ArchError, Shape, Space};
 use kiln_protocol::home;
 use kiln_protocol::spec::problem::nearest;
@@ -17,7 +18,9 @@ pub const DEFAULT: &str = "dc-nas-digits";
 /// The presets of the source tree, for a program that lies somewhere without its shared folder.
 const BUILT_IN: &[(&str, &str)] = &[
     ("dc-nas-digits.toml", include_str!("../../presets/dc-nas-digits.toml")),
+    ("dc-nas-digits-claim.toml", include_str!("../../presets/dc-nas-digits-claim.toml")),
     ("dc-nas-fashion.toml", include_str!("../../presets/dc-nas-fashion.toml")),
+    ("dc-nas-fashion-demo.toml", include_str!("../../presets/dc-nas-fashion-demo.toml")),
     ("dc-nas-cifar10.toml", include_str!("../../presets/dc-nas-cifar10.toml")),
     ("train-digits.toml", include_str!("../../presets/train-digits.toml")),
     ("train-fashion.toml", include_str!("../../presets/train-fashion.toml")),
@@ -120,7 +123,12 @@ pub fn read(asked: &str, overrides: &[String]) -> Outcome<(Preset, Option<Proble
 /// As [`read`], of a file; with the mistakes as they are.
 pub fn check(file: &Path, overrides: &[String]) -> Result<(Preset, Option<Problem>), Problems> {
     let (preset, missing) = Preset::read(file, overrides, &Here)?;
-    let mut problems = misfits(&preset);
+    let mut problems: Vec<Problem> = Vec::new();
+    for found in preset.variants().into_iter().flat_map(misfits) {
+        if !problems.iter().any(|p| (&p.key, p.line) == (&found.key, found.line)) {
+            problems.push(found);
+        }
+    }
     if problems.is_empty() {
         return Ok((preset, missing));
     }
@@ -166,6 +174,14 @@ fn misfits(preset: &Preset) -> Vec<Problem> {
     let fits = |arch| space.plan(&arch, input.shape, input.classes);
     if let Err(e) = fits(space.reference()) {
         return wrong(("space.name", e));
+    }
+    if MethodName::SEARCHES.contains(&preset.spec.method)
+        && let Some(own) = &preset.spec.search
+    {
+        let limits = Limits { params: own.max_params, macs: own.max_macs };
+        let key = if own.max_macs > 0 { "search.max-macs" } else { "search.max-params" };
+        let affordable = Affordable::new(space, input.shape, input.classes, limits);
+        return affordable.map_or_else(|e| wrong((key, e)), |_| Vec::new());
     }
     let Some(train) = preset.spec.train.as_ref().filter(|_| preset.spec.method == MethodName::Train) else {
         return Vec::new();

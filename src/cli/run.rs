@@ -13,7 +13,7 @@ use crate::engines::{self, Engines};
 use crate::failure::{Failure, Outcome, note, say, say_json};
 use crate::follow::{self, Seen};
 use crate::plot::{self, Frame};
-use crate::{args, human, list, presets, terminal};
+use crate::{args, human, inspect, jobs, list, presets, terminal};
 
 /// Without a terminal, a line at least this often while something moves ...
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const LINE_STEP: f64 = 0.1;
 
 pub fn run(engines: &Engines, args: &args::Run) -> Outcome {
-    let preset = presets::load(&args.chosen.preset, &args.chosen.set)?;
+    let preset = presets::load(&args.chosen.preset, &args.chosen.changes())?;
     let spec = preset.frozen().map_err(Failure::input)?;
     let mut client = engines.open()?;
     let request = Request::Launch { preset: preset.name.clone(), spec, priority: args.priority, origin: None };
@@ -73,7 +73,7 @@ fn finish(engines: &Engines, summary: &RunSummary, as_json: bool) -> Outcome {
         say_json(&json!({ "run": run.id, "state": run.state, "reason": run.reason, "outcome": detail.outcome }))?;
     } else {
         if let Some(outcome) = &detail.outcome {
-            say(format!("\n{}", list::outcome(outcome)))?;
+            say(format!("\n{}", list::outcome(outcome, detail.jobs.is_empty())))?;
         }
         if let Some(picture) = picture(&mut client, &detail)? {
             say(format!("\n{picture}"))?;
@@ -93,9 +93,21 @@ fn finish(engines: &Engines, summary: &RunSummary, as_json: bool) -> Outcome {
 fn picture(client: &mut Client, detail: &RunDetail) -> Outcome<Option<String>> {
     let Some(info) = telling(detail) else { return Ok(None) };
     let columns = terminal::width().min(100) as u16;
+    if !detail.jobs.is_empty() {
+        let all = series(client, &detail.summary.id, jobs::telling(detail), (None, None), u32::from(columns))?;
+        let draw = |s: &Series| {
+            let info = detail.series.iter().find(|i| i.name == s.name);
+            let (x_max, x_unit) = (info.and_then(|i| i.x_max), info.map_or("", |i| i.x_unit.as_str()));
+            let frame = Frame { columns, lines: 8, log: false, x_max, x_unit, spread: &s.spread };
+            plot::plot(&inspect::title(s), &s.points, frame)
+        };
+        // More would push the tables out of sight.
+        let drawings: Vec<String> = all.iter().take(3).map(draw).collect();
+        return Ok((!drawings.is_empty()).then(|| drawings.join("\n\n")));
+    }
     let mut series = series(client, &detail.summary.id, vec![info.name.clone()], (None, None), u32::from(columns))?;
     series.iter_mut().for_each(|s| to_the_end(detail, s));
-    let frame = Frame { columns, lines: 12, log: false, x_max: info.x_max, x_unit: &info.x_unit };
+    let frame = Frame { columns, lines: 12, log: false, x_max: info.x_max, x_unit: &info.x_unit, spread: &[] };
     Ok(series.first().map(|s| plot::plot(&s.name, &s.points, frame)))
 }
 
@@ -148,6 +160,8 @@ pub fn to_the_end(detail: &RunDetail, series: &mut Series) {
 enum Display {
     /// A bar at the bottom of the terminal, the log above it.
     Bar(ProgressBar),
+    /// Of an experiment: also a bar for each job at work.
+    Bars(ProgressBar, jobs::Bars),
     Lines(Lines),
     Silent,
 }
@@ -168,17 +182,27 @@ impl Display {
             return Display::Lines(Lines { said: None, fraction: 0.0, state: None });
         }
         let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stdout_with_hz(10));
-        let colour = if terminal::colours() { ".cyan/dim" } else { "" };
-        // A template that does not parse would only cost the looks.
-        if let Ok(style) = ProgressStyle::with_template(&format!("{{bar:24{colour}}} {{percent:>3}}%  {{wide_msg}}")) {
-            bar.set_style(style.progress_chars("━╸ "));
-        }
+        bar.set_style(style());
         Display::Bar(bar)
     }
 
     fn show(&mut self, seen: Seen<'_>) -> Outcome {
+        if let (Display::Bar(bar), Seen::Jobs(_)) = (&*self, &seen) {
+            *self = Display::Bars(bar.clone(), jobs::Bars::above(bar, style()));
+        }
         match (self, seen) {
-            (Display::Bar(bar), Seen::Summary(run)) => {
+            (Display::Bars(_, bars), Seen::Jobs(jobs)) => {
+                bars.show(jobs);
+                Ok(())
+            }
+            (Display::Bars(_, bars), Seen::Event(event)) => {
+                if let Some(line) = log_line(event) {
+                    bars.println(&human::hang("      ", &line, terminal::width()));
+                }
+                Ok(())
+            }
+            (_, Seen::Jobs(_)) => Ok(()),
+            (Display::Bar(bar) | Display::Bars(bar, _), Seen::Summary(run)) => {
                 bar.set_position((1000.0 * run.progress.fraction()) as u64);
                 bar.set_message(status(run));
                 Ok(())
@@ -193,7 +217,7 @@ impl Display {
             (Display::Lines(_), Seen::Event(event)) => {
                 log_line(event).map_or(Ok(()), |line| say(format!("      {line}")))
             }
-            (Display::Bar(bar), Seen::Lost(said)) => {
+            (Display::Bar(bar) | Display::Bars(bar, _), Seen::Lost(said)) => {
                 bar.set_message(format!("{said}; trying again"));
                 Ok(())
             }
@@ -206,10 +230,23 @@ impl Display {
     }
 
     fn end(&mut self) {
-        if let Display::Bar(bar) = self {
-            bar.finish_and_clear();
+        match self {
+            Display::Bar(bar) => bar.finish_and_clear(),
+            Display::Bars(bar, bars) => {
+                bars.end();
+                bar.finish_and_clear();
+            }
+            Display::Lines(_) | Display::Silent => {}
         }
     }
+}
+
+/// How bars look.
+fn style() -> ProgressStyle {
+    let colour = if terminal::colours() { ".cyan/dim" } else { "" };
+    // A template that does not parse would only cost the looks.
+    let style = ProgressStyle::with_template(&format!("{{bar:24{colour}}} {{percent:>3}}%  {{wide_msg}}"));
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
 }
 
 impl Lines {
