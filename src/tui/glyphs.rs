@@ -223,8 +223,21 @@ mod tests {
                 set.warning,
                 set.error,
             ];
-            let many =
-                [&set.bar[..], &set.heights, &set.shades, &set.points, &set.ring, &set.frame, &set.axes, &set.frame_vital, &set.frame_open, &set.path, &set.gauge, &set.rails].concat();
+            let many = [
+                &set.bar[..],
+                &set.heights,
+                &set.shades,
+                &set.points,
+                &set.ring,
+                &set.frame,
+                &set.axes,
+                &set.frame_vital,
+                &set.frame_open,
+                &set.path,
+                &set.gauge,
+                &set.rails,
+            ]
+            .concat();
             for sign in one.into_iter().chain(many) {
                 assert_eq!(width(sign), 1, "{sign:?}");
             }

@@ -1,7 +1,7 @@
 //! What happens to the client, and what it wants done: the two ends of [`crate::update::update`].
 
-use kiln_protocol::{Level, RunId};
 use kiln_protocol::wire::{FromEngine, ToEngine};
+use kiln_protocol::{Level, RunId};
 
 use crate::keys::Key;
 use crate::options::{PresetInfo, Setting};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use kiln_protocol::arch::cell::{Cell101, Cell201};
 use kiln_protocol::arch::{Arch, Cost, Shape, Space};
 use kiln_protocol::images::shape_and_classes;
-use kiln_protocol::spec::Spec;
 use kiln_protocol::run::Table;
+use kiln_protocol::spec::Spec;
 use kiln_protocol::view::{Candidate, Candidates, GlyphBar};
 use ratatui::layout::Size;
 
@@ -67,7 +67,8 @@ impl Inspect {
     pub fn open(spec: &str, id: Option<u32>, label: String, texts: &[&str]) -> Inspect {
         let anatomy = read(spec).and_then(|(spec, space)| {
             let whole = texts.iter().map(|t| space.parse(t));
-            let words = texts.iter().flat_map(|t| t.split_whitespace()).map(|t| space.parse(t));
+            let words = texts.iter().flat_map(|t| t.split_whitespace());
+            let words = words.map(|t| space.parse(t.trim_end_matches([':', ',', ';'])));
             let mut first = None;
             for parsed in whole.chain(words) {
                 match parsed {
@@ -96,11 +97,7 @@ fn read(spec: &str) -> Result<(Spec, Space), String> {
 fn dissect(spec: &Spec, space: &Space, arch: Arch) -> Result<Anatomy, String> {
     let (input, classes) = shape_and_classes(&spec.data);
     let plan = space.plan(&arch, input, classes).map_err(|e| e.to_string())?;
-    let part = |b: &kiln_protocol::arch::Block| Part {
-        name: b.name.clone(),
-        output: b.output,
-        cost: b.cost(),
-    };
+    let part = |b: &kiln_protocol::arch::Block| Part { name: b.name.clone(), output: b.output, cost: b.cost() };
     Ok(Anatomy {
         decisions: space.decisions.iter().zip(&arch.genes).map(|(d, g)| (d.name.clone(), g.clone())).collect(),
         blocks: plan.blocks.iter().map(part).collect(),
@@ -119,7 +116,10 @@ fn dag(arch: &Arch) -> Option<Dag> {
             let n = cell.ops.len();
             let edges = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
             let edges = edges.filter(|&(i, j)| cell.adjacency[i][j]).collect();
-            Some(Dag { vertices: cell.ops.iter().map(|op| op.name().trim_end_matches("-bn-relu").into()).collect(), edges })
+            Some(Dag {
+                vertices: cell.ops.iter().map(|op| op.name().trim_end_matches("-bn-relu").into()).collect(),
+                edges,
+            })
         }
         "nas-bench-201" => {
             // Operations stand on edges: each becomes a vertex between its ends. Edges without one are left out.
@@ -182,9 +182,27 @@ impl Dag {
                         (true, ..) if before => cross,
                         (true, ..) => down,
                         (_, true, true) => both,
-                        (_, true, _) => if Some(c) == last { start } else { starts },
-                        (_, _, true) => if Some(c) == last { end } else { ends },
-                        _ => if before { across } else { " " },
+                        (_, true, _) => {
+                            if Some(c) == last {
+                                start
+                            } else {
+                                starts
+                            }
+                        }
+                        (_, _, true) => {
+                            if Some(c) == last {
+                                end
+                            } else {
+                                ends
+                            }
+                        }
+                        _ => {
+                            if before {
+                                across
+                            } else {
+                                " "
+                            }
+                        }
                     });
                 }
                 line.trim_end().to_owned()
@@ -340,7 +358,8 @@ fn decisions(anatomy: &Anatomy, width: usize) -> Vec<Line> {
 /// What each block costs, and all together.
 fn costs(anatomy: &Anatomy, width: usize, glyphs: &Glyphs) -> Vec<Line> {
     let total = anatomy.total;
-    let share = |part: u64, of: u64| if of > 0 { format!("{:.1}%", 100.0 * part as f64 / of as f64) } else { String::new() };
+    let share =
+        |part: u64, of: u64| if of > 0 { format!("{:.1}%", 100.0 * part as f64 / of as f64) } else { String::new() };
     let shape = |shape: Shape| match shape {
         Shape::Flat(n) => n.to_string(),
         Shape::Image(c, h, w) => format!("{c}x{h}x{w}"),
@@ -374,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_candidate_is_found_in_what_the_cursor_shows() {
-        let label = "013  fast-3-64  accuracy 0.9612";
+        let label = "013  fast-3-64: accuracy 0.9612";
         let page = Inspect::open(&fixture::spec(), Some(13), label.into(), &[label]);
         let found = page.anatomy.as_ref().unwrap();
         assert_eq!(found.arch.to_string(), "fast-3-64");
@@ -398,7 +417,10 @@ mod tests {
         let arch = "c3-none-skip-none-none-ap";
         let page = Inspect::open(&spec("nas-bench-201", "cifar10"), None, String::new(), &[arch]);
         let dag = page.anatomy.unwrap().dag.unwrap();
-        assert_eq!(dag.vertices, ["input", "  conv_3x3", "node 1", "  skip_connect", "node 2", "  avg_pool_3x3", "output"]);
+        assert_eq!(
+            dag.vertices,
+            ["input", "  conv_3x3", "node 1", "  skip_connect", "node 2", "  avg_pool_3x3", "output"]
+        );
         assert_eq!(dag.edges, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6)]);
         let reference = space.reference().to_string();
         let page = Inspect::open(&spec("nas-bench-201", "cifar10"), None, String::new(), &[&reference]);
@@ -418,10 +440,7 @@ mod tests {
                 assert!(rail[i + 1..].iter().all(|b| a.1 < b.0 || b.1 < a.0), "{rail:?}");
             }
         }
-        assert_eq!(
-            dag.lines(&UNICODE.rails),
-            ["─┬───┬───╮", "─┴─┬─┼─╮ │", "─┬─┴─╯ │ │", "─┴─╮   │ │", "───┴───┴─╯"]
-        );
+        assert_eq!(dag.lines(&UNICODE.rails), ["─┬───┬───╮", "─┴─┬─┼─╮ │", "─┬─┴─╯ │ │", "─┴─╮   │ │", "───┴───┴─╯"]);
         assert!(dag.lines(&ASCII.rails).concat().is_ascii());
         assert!(Dag::default().lines(&UNICODE.rails).is_empty());
     }

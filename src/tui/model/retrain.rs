@@ -26,7 +26,9 @@ impl Retrain {
     pub fn new(run: RunDetail, candidate: u32, arch: String) -> Result<Retrain, String> {
         let request = retrain::request(&run, Some(candidate), None)?;
         let epochs = match &request {
-            Request::Launch { spec, .. } => Spec::from_toml("spec.toml", spec).ok().and_then(|s| s.train).map(|t| t.epochs),
+            Request::Launch { spec, .. } => {
+                Spec::from_toml("spec.toml", spec).ok().and_then(|s| s.train).map(|t| t.epochs)
+            }
             _ => None,
         };
         let epochs = epochs.map(|e| e.to_string()).unwrap_or_default();

@@ -145,17 +145,22 @@ fn an_experiment_that_grows_is_asked_again() {
     let grown = |m: &mut Model, name: &str| {
         let push = Push::Grown { run: run.clone(), series: vec![name.into()] };
         let effects = update(m, Msg::Frame(Box::new(FromEngine::Push(push))));
-        effects.into_iter().filter_map(|e| match e {
-            Effect::Send(frame) => Some(frame.request),
-            _ => None,
-        })
-        .collect::<Vec<_>>()
+        effects
+            .into_iter()
+            .filter_map(|e| match e {
+                Effect::Send(frame) => Some(frame.request),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
     };
     let track = m.detail.as_ref().unwrap().curves.track("clusters: valid/accuracy").unwrap();
     assert_eq!(track.band().len(), 58);
     assert!(track.deviation(10.0).is_some() && track.deviation(55.0).is_none());
     let asked = grown(&mut m, "clusters: valid/accuracy");
-    assert!(matches!(&asked[..], [Request::Series { names, .. }] if *names == ["clusters: valid/accuracy"]), "{asked:?}");
+    assert!(
+        matches!(&asked[..], [Request::Series { names, .. }] if *names == ["clusters: valid/accuracy"]),
+        "{asked:?}"
+    );
     let asked = grown(&mut m, "late: valid/accuracy");
     assert!(matches!(&asked[..], [Request::Run { .. }]), "{asked:?}");
     // Jobs that change are not told as runs, but known.

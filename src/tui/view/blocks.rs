@@ -56,13 +56,15 @@ fn shown(measure: Measure, measures: &[Measure]) -> Vec<Measure> {
 /// Where the network goes and where the weights: both where there is room for both, else what the key has chosen.
 fn split(map: &BlockImportance, pane: &Pane, body: Rect) -> (Rect, Rect) {
     let none = Rect { height: 0, ..body };
-    if pane.weights {
+    if pane.weights && !map.ops.is_empty() {
         return (none, body);
     }
     let heat = weights::lines(map);
     let room = body.height.saturating_sub(heat + 1);
     let arrangement = Arrangement::new(map, body.width, room);
-    if map.ops.is_empty() || room < 5 || arrangement.height < 5 {
+    // A study of one network has no weights.
+    let searched = map.blocks.iter().any(|b| b.weights.iter().any(Option::is_some));
+    if !searched || room < 5 || arrangement.height < 5 {
         return (body, none);
     }
     let used = arrangement.lines() as u16 + 1;
@@ -71,8 +73,6 @@ fn split(map: &BlockImportance, pane: &Pane, body: Rect) -> (Rect, Rect) {
 
 /// Title, what the signs mean, and what the bars show.
 fn caption(buf: &mut Buffer, area: Rect, map: &BlockImportance, bars: &[Measure], look: &Look) {
-    let used = paint::line(buf, area, look, &[(Role::Title, &map.title)]);
-    let room = Rect { x: area.x + used + 2, width: area.width.saturating_sub(used + 2), ..area };
     let [tl, tr, ..] = look.glyphs.frame_vital;
     let [h, ..] = look.glyphs.path;
     let mut full = vec![
@@ -87,10 +87,14 @@ fn caption(buf: &mut Buffer, area: Rect, map: &BlockImportance, bars: &[Measure]
         full.push((role(*measure), format!("   {} ", look.glyphs.bar[0])));
         full.push((Role::Faint, measure.title().into()));
     }
-    let wide: usize = full.iter().map(|p| text::width(&p.1)).sum();
-    let shown = if wide <= usize::from(room.width) { &full[..] } else { &full[6..] };
+    let wide = |parts: &[(Role, String)]| parts.iter().map(|p| text::width(&p.1)).sum::<usize>();
+    let all = text::width(&map.title) + 2 + wide(&full) <= usize::from(area.width);
+    // A long title gives way to what the bars are, not to what the frames are.
+    let shown = if all { &full[..] } else { &full[6..] };
     let parts: Vec<(Role, &str)> = shown.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line_right(buf, room, look, &parts);
+    let title = Rect { width: area.width.saturating_sub(wide(shown) as u16 + 1), ..area };
+    paint::line(buf, title, look, &[(Role::Title, &map.title)]);
+    paint::line_right(buf, area, look, &parts);
 }
 
 fn role(measure: Measure) -> Role {

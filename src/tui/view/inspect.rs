@@ -47,7 +47,8 @@ fn draw_chart(buf: &mut Buffer, area: Rect, detail: &Detail, chart: &Chart, look
     }
     let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
     paint::line(buf, rows(area, 0, 1), look, &parts);
-    let traces: Vec<(usize, &Track)> = tracks.iter().filter_map(|(colour, _, track)| Some((*colour, (*track)?))).collect();
+    let traces: Vec<(usize, &Track)> =
+        tracks.iter().filter_map(|(colour, _, track)| Some((*colour, (*track)?))).collect();
     let plot = Plot::new(below(area, 1), Window { from: 0.0, to: chart.end }, chart.y);
     curves::chart(buf, &plot, &traces, &chart.unit, 0.0, look);
 }

@@ -30,10 +30,19 @@ pub fn draw(buf: &mut Buffer, m: &Model, view: &Lines, pane: &Pane, look: &Look)
         return paint::line_centre(buf, row, look, &[(Role::Dim, "No points yet: they appear as they are measured.")]);
     }
     let (x, y) = pane.scales();
-    // A little room at both ends, so that the first and the last bars are whole.
-    let x = Scale { lo: x.at(-0.04), hi: x.at(1.04), ..x };
+    // Room at both ends for curves that stand aside of their x: see `curves`.
+    let aside = (view.lines.len() as f64 / 2.0 + 1.0) / f64::from(areas.picture.width.max(1));
+    let aside = aside.min(0.15);
+    let x = Scale { lo: x.at(-aside), hi: x.at(1.0 + aside), ..x };
     let plot = Plot { x, ..Plot::new(areas.picture, Window { from: x.lo, to: x.hi }, y) };
-    plot.axes(buf, look);
+    let xs = abscissas(view);
+    if xs.len() <= usize::from(plot.inner.width / 6) {
+        // Few enough to be named themselves.
+        let ticks: Vec<(f64, String)> = xs.into_iter().map(|x| (x, text::number(x))).collect();
+        plot.axes_at(buf, "", &ticks, look);
+    } else {
+        plot.axes(buf, look);
+    }
     curves(buf, &plot, view, look);
     cursor(buf, &plot, view, pane, look);
     legend(buf, areas.legend, view, pane, look);
