@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kiln_protocol::{RunId, RunState};
 use kiln_protocol::home::Home;
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spool::{EventTail, SpoolError};
+use kiln_protocol::{RunId, RunState};
 use kiln_store::{Store, StoreError};
 use tokio::sync::mpsc;
 

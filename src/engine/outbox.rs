@@ -158,7 +158,10 @@ impl Outbox {
             return Some(Push::Jobs { runs });
         }
         if let (false, Some(run)) = (self.grown.is_empty(), &self.watched) {
-            return Some(Push::Grown { run: run.clone(), series: std::mem::take(&mut self.grown).into_iter().collect() });
+            return Some(Push::Grown {
+                run: run.clone(),
+                series: std::mem::take(&mut self.grown).into_iter().collect(),
+            });
         }
         if let (false, Some(run)) = (self.events.is_empty(), &self.watched) {
             let later = self.events.keys().nth(EVENTS_A_FRAME).copied();

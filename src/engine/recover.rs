@@ -39,7 +39,8 @@ pub fn read_experiment(folder: &RunFolder, jobs: bool) -> Result<Spec, String> {
     if !jobs {
         return Err("it has no jobs".into());
     }
-    read_spec(folder).and_then(|spec| if spec.is_experiment() { Ok(spec) } else { Err("it has no arms or seeds".into()) })
+    read_spec(folder)
+        .and_then(|spec| if spec.is_experiment() { Ok(spec) } else { Err("it has no arms or seeds".into()) })
 }
 
 /// What was last asked of an experiment, given all its events.

@@ -367,7 +367,11 @@ impl Scheduler {
         }
         let busy = job.busy.as_ref().map(|busy| busy.1.clone());
         let withheld = job.withheld.then(|| "its experiment is paused".to_owned());
-        let waits_for = withheld.or_else(|| self.hold.clone()).or(busy).or_else(|| self.suits(job.wants).err()).or_else(|| self.behind(job));
+        let waits_for = withheld
+            .or_else(|| self.hold.clone())
+            .or(busy)
+            .or_else(|| self.suits(job.wants).err())
+            .or_else(|| self.behind(job));
         let both: Vec<String> = waits_for.into_iter().chain(job.reason.clone()).collect();
         (!both.is_empty()).then(|| both.join("; "))
     }

@@ -368,7 +368,8 @@ impl Engine {
             false => vec![run.clone()],
             true => {
                 let standing = self.standing(run).ok_or_else(|| unknown(run))?;
-                let ending = self.jobs_of(run).iter().any(|(id, _)| self.scheduler.job(id).is_some_and(Job::has_worker));
+                let ending =
+                    self.jobs_of(run).iter().any(|(id, _)| self.scheduler.job(id).is_some_and(Job::has_worker));
                 if !standing.state.is_ended() {
                     return Err(format!("run {run} is {}; stop it first, then remove it", standing.state));
                 }

@@ -258,14 +258,21 @@ mod tests {
 
     fn outcome(accuracy: f64, extra: Option<f64>) -> Outcome {
         let mut figures: BTreeMap<String, Option<f64>> =
-            [("accuracy", Some(accuracy)), ("loss", Some(1.0 - accuracy)), ("size", Some(5.0))].map(|(k, v)| (k.to_string(), v)).into();
+            [("accuracy", Some(accuracy)), ("loss", Some(1.0 - accuracy)), ("size", Some(5.0))]
+                .map(|(k, v)| (k.to_string(), v))
+                .into();
         figures.extend(extra.map(|x| ("extra".to_string(), Some(x))));
         let headline = vec![Figure::new("extra", true), Figure::new("accuracy", true), Figure::new("loss", false)];
         Outcome { figures, headline, ..Outcome::default() }
     }
 
     fn entries<'a>(outcomes: &'a [(usize, u64, Outcome)]) -> Vec<Entry<'a>> {
-        let entry = |(i, (arm, seed, outcome)): (usize, &'a (usize, u64, Outcome))| Entry { job: i as u32 + 1, arm: *arm, seed: *seed, outcome };
+        let entry = |(i, (arm, seed, outcome)): (usize, &'a (usize, u64, Outcome))| Entry {
+            job: i as u32 + 1,
+            arm: *arm,
+            seed: *seed,
+            outcome,
+        };
         outcomes.iter().enumerate().map(entry).collect()
     }
 
@@ -289,7 +296,11 @@ mod tests {
         // Differences 0.10, 0.11, 0.12: t = 0.11 / (0.01 / sqrt 3), two degrees of freedom.
         let t = 11.0 * 3f64.sqrt();
         assert!((figure("b/accuracy/p") - (1.0 - t / (2.0 + t * t).sqrt())).abs() < 1e-9);
-        assert!(found.figures.keys().all(|k| !k.contains("extra") && !k.contains("size")), "{:?}", found.figures.keys());
+        assert!(
+            found.figures.keys().all(|k| !k.contains("extra") && !k.contains("size")),
+            "{:?}",
+            found.figures.keys()
+        );
         assert!(found.verdict.starts_with("Arm b is better than a in accuracy: 0.7225 ± 0.4157 against 0.8200 ± 0.0200 (3 seeds, paired t-test p = 0.003)."), "{}", found.verdict);
         assert!(found.verdict.ends_with(" A note."));
         let words: Vec<&str> = found.tables[1].rows.iter().map(|r| r[5].as_str()).collect();
@@ -307,10 +318,19 @@ mod tests {
         assert!(found.verdict.contains("n.s."), "{}", found.verdict);
         assert_eq!((found.figures["b/accuracy/p"], found.figures["b/accuracy/std"]), (None, None));
         assert!(found.tables[1].rows.iter().all(|r| r[4] == "-" && r[5] == "n.s."));
-        let differ = [(0, 1, outcome(0.8, None)), (1, 1, outcome(0.9, None)), (0, 2, outcome(0.9, None)), (1, 2, outcome(0.8, None))];
+        let differ = [
+            (0, 1, outcome(0.8, None)),
+            (1, 1, outcome(0.9, None)),
+            (0, 2, outcome(0.9, None)),
+            (1, 2, outcome(0.8, None)),
+        ];
         let entries = self::entries(&differ);
         let found = Compared { arms: &arms, entries: &entries }.outcome(&[]);
-        assert!(found.verdict.contains("does not differ significantly") && found.verdict.contains("p = 1.000"), "{}", found.verdict);
+        assert!(
+            found.verdict.contains("does not differ significantly") && found.verdict.contains("p = 1.000"),
+            "{}",
+            found.verdict
+        );
     }
 
     #[test]

@@ -172,10 +172,8 @@ impl Experiment {
     /// Jobs that began or ended since.
     fn tell(&mut self, jobs: &[Look<'_>], out: &mut Vec<Body>) {
         for job in jobs {
-            let worth = matches!(
-                job.state,
-                RunState::Running | RunState::Completed | RunState::Stopped | RunState::Failed
-            );
+            let worth =
+                matches!(job.state, RunState::Running | RunState::Completed | RunState::Stopped | RunState::Failed);
             if !worth || self.told.get(&job.summary.id) == Some(&job.state) {
                 continue;
             }

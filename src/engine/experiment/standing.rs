@@ -51,7 +51,14 @@ pub fn standing(jobs: &[Look<'_>]) -> Standing {
     let failures: Vec<String> = jobs
         .iter()
         .filter(|j| j.state == RunState::Failed)
-        .map(|j| format!("job {} ({}): {}", number(&j.summary.id), j.summary.part(), j.reason.as_deref().unwrap_or("no reason known")))
+        .map(|j| {
+            format!(
+                "job {} ({}): {}",
+                number(&j.summary.id),
+                j.summary.part(),
+                j.reason.as_deref().unwrap_or("no reason known")
+            )
+        })
         .collect();
     let mut devices: Vec<&str> = jobs.iter().filter(|j| j.worker).filter_map(|j| j.summary.device.as_deref()).collect();
     devices.sort_unstable();
@@ -138,7 +145,10 @@ fn reason(jobs: &[Look<'_>], state: RunState, counts: &JobCounts, failures: &[St
                     Some(arm) => format!("all jobs of arm {arm} failed"),
                     None => "all jobs failed".into(),
                 };
-                Some(format!("{whose}, first {}", failures.iter().find(|f| f.contains(&format!("({})", job.summary.part())))?))
+                Some(format!(
+                    "{whose}, first {}",
+                    failures.iter().find(|f| f.contains(&format!("({})", job.summary.part())))?
+                ))
             }
         },
         RunState::Stopped => {
@@ -287,10 +297,12 @@ mod tests {
     #[test]
     fn what_failed_is_named_with_arm_and_seed() {
         let jobs = jobs(4);
-        let some = standing(&looks(&jobs, &[RunState::Completed, RunState::Failed, RunState::Completed, RunState::Completed]));
+        let some =
+            standing(&looks(&jobs, &[RunState::Completed, RunState::Failed, RunState::Completed, RunState::Completed]));
         assert_eq!(some.state, RunState::Completed);
         assert_eq!(some.reason.as_deref(), Some("1 of 4 jobs failed: job 2 (arm b, seed 1): no memory"));
-        let all = standing(&looks(&jobs, &[RunState::Completed, RunState::Failed, RunState::Completed, RunState::Failed]));
+        let all =
+            standing(&looks(&jobs, &[RunState::Completed, RunState::Failed, RunState::Completed, RunState::Failed]));
         assert_eq!(all.reason.as_deref(), Some("all jobs of arm b failed, first job 2 (arm b, seed 1): no memory"));
         assert_eq!((all.counts.completed, all.counts.failed, all.counts.ended()), (2, 2, 4));
     }
