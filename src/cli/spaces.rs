@@ -39,7 +39,8 @@ struct Choice {
 pub fn spaces(args: &args::Spaces) -> Outcome {
     match &args.space {
         None => {
-            let all: Vec<Space> = NAMES.iter().map(|name| Space::named(name)).collect::<Result<_, _>>().map_err(wrong)?;
+            let all: Vec<Space> =
+                NAMES.iter().map(|name| Space::named(name)).collect::<Result<_, _>>().map_err(wrong)?;
             if args.json { say_json(&all.iter().map(listed).collect::<Vec<_>>()) } else { say(table(&all)) }
         }
         Some(asked) => {
@@ -65,7 +66,8 @@ fn settings(asked: &str) -> Outcome<SpaceSettings> {
         return Ok(plain(asked, None));
     }
     let text = std::fs::read_to_string(asked).map_err(|e| Failure::Input(format!("{asked}: {e}")))?;
-    let definition = SpaceDefinition::from_toml(asked, &text).map_err(|problems| Failure::Input(problems.to_string()))?;
+    let definition =
+        SpaceDefinition::from_toml(asked, &text).map_err(|problems| Failure::Input(problems.to_string()))?;
     Ok(plain(&definition.name.clone(), Some(definition)))
 }
 

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "looks at fifteen million cells: a minute"]
+    #[ignore = "looks at all combinations of seven vertices: some seconds"]
     fn the_number_of_cells_of_seven_vertices_is_the_published_one() {
         assert_eq!(count(7) as f64, CELLS[5].1);
         assert_eq!(CELLS.iter().map(|c| c.1).sum::<f64>(), 423_624.0);
