@@ -195,7 +195,7 @@ impl Work {
                     self.tails.remove(run);
                     self.store.remove(run)
                 };
-                let forgotten = runs.iter().map(forget).collect::<Result<(), StoreError>>();
+                let forgotten = runs.iter().try_for_each(forget);
                 let result = forgotten.map_err(|e| e.to_string()).and_then(|()| {
                     std::fs::remove_dir_all(&trash)
                         .map_err(|e| format!("the run is gone, but not all of its folder {}: {e}", trash.display()))

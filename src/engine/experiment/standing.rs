@@ -217,7 +217,7 @@ mod tests {
     fn jobs(n: u32) -> Vec<RunSummary> {
         let parent = RunId("x-0001".into());
         let job = |i: u32| RunSummary {
-            arm: Some(if i % 2 == 0 { "a" } else { "b" }.into()),
+            arm: Some(if i.is_multiple_of(2) { "a" } else { "b" }.into()),
             seed: u64::from(1 + i / 2),
             ..RunSummary::queued(parent.job(i + 1), 0.0)
         };
