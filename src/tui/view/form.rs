@@ -24,10 +24,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, form: &Form, look: &Look) {
     paint::line_right(buf, areas.caption, look, &[(Role::Dim, &changed)]);
     paint::line(buf, areas.caption, look, &[(Role::Title, "Settings of "), (Role::Title, &form.preset)]);
     if form.settings.is_empty() {
-        let words = match info.and_then(|i| i.problem.as_deref()) {
-            Some(problem) => problem,
-            None => "Reading the preset",
-        };
+        let words = info.and_then(|i| i.problem.as_deref()).unwrap_or("Reading the preset");
         for (i, line) in text::wrap(words, usize::from(areas.list.width)).iter().enumerate() {
             paint::line(buf, rows(areas.list, i as u16, 1), look, &[(Role::Dim, line)]);
         }
