@@ -77,7 +77,8 @@ pub fn read_cells(path: &Path, columns: &Columns) -> Result<Cells, DataError> {
     let bytes = Source::open(path)?.rest()?;
     let digest = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(&bytes[..]);
-    let unreadable = |error: csv::Error| DataError::malformed(path, format!("is no CSV: {error}"), "UTF-8", FETCH_AGAIN);
+    let unreadable =
+        |error: csv::Error| DataError::malformed(path, format!("is no CSV: {error}"), "UTF-8", FETCH_AGAIN);
     let header = reader.headers().map_err(unreadable)?.clone();
     let find = |name: &str| header.iter().position(|h| h == name);
     let names = || header.iter().map(|h| format!("`{h}`")).collect::<Vec<_>>().join(", ");
@@ -189,7 +190,10 @@ mod tests {
             assert_eq!((table.rows.len(), table.column, table.digest.len()), (2, 1, 64));
             let [first, second] = table.rows.as_slice() else { panic!() };
             assert_eq!(first.arch, Written::Text("c3-c1".into()));
-            assert_eq!((first.line, first.accuracy, first.params, first.seconds), (2, Some(91.5), Some(120.0), Some(3.5)));
+            assert_eq!(
+                (first.line, first.accuracy, first.params, first.seconds),
+                (2, Some(91.5), Some(120.0), Some(3.5))
+            );
             assert_eq!((second.line, second.accuracy, second.params), (4, Some(20.0), None));
         }
         let path = dir.file("b.csv", b"ops,x,adjacency,valid,test\ninput|output,1,0100,0.5,0.25\n");
@@ -219,9 +223,14 @@ mod tests {
         let text = said("arch,acc\nc3,1\n");
         assert!(text.contains("no column `accuracy`") && text.contains("assessor.label"), "{text}");
         let text = said("arch,accuracy\nc3,91\nc1,101\n");
-        assert!(text.contains("has '101' in line 3, column 2 (`accuracy`); expected an accuracy from 0 to 100"), "{text}");
+        assert!(
+            text.contains("has '101' in line 3, column 2 (`accuracy`); expected an accuracy from 0 to 100"),
+            "{text}"
+        );
         for wrong in ["-1", "NaN", "", "high"] {
-            assert!(said(&format!("arch,accuracy\nc3,{wrong}\n")).contains(&format!("has '{wrong}' in line 2, column 2")));
+            assert!(
+                said(&format!("arch,accuracy\nc3,{wrong}\n")).contains(&format!("has '{wrong}' in line 2, column 2"))
+            );
         }
         let text = said("arch,accuracy\nc3,91,7\n");
         assert!(text.contains("has 3 values in line 2; expected 2, as in the header"), "{text}");

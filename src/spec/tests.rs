@@ -428,3 +428,25 @@ fn no_damage_to_a_preset_makes_reading_it_panic() {
         }
     }
 }
+
+#[test]
+fn tables_of_architectures_are_for_the_assessor_and_its_settings_hold_together() {
+    const TABLE: &str = "method = \"assessor\"\n[data]\nset = \"cells\"\n[space]\nname = \"nas-bench-201\"\n[assessor]\n";
+    let said = |text: &str| match Spec::from_toml("p.toml", text) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.to_string(),
+    };
+    assert_eq!(said(TABLE), "");
+    let wrong = |line: &str| said(&format!("{TABLE}{line}\n"));
+    assert!(wrong("labels = [100, 50]").contains("p.toml:7: assessor.labels: expected rising numbers"));
+    assert!(wrong("labels = []").contains("assessor.labels"));
+    assert!(wrong("methods = []").contains("assessor.methods: is empty"));
+    assert!(wrong("methods = [\"forest\", \"forest\"]").contains("names `forest` twice"));
+    assert!(wrong("methods = [\"forrest\"]").contains("`forest`"));
+    assert!(wrong("top = 50\ntest = 20").contains("more than the 20 test cells"));
+    let other = TABLE.replace("nas-bench-201", "digits-mlp");
+    let other = said(&format!("{other}methods = [\"mlp-cell\"]\n"));
+    assert!(other.contains("names `mlp-cell`, which reads the graph of a cell"), "{other}");
+    assert!(said(&GOOD.replace("set = \"digits\"", "set = \"cells\"")).contains("`dc-nas` cannot train on"));
+    assert!(said(&TABLE.replace("cells", "digits")).contains("data.set: is a set of images"));
+}

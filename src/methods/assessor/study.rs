@@ -339,11 +339,13 @@ impl Study {
             return Ok(());
         }
         let shown = SHOWN.min(predicted.len());
-        self.show(cx, active, &predicted[..shown], scored)?;
+        self.show(cx, active, &predicted[..shown], (scored, predicted.len()))?;
         if self.keeper() == Some(active.job) {
             let archs = self.test_archs(predicted.len());
             let params: Vec<Option<f64>> = self.split.test.iter().map(|&i| self.entries[i].params).collect();
-            let all = views::Shown { title: String::new(), archs: &archs, truth: &self.truth, predicted, scored };
+            let tested = predicted.len();
+            let all =
+                views::Shown { title: String::new(), archs: &archs, truth: &self.truth, predicted, scored, tested };
             cx.view("candidates", views::candidates(&self.space, &all, &params));
         }
         Ok(())
@@ -370,14 +372,20 @@ impl Study {
         let predicted = fit.assessor.predict_codes(&some).map_err(MethodError::failed)?;
         let (truth, judged) = (&self.truth[..count], &self.judged[..count]);
         let scored = Scored::of(&predicted, truth, judged, self.settings.clip, self.settings.top as usize);
-        self.show(cx, active, &predicted, &scored)?;
+        self.show(cx, active, &predicted, (&scored, count))?;
         let step = fit.progress().0;
         self.active[i].shown = step;
         self.shown_at = Some(Instant::now());
         Ok(())
     }
 
-    fn show(&self, cx: &mut StepCx, active: &Active, predicted: &[f64], scored: &Scored) -> Result<()> {
+    fn show(
+        &self,
+        cx: &mut StepCx,
+        active: &Active,
+        predicted: &[f64],
+        (scored, tested): (&Scored, usize),
+    ) -> Result<()> {
         let count = predicted.len();
         let archs = self.test_archs(count);
         let title = match &active.fit {
@@ -386,7 +394,7 @@ impl Study {
             }
             _ => self.name(active.job),
         };
-        let shown = views::Shown { title, archs: &archs, truth: &self.truth[..count], predicted, scored };
+        let shown = views::Shown { title, archs: &archs, truth: &self.truth[..count], predicted, scored, tested };
         cx.view("predicted-true", views::scatter(&shown, self.settings.clip));
         let Some(fit) = &active.fit else { return Ok(()) };
         let some = self.test.range(0, count as i64).map_err(MethodError::failed)?;

@@ -46,6 +46,8 @@ pub struct Shown<'a> {
     /// Percent.
     pub predicted: &'a [f64],
     pub scored: &'a Scored,
+    /// Test cells that the score is of; the picture may show fewer.
+    pub tested: usize,
 }
 
 /// Predicted against true.
@@ -68,7 +70,7 @@ pub fn scatter(shown: &Shown, clip: f64) -> View {
             maybe(*tau, 3),
             maybe(*pearson, 3),
             maybe(*mse, 2),
-            shown.truth.len()
+            shown.tested
         ),
         diagonal: true,
     })
