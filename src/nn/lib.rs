@@ -4,6 +4,7 @@
 //! - [`init`]: seeded initial weights
 //! - [`optim`]: SGD and AdamW whose state are named tensors
 //! - [`schedule`]: the learning rate at a step
+//! - [`lesion`]: how well a network does without one of its blocks
 //! - [`loss`]: cross-entropy, evaluation of a split, recalibration of batch normalisation
 //! - [`trainer`]: one candidate in training: steps, epochs, saved states that continue bit for bit
 //! - [`supernet`]: all choices of a chain over shared weights, and the search of one of them
@@ -21,6 +22,7 @@
 pub mod error;
 pub mod init;
 pub mod latency;
+pub mod lesion;
 pub mod loss;
 pub mod network;
 pub mod optim;
@@ -36,6 +38,7 @@ mod testing;
 pub use error::{Result, TrainError};
 /// libtorch as Kiln uses it, for the crates above that save tensors and start the process.
 pub use kiln_torch as torch;
+pub use lesion::evaluate_without;
 pub use loss::{Eval, cross_entropy, evaluate, evaluate_by, recalibrate_bn};
 pub use network::{Layout, Mode, Network};
 pub use optim::Optimizer;

@@ -1,7 +1,8 @@
 //! Settings that must agree with one another: what a schema of single values cannot say.
 
 use crate::settings::{
-    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, HournasMode, HournasSettings, MethodName, OptimKind, Spec, TrainSettings,
+    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, HournasMode, HournasSettings, MethodName, OptimKind, Spec,
+    TrainSettings,
 };
 
 /// Keys and what is wrong with them.

@@ -2,13 +2,19 @@
 
 use kiln_data::Split;
 use kiln_nn::pool::Stop;
-use kiln_nn::{Eval, TrainError, Trainer, evaluate, evaluate_by};
+use kiln_nn::{Eval, TrainError, Trainer, evaluate, evaluate_without};
 use std::sync::Mutex;
-use tch::Tensor;
+
+use kiln_nn::torch::Generator;
+use kiln_protocol::spec::seed::derive;
+use tch::{Device, Tensor};
 
 use super::record::Trained;
 use crate::fleet::{Failure, Note, Recipe, Task};
 use crate::train::copies;
+
+/// Batches that the statistics of a lesioned network are estimated on.
+const RECALIBRATE: i64 = 20;
 
 /// A network trained from scratch: judged on validation images and, once, on test images.
 pub struct Whole;
@@ -85,6 +91,8 @@ pub struct Lesions {
     pub slots: usize,
     /// Candidates below this number get lesions; the others, which were weakened, only their accuracy.
     pub studied: usize,
+    /// Estimate the statistics of normalisation anew for each lesion.
+    pub recalibrate: bool,
 }
 
 /// Accuracies on the validation images.
@@ -116,14 +124,25 @@ impl Recipe for Lesions {
         let Some(whole) = evaluate(network, data, &data.valid, &tick)? else { return Ok(None) };
         let mut without = Vec::new();
         if note.id < self.studied {
+            let batches = if self.recalibrate { batches(trainer)? } else { Vec::new() };
             for slot in 0..self.slots {
-                let eval = evaluate_by(&|x| network.forward_without(x, slot), data, &data.valid, &tick)?;
+                let eval = evaluate_without(network, slot, data, &data.valid, &batches, &tick)?;
                 let Some(eval) = eval else { return Ok(None) };
                 without.push(eval.accuracy);
             }
         }
         Ok(Some(LesionProduct { whole: Some(whole.accuracy), without, failure }))
     }
+}
+
+/// Some batches of training images, the same for every lesion of a candidate.
+fn batches(trainer: &Trainer) -> Result<Vec<Tensor>, TrainError> {
+    let (config, images) = (trainer.config(), &trainer.data().train);
+    let (batch, device) = (i64::from(trainer.batch()), images.labels.device());
+    let order =
+        Generator::new(derive(config.seed, "lesion", config.candidate, 0), Device::Cpu)?.randperm(images.len())?;
+    let order = order.f_to_device(device)?;
+    (0..RECALIBRATE.min(images.len() / batch)).map(|i| Ok(order.f_narrow(0, i * batch, batch)?)).collect()
 }
 
 fn finite(eval: Eval) -> Option<Eval> {

@@ -1,8 +1,9 @@
 //! Which blocks matter: one network is trained, and one block after the other bypassed (lesion) or made weaker and the network
 //! trained anew (weakening). Vital blocks should matter more than all others (HourNAS, arXiv:2005.14446).
 //!
-//! Lesions are measured on validation images, by the running statistics of the whole network; so they measure in part how
-//! far the block's absence shifts what the later ones see. The weakening does not.
+//! Lesions are measured on validation images, by statistics of normalisation that are estimated anew for each of them. Without
+//! that, the drop is in part that of statistics that no longer fit: bypassing the very first block of a deep network then
+//! looks as bad as bypassing a vital one. The weakening, trained from scratch, has no such side.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -98,7 +99,7 @@ impl Study {
             }
         }
         let mut study = Study {
-            recipe: Lesions { slots: chain.slots.len(), studied: repeats },
+            recipe: Lesions { slots: chain.slots.len(), studied: repeats, recalibrate: settings.recalibrate },
             fleet: Fleet::new(Pool::new(spec.run.parallel, spec.run.threads, cx.device())),
             state: State { seen: vec![None; repeats + weakened.len()], written: false },
             spec: spec.clone(),

@@ -378,6 +378,13 @@ impl Network {
         &self.trainable
     }
 
+    /// Running means and variances of batch normalisation, sharing the network's storage.
+    pub(crate) fn running_statistics(&self) -> Vec<Tensor> {
+        let fixed =
+            self.tensors.iter().filter(|t| t.name.ends_with(".running_mean") || t.name.ends_with(".running_var"));
+        fixed.map(|t| t.tensor.detach()).collect()
+    }
+
     /// Names of [`Network::trainable`], in its order.
     pub fn trainable_names(&self) -> Vec<&str> {
         self.tensors.iter().filter(|t| t.trainable).map(|t| t.name.as_str()).collect()

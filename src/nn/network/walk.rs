@@ -115,12 +115,21 @@ impl Network {
     /// where its shapes agree, else a shortcut without parameters (2x2 average pooling for a stride of 2, zeros for
     /// channels that are new). A slot that is empty already changes nothing. Records no gradients.
     pub fn forward_without(&self, images: &Tensor, slot: usize) -> Result<Tensor> {
+        self.bypassing(images, slot, Stats::Running)
+    }
+
+    /// The same by batch statistics, towards which the running ones move by `share`.
+    pub(crate) fn recalibrate_without(&self, images: &Tensor, slot: usize, share: f64) -> Result<()> {
+        self.bypassing(images, slot, Stats::Batch(share)).map(drop)
+    }
+
+    fn bypassing(&self, images: &Tensor, slot: usize, stats: Stats) -> Result<Tensor> {
         let _frozen = NoGrad::new();
         self.within(images, |mut x| {
             for (stage, block) in self.stages.iter().zip(&self.plan.blocks) {
                 x = match stage.slot == Some(slot) {
                     true => bypass(x, block.output)?,
-                    false => self.stage(stage, x, Stats::Running)?,
+                    false => self.stage(stage, x, stats)?,
                 };
             }
             Ok(x)

@@ -125,6 +125,9 @@ pub struct HournasSettings {
     pub compare: bool,
     /// The network that a study is made on: `reference` or an architecture of the space.
     pub studied: String,
+    /// Estimate the statistics of batch normalisation anew for each lesion. If not, the drop is partly that of statistics that
+    /// no longer fit, most of all for the first blocks.
+    pub recalibrate: bool,
     /// Times that a study is made, each with other initial weights.
     #[schemars(range(min = 1, max = 100))]
     pub repeats: u32,
@@ -159,6 +162,7 @@ impl Default for HournasSettings {
             retrain_epochs: 100,
             compare: true,
             studied: "reference".into(),
+            recalibrate: true,
             repeats: 3,
         }
     }
