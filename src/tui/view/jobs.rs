@@ -37,7 +37,7 @@ impl Columns {
             arm: if arm > 0 { arm.max(3).min(width / 3) } else { 0 },
             seed: widest(&|job| job.seed.to_string().len()).max(4),
             state: when(60, 9),
-            bar: when(70, 14),
+            bar: 0,
             percent: when(30, 4),
             best: when(40, 8),
             time: when(50, 14),
@@ -48,8 +48,13 @@ impl Columns {
             .filter(|w| **w > 0)
             .map(|w| w + 2)
             .sum();
-        // A note of a few cells says nothing.
-        c.note = width.saturating_sub(used + 2);
+        // A sign and a blank stand before each row.
+        let left = width.saturating_sub(used + 2);
+        // A bar or a note of a few cells says nothing.
+        if left >= 7 {
+            c.bar = (left - 2).min(14);
+        }
+        c.note = left.saturating_sub(c.bar + 4);
         if c.note < 12 {
             c.note = 0;
         }
