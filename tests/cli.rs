@@ -274,6 +274,46 @@ fn a_run_without_a_terminal_ends_with_its_tables_and_a_plot() {
 }
 
 #[test]
+fn an_experiment_is_one_run_with_jobs() {
+    let kiln = Kiln::new("steps=60,ms=2");
+    let arms = "\n[[arms]]\nname = \"slow\"\n[[arms]]\nname = \"quick\"\nset = { \"optim.lr\" = 0.2 }\n";
+    std::fs::write(kiln.path("arms.toml"), format!("{PRESET}{arms}")).unwrap();
+    let checked = kiln.json(&["check", "arms.toml", "--seeds", "1,2", "--json"]);
+    assert_eq!((checked["jobs"].as_array().unwrap().len(), &checked["jobs"][1][0]), (4, &Json::from("quick")));
+    assert_eq!(checked["estimate"]["jobs"], 4);
+    let bad = kiln.run(&["check", "arms.toml", "--seeds", "1,1"]);
+    assert!(bad.code == Some(2) && bad.err.contains("names 1 twice"), "{bad:?}");
+
+    let said = kiln.ok(&["run", "arms.toml", "--seeds", "1,2"]);
+    for line in
+        ["job 4 (arm quick, seed 2) completed", "Arms: mean ± standard deviation", "Against slow", "completed after"]
+    {
+        assert!(said.contains(line), "no `{line}` in {said}");
+    }
+    let runs = kiln.json(&["ls", "--json"]);
+    assert_eq!((runs.as_array().unwrap().len(), &runs[0]["jobs"]["completed"]), (1, &Json::from(4)));
+    let id = runs[0]["id"].as_str().unwrap();
+    let all = kiln.ok(&["ls", "--jobs"]);
+    assert!(all.contains("4/4 jobs") && all.contains(&format!("{id}.3")), "{all}");
+    let shown = kiln.ok(&["show", "last"]);
+    assert!(shown.contains("4 jobs: arms slow, quick; seeds 1, 2") && shown.contains("JOB  ARM"), "{shown}");
+    assert!(kiln.ok(&["show", "last.2"]).contains("arm quick, seed 1"));
+    let none = kiln.run(&["show", "last.5"]);
+    assert!(none.code == Some(2) && none.err.contains("it has jobs 1 to 4"), "{none:?}");
+    let log = kiln.ok(&["tail", "-n", "500"]);
+    assert!(
+        log.contains("[arm quick, seed 2] started on") && log.contains("job 1 (arm slow, seed 1) completed"),
+        "{log}"
+    );
+    let plot = kiln.ok(&["plot", "last", "train/loss"]);
+    assert!(plot.contains("slow: train/loss (mean of 2 jobs") && plot.contains("quick: train/loss"), "{plot}");
+    let alone = kiln.run(&["rm", "last.1"]);
+    assert!(alone.code == Some(2) && alone.err.contains(&format!("kiln rm {id}")), "{alone:?}");
+    kiln.ok(&["rm", "last"]);
+    assert_eq!(kiln.json(&["ls", "--jobs", "--json"]), Json::Array(vec![]));
+}
+
+#[test]
 fn a_run_that_fails_exits_with_1_and_says_why() {
     let kiln = Kiln::new("steps=100,ms=1,fail_at=20");
     let said = kiln.run(&["run", "search.toml"]);
@@ -313,6 +353,33 @@ fn a_detached_run_is_paused_resumed_set_and_stopped() {
     kiln.ok(&["resume", &id]);
     let resumed = kiln.until("running");
     assert_eq!(resumed["attempts"], 2);
+}
+
+#[test]
+fn runs_of_one_preset_are_compared_by_seed_and_a_candidate_becomes_a_run_of_its_own() {
+    let kiln = Kiln::new("steps=40,ms=1");
+    for seed in ["seed=1", "seed=2"] {
+        kiln.ok(&["run", "search.toml", "--set", seed]);
+    }
+    let runs = kiln.json(&["ls", "--json"]);
+    let [second, first] = [0, 1].map(|i: usize| runs[i]["id"].as_str().unwrap().to_owned());
+    let compared = kiln.json(&["compare", &second, &first, "--json"]);
+    assert_eq!(compared["groups"].as_array().unwrap().len(), 1, "{compared}");
+    assert_eq!(compared["groups"][0]["seeds"], serde_json::json!([1, 2]));
+    assert_eq!(compared["figures"][0]["groups"][0]["count"], 2, "{compared}");
+    kiln.ok(&["run", "search.toml", "--set", "optim.lr=0.1"]);
+    let said = kiln.ok(&["compare", &first, &second, "last"]);
+    assert!(said.contains("optim.lr") && said.contains("B - A") && said.contains("seeds 1 2"), "{said}");
+
+    let trained = kiln.ok(&["retrain", &first, "3", "--epochs", "7", "--detach"]).trim().to_owned();
+    kiln.until("completed");
+    let shown = kiln.json(&["show", &trained, "--json"]);
+    assert_eq!(shown["summary"]["origin"], serde_json::json!({ "run": first, "candidate": 3 }));
+    let spec = shown["spec"].as_str().unwrap();
+    assert!(spec.contains("method = \"train\"") && spec.contains("epochs = 7") && !spec.contains("[dc-nas]"), "{spec}");
+    assert!(kiln.ok(&["show", &trained]).contains(&format!("candidate 3 of {first}")));
+    let wrong = kiln.run(&["retrain", &first, "99"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("no candidate 99"), "{wrong:?}");
 }
 
 #[test]

@@ -192,6 +192,14 @@ impl Door {
     }
 }
 
+/// What the store says of a run; `None` if it has not heard of it yet, as of one that was launched a moment ago.
+fn known<R>(answer: Result<R, StoreError>) -> Result<Option<R>, StoreError> {
+    match answer {
+        Err(StoreError::NoRun(_)) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 impl Answer for Door {
     async fn arrive(&self) {
         let _ = self.inbox.send(Msg::Connected { client: self.client, shared: self.shared.clone() }).await;
@@ -201,22 +209,27 @@ impl Answer for Door {
         match request {
             Request::Series { run, names, from, to, columns } => {
                 let one = move |store: &Store, name: String| match store.series(&run, &name, from, to, columns) {
-                    // It may come yet; a chart that is empty says so.
-                    Err(StoreError::NoSeries { .. }) => Ok(Series { name, ..Series::default() }),
+                    // It may come yet, as may the run that was just launched; a chart that is empty says so.
+                    Err(StoreError::NoSeries { .. } | StoreError::NoRun(_)) => Ok(Series { name, ..Series::default() }),
                     other => other,
                 };
                 let series = self.read(move |s| names.into_iter().map(|name| one(s, name)).collect()).await?;
                 Ok(Reply::Series { series })
             }
             Request::Events { run, after, limit, tail } => {
-                let events = self.read(move |s| s.events(&run, after, limit, tail)).await?;
-                Ok(Reply::Events { events })
+                let of = run.clone();
+                let events = self.read(move |s| known(s.events(&of, after, limit, tail))).await?;
+                if events.is_none() {
+                    self.ask(Request::Run { run }).await?;
+                }
+                Ok(Reply::Events { events: events.unwrap_or_default() })
             }
             Request::Run { run } => {
                 let reply = self.ask(Request::Run { run: run.clone() }).await?;
                 let Reply::Run { run: mut detail } = reply else { return Ok(reply) };
                 let folder = detail.folder.clone();
-                let stored = self.read(move |s| s.detail(&run, folder.as_ref())).await?;
+                let stored = self.read(move |s| known(s.detail(&run, folder.as_ref()))).await?;
+                let Some(stored) = stored else { return Ok(Reply::Run { run: detail }) };
                 (detail.series, detail.views, detail.outcome) = (stored.series, stored.views, stored.outcome);
                 Ok(Reply::Run { run: detail })
             }
