@@ -105,7 +105,7 @@ mod tests {
             (8, 16, 13, 3, 2, 1, false, false),
             (16, 24, 5, 3, 1, 1, true, false),
             (4, 8, 9, 5, 2, 1, true, true),
-            (4, 8, 2, 5, 2, 1, false, true), // a kernel larger than the image
+            (4, 8, 2, 5, 2, 1, false, true),    // a kernel larger than the image
             (16, 64, 7, 1, 1, 1, false, false), // pointwise
             (3, 5, 6, 1, 1, 1, true, true),
             (24, 24, 9, 5, 2, 24, false, false), // depthwise
@@ -121,8 +121,7 @@ mod tests {
             let bias = with_bias.then(|| random(&mut generator, &[out], 0.5));
             let how = Conv { stride, padding: k / 2, groups, relu, rows: true };
             let y = how.of(&x, &weight, bias.as_ref()).unwrap();
-            let plain =
-                x.conv2d(&weight, bias.as_ref(), [stride, stride], [k / 2, k / 2], [1, 1], groups);
+            let plain = x.conv2d(&weight, bias.as_ref(), [stride, stride], [k / 2, k / 2], [1, 1], groups);
             let plain = if relu { plain.relu() } else { plain };
             let dy = random(&mut generator, &y.size(), 1.0).detach();
             let mut leaves = vec![&x, &weight];
@@ -131,6 +130,30 @@ mod tests {
             for (what, (ours, theirs)) in ["result", "input", "weight", "bias"].iter().zip(pairs) {
                 let gap = gap(&ours, &theirs);
                 assert!(gap < 1e-4, "{what} of {how:?} with {input} channels to {out}: {gap}");
+            }
+        }
+    }
+
+    #[test]
+    fn first_layers_agree_with_libtorch() {
+        let mut generator = Generator::new(4, Device::Cpu).unwrap();
+        for (input, out, side, k, relu) in
+            [(1, 8, 28, 3, true), (1, 24, 9, 3, false), (3, 16, 7, 3, true), (1, 8, 3, 5, true), (2, 48, 6, 3, false)]
+        {
+            let x = random(&mut generator, &[3, input, side, side], 1.0).detach();
+            let weight = random(&mut generator, &[out, input, k, k], 0.2);
+            let bias = relu.then(|| random(&mut generator, &[out], 0.5));
+            let how = Conv { stride: 2, padding: k / 2, groups: 1, relu, rows: true };
+            let y = how.of(&x, &weight, bias.as_ref()).unwrap();
+            let plain = x.conv2d(&weight, bias.as_ref(), [2, 2], [k / 2, k / 2], [1, 1], 1);
+            let plain = if relu { plain.relu() } else { plain };
+            let dy = random(&mut generator, &y.size(), 1.0).detach();
+            let mut leaves = vec![&weight];
+            leaves.extend(&bias);
+            let pairs = both_ways(&y, &dy, &leaves).into_iter().zip(both_ways(&plain, &dy, &leaves));
+            for (what, (ours, theirs)) in ["result", "weight", "bias"].iter().zip(pairs) {
+                let gap = gap(&ours, &theirs);
+                assert!(gap < 1e-4, "{what} of {input} channels to {out}, kernel {k}: {gap}");
             }
         }
     }
