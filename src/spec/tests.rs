@@ -431,7 +431,8 @@ fn no_damage_to_a_preset_makes_reading_it_panic() {
 
 #[test]
 fn tables_of_architectures_are_for_the_assessor_and_its_settings_hold_together() {
-    const TABLE: &str = "method = \"assessor\"\n[data]\nset = \"cells\"\n[space]\nname = \"nas-bench-201\"\n[assessor]\n";
+    const TABLE: &str =
+        "method = \"assessor\"\n[data]\nset = \"cells\"\n[space]\nname = \"nas-bench-201\"\n[assessor]\n";
     let said = |text: &str| match Spec::from_toml("p.toml", text) {
         Ok(_) => String::new(),
         Err(problems) => problems.to_string(),

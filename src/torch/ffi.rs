@@ -433,7 +433,8 @@ impl Drop for Trace {
 
 /// Texts as C strings.
 fn c_strings<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<CString>, TorchError> {
-    let owned = texts.map(|text| CString::new(text).map_err(|_| TorchError::Request(format!("{text:?} has a zero byte"))));
+    let owned =
+        texts.map(|text| CString::new(text).map_err(|_| TorchError::Request(format!("{text:?} has a zero byte"))));
     owned.collect()
 }
 

@@ -16,9 +16,9 @@ pub fn run() -> ExitCode {
     let runtime = Runtime::start();
     let mut text = String::new();
     let read = std::io::stdin().read_to_string(&mut text);
-    let request = read.map_err(|e| e.to_string()).and_then(|_| {
-        serde_json::from_str::<LatencyRequest>(&text).map_err(|e| e.to_string())
-    });
+    let request = read
+        .map_err(|e| e.to_string())
+        .and_then(|_| serde_json::from_str::<LatencyRequest>(&text).map_err(|e| e.to_string()));
     let request = match request {
         Ok(request) => request,
         Err(said) => {

@@ -67,7 +67,8 @@ mod tests {
             assert!(module.forward_ts(&[&images]).unwrap().equal(&expected), "{}", space.name);
             let mut names: Vec<String> = module.named_parameters().unwrap().into_iter().map(|p| p.0).collect();
             let mut own: Vec<&str> = network.trainable_names();
-            (names.sort(), own.sort_unstable());
+            names.sort();
+            own.sort_unstable();
             assert_eq!(names, own);
         }
         std::fs::remove_dir_all(&dir).unwrap();

@@ -346,7 +346,7 @@ impl SearchTrainer {
         let (epoch, within) = (self.step / per_epoch, (self.step % per_epoch) as i64);
         let batch = self.batch;
         let index = self.order(0, epoch)?.f_narrow(0, within * batch, batch)?;
-        let (images, labels) = match self.config.augment.clone() {
+        let (images, labels) = match self.config.augment {
             None => kiln_data::batch(&self.data, &self.data.train, &index, None)?,
             Some(augment) => {
                 let held = match self.augment.take() {
