@@ -231,7 +231,7 @@ fn stopping_and_resuming_finishes_only_what_is_unfinished() {
 
 #[test]
 fn a_paused_experiment_starts_nothing_whoever_dies() {
-    let mut bench = Bench::new("steps=60,ms=3,checkpoint=10");
+    let mut bench = Bench::new("steps=300,ms=4,checkpoint=10");
     bench.var("KILN_CPU_SLOTS", "2").start();
     let run = launch(&bench, "[1, 2]", "");
     wait_job(&bench, &run, 2, 10);

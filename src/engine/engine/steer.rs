@@ -41,9 +41,14 @@ impl Engine {
 
     /// The row of an experiment: what its own events say, and what its jobs are now.
     pub(super) fn summary_of_experiment(&self, run: &RunId) -> Option<RunSummary> {
-        let standing = self.standing(run)?;
+        let mut standing = self.standing(run)?;
         let mut summary = self.runs.get(run)?.summary.clone();
-        let settled = standing.state.is_ended();
+        let settled = self.experiments.get(run)?.is_over(&standing, summary.last_seq);
+        if standing.state.is_ended() && !settled {
+            // Whoever hears that it is over asks what it found, so that must be known first.
+            let stopped = standing.state == RunState::Stopped;
+            standing.state = if stopped { RunState::Stopping } else { RunState::Running };
+        }
         (summary.state, summary.reason) = (standing.state, standing.reason);
         (summary.jobs, summary.progress) = (Some(standing.counts), standing.progress);
         summary.best = standing.best.or(summary.best);

@@ -49,7 +49,7 @@ pub struct Experiment {
     /// Jobs that were over when the view was last written.
     shown: u32,
     reported: f64,
-    /// Found with an end that is older than that of a job.
+    /// Its end is written, but a job began again since: found so, or seen.
     outdated: bool,
     /// Why its events could not be written, said once.
     pub trouble: Option<String>,
@@ -104,17 +104,26 @@ impl Experiment {
         reduce(&mut self.written, &mut self.pace, event);
     }
 
+    /// Whether its end is written, and read again: `stored` is the number of the newest event in the store.
+    pub fn is_over(&self, standing: &Standing, stored: u64) -> bool {
+        let written = self.written.state == standing.state && !self.outdated;
+        standing.state.is_ended() && written && self.written.last_seq <= stored
+    }
+
     /// What its events have yet to say.
     pub fn due(&mut self, now: f64, jobs: &[Look<'_>], standing: &Standing) -> Vec<Body> {
         let mut out = Vec::new();
         let (state, was) = (standing.state, self.written.state);
         let finished = matches!(state, RunState::Completed | RunState::Failed);
-        let outdated = finished && std::mem::take(&mut self.outdated);
+        // A job may be done before it was ever seen at work.
+        self.outdated |= was.is_ended() && !state.is_ended();
+        let outdated = state.is_ended() && std::mem::take(&mut self.outdated);
         let first = self.written.attempts == 0;
         let at_work = standing.at_work && state != RunState::Stopping;
         let missed = finished && standing.begun && (first || (was.is_ended() && was != state) || outdated);
         let starts = (at_work && (first || was.is_ended())) || missed;
         if starts {
+            self.outdated = false;
             out.push(self.started(standing));
         }
         let works = starts || (!first && !was.is_ended());
@@ -136,7 +145,7 @@ impl Experiment {
             let table = self.compared(jobs, |compared| compared.table());
             out.push(Body::View { name: VIEW.into(), view: Box::new(View::Table(table)) });
         }
-        let ends = state.is_ended() && (was != state || starts);
+        let ends = state.is_ended() && (was != state || starts || outdated);
         if works && self.reports(now, &standing.progress, ends || starts) {
             self.reported = now;
             out.push(Body::Progress(standing.progress.clone()));
