@@ -384,7 +384,7 @@ fn fields_carry_what_a_form_needs() {
     assert!(!fields.iter().any(|f| f.key.starts_with("train.")));
     assert!(schema::fields(MethodName::Train).iter().any(|f| f.key == "train.epochs"));
     let order: Vec<&str> = fields.iter().map(|f| f.key.as_str()).take(5).collect();
-    assert_eq!(order, ["method", "title", "description", "seed", "data.set"]);
+    assert_eq!(order, ["method", "title", "description", "seed", "seeds"]);
 }
 
 #[test]
