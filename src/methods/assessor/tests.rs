@@ -151,12 +151,18 @@ fn a_saved_training_continues_with_the_same_bits() {
     for predictor in
         [Predictor::AssessorFlat, Predictor::AssessorConv, Predictor::AssessorCell, Predictor::NeuralPredictor]
     {
-        let settings =
-            AssessorSettings { steps: 70, steps_deep: 45, predictor_epochs: 5, batch_labelled: 64, ..small() };
+        let settings = AssessorSettings {
+            steps: 40,
+            steps_deep: 30,
+            predictor_epochs: 4,
+            batch_labelled: 32,
+            batch_unlabelled: 32,
+            ..small()
+        };
         let (mut whole, ..) = training(predictor, &settings);
         whole.run(None, &|| false).unwrap();
         let (mut first, ..) = training(predictor, &settings);
-        while first.progress().0 < 33 {
+        while first.progress().0 < 17 {
             let before = first.progress().0;
             let asked = std::cell::Cell::new(false);
             first.run(None, &|| asked.replace(true)).unwrap();
@@ -289,14 +295,12 @@ fn side_by_side_in_turn_and_with_kills_it_ends_with_the_same_bits() {
     let expected = settled(whole.run());
     let turn = world("[run]\nparallel = 1\n");
     assert_eq!(settled(turn.run()), expected);
-    for seed in 0..2 {
-        let other = world("");
-        let (outcome, kills) = other.run_with_kills(seed);
-        assert!(kills > 3, "only {kills} kills");
-        assert_eq!(settled(outcome), expected);
-        for file in ["assessor.safetensors", "assessor.json", "predictions.csv"] {
-            assert_eq!(other.artifact(file), whole.artifact(file), "{file}");
-        }
+    let other = world("");
+    let (outcome, kills) = other.run_with_kills(0);
+    assert!(kills > 3, "only {kills} kills");
+    assert_eq!(settled(outcome), expected);
+    for file in ["assessor.safetensors", "assessor.json", "predictions.csv"] {
+        assert_eq!(other.artifact(file), whole.artifact(file), "{file}");
     }
 }
 
