@@ -373,7 +373,7 @@ mod tests {
         assert!(compared.settings.is_empty());
         let said = in_words(&compared);
         let line = said.lines().find(|l| l.starts_with("accuracy")).unwrap();
-        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["accuracy", "+", "0.5", "-", "-"], "{said}");
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["accuracy", "+", "0.5000", "-", "-"], "{said}");
         assert!(said.starts_with("A  a: a-1, seed 1\nB  b: b-1, seed 1\n"), "{said}");
     }
 }

@@ -34,6 +34,12 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("asha-digits.toml", include_str!("../../presets/asha-digits.toml")),
     ("search-digits-claim.toml", include_str!("../../presets/search-digits-claim.toml")),
     ("evolution-fashion.toml", include_str!("../../presets/evolution-fashion.toml")),
+    ("hournas-digits.toml", include_str!("../../presets/hournas-digits.toml")),
+    ("hournas-lesion-digits.toml", include_str!("../../presets/hournas-lesion-digits.toml")),
+    ("hournas-digits-claim.toml", include_str!("../../presets/hournas-digits-claim.toml")),
+    ("hournas-fashion.toml", include_str!("../../presets/hournas-fashion.toml")),
+    ("hournas-cifar10.toml", include_str!("../../presets/hournas-cifar10.toml")),
+    ("hournas-paper.toml", include_str!("../../presets/hournas-paper.toml")),
 ];
 
 /// Folder that stands for the program itself in the paths of built-in presets.

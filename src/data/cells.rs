@@ -108,7 +108,7 @@ pub fn read_cells(path: &Path, columns: &Columns) -> Result<Cells, DataError> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(unreadable)?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |start| line_of(&bytes, start));
         if record.len() != header.len() {
             let found = format!("has {} values in line {line}", record.len());
             let wanted = format!("{}, as in the header", header.len());
@@ -146,6 +146,13 @@ pub fn read_cells(path: &Path, columns: &Columns) -> Result<Cells, DataError> {
         return Err(DataError::malformed(path, found, "percent, from 0 to 100", advice));
     }
     Ok(Cells { rows, column: column + 1, digest })
+}
+
+/// Line of a record, counted from 1. The reader's own count stops before empty lines that it passes over.
+fn line_of(bytes: &[u8], start: &csv::Position) -> u64 {
+    let from = usize::try_from(start.byte()).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let empty = from.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|b| **b == b'\n').count();
+    start.line() + empty as u64
 }
 
 /// Where a value stands.
