@@ -75,7 +75,8 @@ impl World {
         let mut cx = self.cx();
         let mut method = create(&self.spec, &mut cx).unwrap();
         loop {
-            let alarm = Alarm::set(Arc::clone(&self.interrupt), rng.gen_range(0..120));
+            // Later alarms ring later: on a slow machine, work that is done whole or not at all must get through at last.
+            let alarm = Alarm::set(Arc::clone(&self.interrupt), rng.gen_range(0..120 + 10 * kills as u64));
             let stepped = method.step(&mut cx);
             alarm.cancel();
             match stepped {
