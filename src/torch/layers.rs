@@ -87,7 +87,7 @@ mod tests {
 
     /// The result and the gradients of all leaves for a given gradient of the result.
     fn both_ways(y: &Tensor, dy: &Tensor, leaves: &[&Tensor]) -> Vec<Tensor> {
-        (y * dy).sum(Kind::Float).backward();
+        (y * dy).sum(y.kind()).backward();
         let mut all = vec![y.detach()];
         for leaf in leaves {
             all.push(leaf.grad().copy());
@@ -173,26 +173,25 @@ mod tests {
             let x = (random(&mut generator, &shape, 0.5) + 40.0).detach().set_requires_grad(true);
             let channels = shape[1];
             let (gain, shift) = (random(&mut generator, &[channels], 1.0), random(&mut generator, &[channels], 0.5));
-            let running = || {
-                let at = (Kind::Float, Device::Cpu);
-                (Tensor::zeros([channels], at), Tensor::ones([channels], at))
-            };
-            let (ours, theirs) = (running(), running());
+            let at = (Kind::Float, Device::Cpu);
+            let ours = (Tensor::zeros([channels], at), Tensor::ones([channels], at));
             let how = Norm { momentum: Some(0.1), eps: 1e-5, relu, rows: true };
             let y = how.of(&x, (&gain, &shift), Some((&ours.0, &ours.1))).unwrap();
-            let plain =
-                x.batch_norm(Some(&gain), Some(&shift), Some(&theirs.0), Some(&theirs.1), true, 0.1, 1e-5, true);
+            // In 64 bits: with channels innermost, libtorch's own statistics lose digits here.
+            let wide = |t: &Tensor| t.detach().to_kind(Kind::Double).set_requires_grad(true);
+            let (wide_x, wide_gain, wide_shift) = (wide(&x), wide(&gain), wide(&shift));
+            let none = None::<&Tensor>;
+            let plain = wide_x.batch_norm(Some(&wide_gain), Some(&wide_shift), none, none, true, 0.1, 1e-5, true);
             let edge = plain.detach();
             let plain = if relu { plain.relu() } else { plain };
-            // In 64 bits: with channels innermost, libtorch's own variance loses digits here.
             let rows = x.detach().to_kind(Kind::Double).transpose(0, 1).reshape([channels, -1]);
             let (mean, var) = (rows.mean_dim(1, false, None) * 0.1, rows.var_dim(1, true, false) * 0.1 + 0.9);
             let gaps = (gap(&ours.0, &mean), gap(&ours.1, &var));
             assert!(gaps.0 < 1e-6 && gaps.1 < 1e-5, "{shape:?}: {gaps:?}");
             // Right at the kink of ReLU the last bit decides whether a gradient passes.
             let dy = random(&mut generator, &shape, 1.0).detach() * edge.abs().gt(1e-3).to_kind(Kind::Float);
-            let leaves = [&x, &gain, &shift];
-            let pairs = both_ways(&y, &dy, &leaves).into_iter().zip(both_ways(&plain, &dy, &leaves));
+            let pairs = both_ways(&y, &dy, &[&x, &gain, &shift]);
+            let pairs = pairs.into_iter().zip(both_ways(&plain, &dy, &[&wide_x, &wide_gain, &wide_shift]));
             for (what, (ours, theirs)) in ["result", "input", "gain", "shift"].iter().zip(pairs) {
                 let gap = gap(&ours, &theirs);
                 assert!(gap < 1e-3, "{what} of {shape:?}, relu {relu}: {gap}");
@@ -200,9 +199,8 @@ mod tests {
 
             let how = Norm { momentum: None, ..how };
             let _frozen = NoGrad::new();
-            let frozen = how.of(&x, (&gain, &shift), Some((&theirs.0, &theirs.1))).unwrap();
-            let plain =
-                x.batch_norm(Some(&gain), Some(&shift), Some(&theirs.0), Some(&theirs.1), false, 0.1, 1e-5, true);
+            let frozen = how.of(&x, (&gain, &shift), Some((&ours.0, &ours.1))).unwrap();
+            let plain = x.batch_norm(Some(&gain), Some(&shift), Some(&ours.0), Some(&ours.1), false, 0.1, 1e-5, true);
             let plain = if relu { plain.relu() } else { plain };
             assert!(gap(&frozen, &plain) < 1e-5, "{shape:?}");
         }
