@@ -179,7 +179,7 @@ fn bypassing_a_vital_block_costs_more_than_any_other() {
 }
 
 #[test]
-fn a_weakening_pairs_networks_of_one_seed_and_survives_kills() {
+fn a_weakening_pairs_networks_of_one_seed() {
     let text = preset("mode = \"weaken\"\nrepeats = 1\n").replace("retrain-epochs = 3", "retrain-epochs = 1");
     let world = World::new(&text);
     let outcome = world.run();
@@ -188,11 +188,6 @@ fn a_weakening_pairs_networks_of_one_seed_and_survives_kills() {
     let rows: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), 9);
     assert!(rows.iter().all(|row| row[4..].iter().all(|cell| cell.parse::<f64>().unwrap().abs() <= 1.0)), "{csv}");
-    let again = World::new(&text);
-    let (resumed, kills) = again.run_with_kills(5);
-    assert!(kills > 0);
-    assert_eq!(timeless(resumed), timeless(outcome));
-    assert_eq!(again.artifact("blocks.csv"), world.artifact("blocks.csv"));
 }
 
 #[test]
