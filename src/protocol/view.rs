@@ -15,6 +15,9 @@ pub enum View {
     Table(Table),
     BlockImportance(BlockImportance),
     Lines(Lines),
+    Histogram(Histograms),
+    Images(Images),
+    Layers(Layers),
 }
 
 impl View {
@@ -36,6 +39,9 @@ impl View {
             View::Table(_) => "table",
             View::BlockImportance(_) => "block-importance",
             View::Lines(_) => "lines",
+            View::Histogram(_) => "histogram",
+            View::Images(_) => "images",
+            View::Layers(_) => "layers",
         }
     }
 }
@@ -257,6 +263,101 @@ pub struct Line {
     pub name: String,
     /// `[x, mean, standard deviation]`, x rising; a deviation of 0 draws no bar.
     pub points: Vec<[f64; 3]>,
+}
+
+/// Histograms, one or several panels of them, such as the weights of each layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histograms {
+    pub title: String,
+    pub x_label: String,
+    pub panels: Vec<Panel>,
+    /// Figures said under the picture.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// One panel of histograms over the same bins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Panel {
+    pub name: String,
+    /// Borders of the bins, rising; one more than there are bins.
+    pub edges: Vec<f64>,
+    pub groups: Vec<HistogramGroup>,
+    #[serde(default)]
+    pub marks: Vec<HistogramMark>,
+}
+
+/// What is counted in one colour.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HistogramGroup {
+    pub name: String,
+    /// One a bin: counts, or shares of the whole.
+    pub counts: Vec<f64>,
+}
+
+/// A value of x worth a line, such as the optimum that theory gives.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HistogramMark {
+    pub name: String,
+    pub x: f64,
+}
+
+/// A grid of pictures, such as samples of a generator from fixed noise.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Images {
+    pub title: String,
+    pub pictures: Vec<Picture>,
+    /// Pictures a row, where rows mean something (a class, a stage); 0 lets the client fit as many as it can.
+    #[serde(default)]
+    pub columns: u32,
+    #[serde(default)]
+    pub note: String,
+}
+
+/// One picture.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    pub label: String,
+    /// In pixels.
+    pub width: u32,
+    pub height: u32,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: u32,
+    /// Rows from the top, pixels from the left, channels next to each other, a byte each: `width * height * channels`
+    /// bytes, in base64 with padding (RFC 4648).
+    pub pixels: String,
+}
+
+/// What is known of the layers of a network, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layers {
+    pub title: String,
+    pub columns: Vec<LayerColumn>,
+    pub rows: Vec<Layer>,
+    #[serde(default)]
+    pub note: String,
+}
+
+/// A figure that all layers of a [`Layers`] view have.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerColumn {
+    pub name: String,
+    /// Digits after the point.
+    pub decimals: u8,
+    /// Such as `bits`; empty for plain numbers.
+    #[serde(default)]
+    pub unit: String,
+    /// Drawn as a bar beside the number, which is full at this value.
+    #[serde(default)]
+    pub full: Option<f64>,
+}
+
+/// One layer of a [`Layers`] view.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    pub name: String,
+    /// One a column; `None` where the layer has no such figure.
+    pub cells: Vec<Option<f64>>,
 }
 
 /// JSON has no NaN or infinity: they are written as null and as the strings `inf` and `-inf`.
