@@ -1,5 +1,7 @@
 //! Kinds of view: figures as data. A method emits them, every client can draw them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::run::Table;
@@ -281,6 +283,7 @@ pub struct Histograms {
 pub struct Panel {
     pub name: String,
     /// Borders of the bins, rising; one more than there are bins.
+    #[serde(with = "floats")]
     pub edges: Vec<f64>,
     pub groups: Vec<HistogramGroup>,
     #[serde(default)]
@@ -292,6 +295,7 @@ pub struct Panel {
 pub struct HistogramGroup {
     pub name: String,
     /// One a bin: counts, or shares of the whole.
+    #[serde(with = "floats")]
     pub counts: Vec<f64>,
 }
 
@@ -299,6 +303,7 @@ pub struct HistogramGroup {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HistogramMark {
     pub name: String,
+    #[serde(with = "float")]
     pub x: f64,
 }
 
@@ -326,6 +331,39 @@ pub struct Picture {
     /// Rows from the top, pixels from the left, channels next to each other, a byte each: `width * height * channels`
     /// bytes, in base64 with padding (RFC 4648).
     pub pixels: String,
+}
+
+impl Picture {
+    /// A picture of `width * height * channels` bytes: rows from the top, pixels from the left, channels next to each other.
+    /// Bytes of another number are kept as they are: [`Picture::bytes`] tells.
+    pub fn new(label: impl Into<String>, width: u32, height: u32, channels: u32, bytes: &[u8]) -> Picture {
+        Picture { label: label.into(), width, height, channels, pixels: BASE64.encode(bytes) }
+    }
+
+    /// The bytes of the pixels: `width * height * channels` of them, and at least one.
+    ///
+    /// # Errors
+    /// A sentence, if there are no pixels, channels are neither 1 nor 3, the text is no base64, or the number of bytes is not
+    /// what the picture's size says.
+    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+        let Picture { width, height, channels, .. } = self;
+        if !matches!(channels, 1 | 3) {
+            return Err(format!("A picture has 1 channel (grey) or 3 (RGB), this one {channels}."));
+        }
+        if *width == 0 || *height == 0 {
+            return Err(format!("A picture of {width} x {height} pixels has nothing to show."));
+        }
+        let bytes = BASE64.decode(&self.pixels).map_err(|e| format!("The picture's pixels are no base64: {e}."))?;
+        let said = u128::from(*width) * u128::from(*height) * u128::from(*channels);
+        if bytes.len() as u128 != said {
+            return Err(format!(
+                "A picture of {width} x {height} pixels with {channels} channel{} has {said} bytes, this one {}.",
+                if *channels == 1 { "" } else { "s" },
+                bytes.len()
+            ));
+        }
+        Ok(bytes)
+    }
 }
 
 /// What is known of the layers of a network, in its order.
@@ -411,5 +449,86 @@ pub(crate) mod floats {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
         Ok(Vec::<Number>::deserialize(d)?.into_iter().map(read).collect())
+    }
+}
+
+/// The same for single numbers.
+mod float {
+    use super::floats_pairs::{Number, read, write};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, s: S) -> Result<S::Ok, S::Error> {
+        write(*value).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+        Number::deserialize(d).map(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_of_what_is_no_number_are_written_and_read() {
+        let group = HistogramGroup { name: "a".into(), counts: vec![1.0, f64::NAN] };
+        let mark = HistogramMark { name: "m".into(), x: f64::INFINITY };
+        let edges = vec![f64::NEG_INFINITY, 0.5, f64::NAN];
+        let panel = Panel { name: "p".into(), edges, groups: vec![group], marks: vec![mark] };
+        let view = View::Histogram(Histograms { panels: vec![panel], ..Histograms::default() });
+        let text = serde_json::to_string(&view).unwrap();
+        let read: View = serde_json::from_str(&text).unwrap();
+        // NaN equals nothing, its text does.
+        assert_eq!(format!("{read:?}"), format!("{view:?}"), "{text}");
+    }
+
+    #[test]
+    fn pixels_come_out_as_they_went_in() {
+        let bytes: Vec<u8> = (0..=255).chain(0..32).collect();
+        for (width, height, channels) in [(12, 8, 3), (16, 18, 1), (288, 1, 1)] {
+            let picture = Picture::new("a", width, height, channels, &bytes);
+            assert_eq!(picture.bytes().unwrap(), bytes);
+            let view = View::Images(Images { pictures: vec![picture], ..Images::default() });
+            let text = serde_json::to_string(&view).unwrap();
+            assert_eq!(serde_json::from_str::<View>(&text).unwrap(), view);
+        }
+        assert_eq!(Picture::new("", 2, 2, 1, &[0, 255, 16, 1]).pixels, "AP8QAQ==", "RFC 4648 with padding");
+    }
+
+    #[test]
+    fn pictures_that_are_none_say_why() {
+        let why = |p: Picture| p.bytes().unwrap_err();
+        let four = Picture::new("", 2, 2, 1, &[1, 2, 3, 4]);
+        let is = |change: fn(&mut Picture)| {
+            let mut picture = four.clone();
+            change(&mut picture);
+            why(picture)
+        };
+        assert_eq!(is(|p| p.channels = 4), "A picture has 1 channel (grey) or 3 (RGB), this one 4.");
+        assert_eq!(is(|p| p.width = 0), "A picture of 0 x 2 pixels has nothing to show.");
+        assert_eq!(is(|p| p.height = 3), "A picture of 2 x 3 pixels with 1 channel has 6 bytes, this one 4.");
+        assert_eq!(is(|p| p.channels = 3), "A picture of 2 x 2 pixels with 3 channels has 12 bytes, this one 4.");
+        // No number is too large to be refused.
+        let huge = why(Picture { width: u32::MAX, height: u32::MAX, channels: 3, ..four.clone() });
+        assert!(huge.ends_with("has 55340232195358851075 bytes, this one 4."), "{huge}");
+        for odd in ["AP8QAQ=", "AP8QAQ", "äöü", "AP8Q AQ=="] {
+            let said = why(Picture { pixels: odd.into(), ..four.clone() });
+            assert!(said.starts_with("The picture's pixels are no base64: "), "{odd}: {said}");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_written_under_its_name() {
+        let views = [
+            View::Histogram(Histograms::default()),
+            View::Images(Images::default()),
+            View::Layers(Layers::default()),
+            View::Lines(Lines::default()),
+        ];
+        for view in views {
+            let json = serde_json::to_value(&view).unwrap();
+            assert_eq!(json["kind"], view.kind());
+        }
     }
 }

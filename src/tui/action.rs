@@ -58,6 +58,9 @@ pub enum Context {
     Lines,
     Jobs,
     Blocks,
+    Histogram,
+    Images,
+    Layers,
     Inspect,
     Text,
     Log,
@@ -82,6 +85,9 @@ impl Context {
         Context::Matrix,
         Context::Lines,
         Context::Blocks,
+        Context::Histogram,
+        Context::Images,
+        Context::Layers,
         Context::Inspect,
         Context::Text,
         Context::Log,
@@ -107,6 +113,9 @@ impl Context {
             Context::Lines => "Curves with a spread",
             Context::Jobs => "Jobs of an experiment",
             Context::Blocks => "Map of blocks",
+            Context::Histogram => "Histograms",
+            Context::Images => "Pictures",
+            Context::Layers => "Layers",
             Context::Inspect => "A candidate",
             Context::Text => "Tables, settings, outcome",
             Context::Log => "Log",
@@ -160,12 +169,13 @@ actions! {
     ClosePicker "picker.close" [Picker] "esc v q" "close" "Back to the chart";
 
     // Views.
-    PointLeft "view.left" [Clusters Scatter Matrix Lines Blocks] "h left" "" "Move the cursor left";
-    PointRight "view.right" [Clusters Scatter Matrix Lines Blocks] "l right" "h/l|move" "Move the cursor right";
-    PointUp "view.up" [Clusters Scatter Matrix Blocks] "k up" "" "Move the cursor up";
-    PointDown "view.down" [Clusters Scatter Matrix Blocks] "j down" "hjkl|move" "Move the cursor down";
+    PointLeft "view.left" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers] "h left" "" "Move the cursor left";
+    PointRight "view.right" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers] "l right" "h/l|move" "Move the cursor right";
+    PointUp "view.up" [Clusters Scatter Matrix Blocks Histogram Images] "k up" "" "Move the cursor up";
+    PointDown "view.down" [Clusters Scatter Matrix Blocks Histogram Images] "j down" "hjkl|move" "Move the cursor down";
     NextMeasure "blocks.measure" [Blocks] "b" "bars" "Draw the next figure as bars: lesion drop, weaken drop, parameters, MACs";
     Weights "blocks.weights" [Blocks] "a" "weights" "Show the weights of all operations alone, or the map";
+    Alone "view.alone" [Histogram Images] "enter z" "one/all" "Show the histogram or picture under the cursor alone, or all again";
     NextWinner "clusters.winner" [Clusters] "w" "next winner" "Go to the next cluster winner";
     Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";
     SortBack "table.sort-back" [Runs Candidates] "S" "" "Sort by the previous column";
@@ -187,12 +197,12 @@ actions! {
     Later "run.later" [Runs] "-" "" "Lower the priority of a queued run";
 
     // Moving about.
-    Up "move.up" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "k up" "" "Up";
-    Down "move.down" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "j down" "" "Down";
-    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
-    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
-    Top "move.top" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "g home" "" "To the top";
-    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Inspect Jobs Text Log Help] "G end" "" "To the bottom";
+    Up "move.up" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help] "k up" "" "Up";
+    Down "move.down" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help] "j down" "" "Down";
+    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "g home" "" "To the top";
+    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "G end" "" "To the bottom";
     NextTab "run.next-tab" [Run] "tab" "next tab" "Next tab";
     PrevTab "run.previous-tab" [Run] "backtab" "" "Previous tab";
     GoTab "run.tab" [Run] "1 2 3 4 5 6 7 8 9" "" "Tab by number";

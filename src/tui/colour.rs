@@ -62,6 +62,39 @@ impl Ink {
     }
 }
 
+/// A pixel as a terminal of this depth shows it; `None` where it has too few colours for pictures.
+pub fn pixel(rgb: [u8; 3], depth: Depth) -> Option<Color> {
+    let [r, g, b] = rgb;
+    match depth {
+        Depth::True => Some(Color::Rgb(r, g, b)),
+        Depth::Ansi256 => Some(Color::Indexed(nearest_256(r, g, b))),
+        Depth::Ansi16 | Depth::None => None,
+    }
+}
+
+/// The hue of a pixel for terminals with 16 colours, at full strength; the brightness has to be told otherwise. `None` for
+/// greys.
+pub fn hue(rgb: [u8; 3]) -> Option<Color> {
+    let [lo, hi] = [rgb.into_iter().min().unwrap_or(0), rgb.into_iter().max().unwrap_or(0)];
+    if i32::from(hi) - i32::from(lo) < 48 {
+        return None;
+    }
+    let full = rgb.map(|v| (u32::from(v - lo) * 255 / u32::from(hi - lo)) as u8);
+    Some(match full.map(|v| v >= 128) {
+        [true, false, false] => Color::LightRed,
+        [false, true, false] => Color::LightGreen,
+        [false, false, true] => Color::LightBlue,
+        [true, true, false] => Color::LightYellow,
+        [true, false, true] => Color::LightMagenta,
+        _ => Color::LightCyan,
+    })
+}
+
+/// How bright a colour is to the eye, 0 to 1.
+pub fn brightness([r, g, b]: [u8; 3]) -> f64 {
+    (0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b)) / 255.0
+}
+
 /// Reads `"#rrggbb"`, a name such as `"light-blue"`, `"default"`, or a number from 0 to 255.
 pub fn parse(text: &str) -> Option<Color> {
     if let Some(hex) = text.strip_prefix('#') {
@@ -152,9 +185,20 @@ fn of_256(index: u8) -> (u8, u8, u8) {
     }
 }
 
-/// Nearest of the 240 fixed colours (the first 16 differ between terminals).
+/// Nearest of the 240 fixed colours (the first 16 differ between terminals). Pictures ask for thousands a frame: the
+/// distance is a sum over channels, so the nearest of the cube is that of each channel, and the nearest grey that of the
+/// weighted mean.
 fn nearest_256(r: u8, g: u8, b: u8) -> u8 {
-    (16..=255).min_by_key(|&i| distance(of_256(i), (r, g, b))).unwrap_or(15)
+    let level = |v: u8| LEVELS.iter().enumerate().min_by_key(|(_, l)| l.abs_diff(v)).map_or(0, |(i, _)| i as u8);
+    let cube = 16 + 36 * level(r) + 6 * level(g) + level(b);
+    let mean = (2 * i32::from(r) + 4 * i32::from(g) + 3 * i32::from(b) + 4) / 9;
+    let step = ((mean - 8 + 5).div_euclid(10)).clamp(0, 23);
+    // Rounding may miss by a step.
+    let greys = [step - 1, step, step + 1].into_iter().map(|s| 232 + s.clamp(0, 23) as u8);
+    greys.fold(cube, |best, grey| {
+        let nearer = distance(of_256(grey), (r, g, b)) < distance(of_256(best), (r, g, b));
+        if nearer { grey } else { best }
+    })
 }
 
 fn nearest_16(r: u8, g: u8, b: u8) -> Color {
@@ -197,6 +241,17 @@ mod tests {
         for i in 16..=255_u8 {
             let (r, g, b) = of_256(i);
             assert_eq!(of_256(nearest_256(r, g, b)), (r, g, b));
+        }
+    }
+
+    #[test]
+    fn the_nearest_of_256_is_no_farther_than_any_other() {
+        for i in 0..30_000_u32 {
+            let z = i.wrapping_mul(0x9e37_79b1);
+            let (r, g, b) =
+                if i < 256 { [i as u8; 3].into() } else { ((z >> 24) as u8, (z >> 16) as u8, (z >> 8) as u8) };
+            let least = (16..=255).map(|i| distance(of_256(i), (r, g, b))).min().unwrap();
+            assert_eq!(distance(of_256(nearest_256(r, g, b)), (r, g, b)), least, "{r} {g} {b}");
         }
     }
 

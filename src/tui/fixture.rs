@@ -461,6 +461,21 @@ pub fn search(size: Size) -> Model {
     m
 }
 
+/// A model with a training open: histograms, pictures, layers.
+pub fn training(size: Size) -> Model {
+    let mut m = search(size);
+    let run = summaries()[1].id.clone();
+    m.detail.as_mut().unwrap().views.clear();
+    let view = |(i, (name, view)): (usize, (String, View))| Event {
+        seq: 7000 + i as u64,
+        t: NOW,
+        body: Body::View { name, view: Box::new(view) },
+    };
+    let events = crate::fixture_training::views().into_iter().enumerate().map(view).collect();
+    push(&mut m, Push::Events { run, events });
+    m
+}
+
 /// A model with the first run open and loaded, its curves answered.
 pub fn opened(size: Size) -> Model {
     let mut m = model(size);

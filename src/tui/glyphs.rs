@@ -29,6 +29,8 @@ pub struct Glyphs {
     pub points: [&'static str; 8],
     /// Names of the axes of pictures: across and up.
     pub axes: [&'static str; 2],
+    /// A place of an axis worth a line.
+    pub mark: &'static str,
     /// An error bar.
     pub bar_upright: &'static str,
     pub plus_minus: &'static str,
@@ -88,6 +90,7 @@ pub static UNICODE: Glyphs = Glyphs {
     off: "□",
     points: ["●", "▲", "■", "◆", "▼", "○", "△", "□"],
     axes: ["→", "↑"],
+    mark: "╎",
     bar_upright: "│",
     plus_minus: "±",
     spot: "•",
@@ -137,6 +140,7 @@ pub static ASCII: Glyphs = Glyphs {
     off: ".",
     points: ["o", "^", "s", "d", "v", "c", "t", "q"],
     axes: [">", "^"],
+    mark: "!",
     bar_upright: "|",
     plus_minus: "+-",
     spot: "o",
@@ -205,6 +209,7 @@ mod tests {
                 set.descending,
                 set.on,
                 set.off,
+                set.mark,
                 set.bar_upright,
                 set.vital,
                 set.locked,

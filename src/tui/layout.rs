@@ -225,21 +225,105 @@ pub struct PictureAreas {
 }
 
 pub fn picture(size: Size) -> PictureAreas {
-    let content = detail(size).content;
+    let FigureAreas { caption, body, note, label } = figure(detail(size).content);
+    let legend = if body.width >= 60 { (body.width / 4).clamp(18, 32) } else { 0 };
+    PictureAreas {
+        caption,
+        picture: Rect { width: body.width - legend - u16::from(legend > 0), ..body },
+        legend: Rect { x: body.right() - legend, width: legend, ..body },
+        note,
+        label,
+    }
+}
+
+/// A figure with its title above, and the method's note and what the cursor is on below.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FigureAreas {
+    pub caption: Rect,
+    pub body: Rect,
+    pub note: Rect,
+    pub label: Rect,
+}
+
+pub fn figure(content: Rect) -> FigureAreas {
     let (caption, below_lines) = match content.height {
         0..5 => (0, 0),
         5..8 => (0, 1),
         _ => (1, 2),
     };
-    let body = rows(content, caption, content.height - caption - below_lines);
-    let legend = if body.width >= 60 { (body.width / 4).clamp(18, 32) } else { 0 };
-    PictureAreas {
+    FigureAreas {
         caption: rows(content, 0, caption),
-        picture: Rect { width: body.width - legend - u16::from(legend > 0), ..body },
-        legend: Rect { x: body.right() - legend, width: legend, ..body },
+        body: rows(content, caption, content.height - caption - below_lines),
         note: if below_lines == 2 { rows(content, content.height - 2, 1) } else { rows(content, 0, 0) },
         label: rows(content, content.height - below_lines.min(1), below_lines.min(1)),
     }
+}
+
+/// Cells of a histogram where several share the pane: fewer show no shape.
+const HISTOGRAM: (u16, u16) = (24, 6);
+
+/// How many times wider than high a histogram looks best, in cells.
+const ASPECT: f64 = 4.0;
+
+/// How many histograms stand across and down: all of them, in the shape that suits them, or as many as there is room for.
+fn histogram_grid(n: usize, area: Rect) -> (usize, usize) {
+    let most = (usize::from(area.width / HISTOGRAM.0).max(1), usize::from(area.height / HISTOGRAM.1).max(1));
+    let oddness = |&(across, down): &(usize, usize)| {
+        let (wide, high) = (f64::from(area.width.max(1)) / across as f64, f64::from(area.height.max(1)) / down as f64);
+        (wide / high / ASPECT).ln().abs()
+    };
+    let all = (1..=most.1.min(n)).map(|down| n.div_ceil(down)).filter(|across| *across <= most.0);
+    // As many rows as that many across need: none stays empty.
+    let all = all.map(|across| (across, n.div_ceil(across)));
+    all.min_by(|a, b| oddness(a).total_cmp(&oddness(b))).unwrap_or(most)
+}
+
+/// Index and place of the histograms in view in `area`: all of them, else the page that holds the one looked at, or that one
+/// alone.
+pub fn histograms(area: Rect, n: usize, focus: usize, alone: bool) -> Vec<(usize, Rect)> {
+    if n == 0 || area.is_empty() {
+        return Vec::new();
+    }
+    let focus = focus.min(n - 1);
+    if alone {
+        return vec![(focus, area)];
+    }
+    const GAP: u16 = 2;
+    let (across, down) = histogram_grid(n, area);
+    let shown = across * down;
+    let first = focus / shown * shown;
+    let (across16, down16) = (across as u16, down as u16);
+    let width = area.width.saturating_sub((across16 - 1) * GAP) / across16;
+    let height = area.height / down16;
+    let place = |i: usize| {
+        let (column, row) = ((i % across) as u16, (i / across) as u16);
+        let y = area.y + row * height;
+        // The last row takes what the division leaves; the others keep a line free where there is one to spare.
+        let tall = if row + 1 == down16 { area.bottom() - y } else { height - u16::from(height > HISTOGRAM.1) };
+        (first + i, Rect { x: area.x + column * (width + GAP), y, width, height: tall })
+    };
+    (0..shown.min(n - first)).map(place).collect()
+}
+
+/// A histogram: its name, names of marked places (where there are any), and the chart with its axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HistogramAreas {
+    pub name: Rect,
+    pub marks: Rect,
+    pub chart: Rect,
+}
+
+pub fn histogram(area: Rect, marked: bool) -> HistogramAreas {
+    let name = u16::from(area.height >= 3);
+    let marks = u16::from(marked && area.height >= 5);
+    HistogramAreas { name: rows(area, 0, name), marks: rows(area, name, marks), chart: below(area, name + marks) }
+}
+
+/// A table of layers within a figure's body: names of columns, and rows.
+pub fn layers(content: Rect) -> (Rect, Rect) {
+    let body = figure(content).body;
+    let heading = u16::from(body.height >= 3);
+    (rows(body, 0, heading), below(body, heading))
 }
 
 /// Curves with error bars: as [`picture`], with a legend that has room for figures.
@@ -538,6 +622,18 @@ mod tests {
                     framed(help(size)),
                 ];
                 parts.into_iter().for_each(|part| inside(part, size));
+                let f = figure(d.content);
+                let lines = [f.caption, f.body, f.note, f.label, layers(d.content).0, layers(d.content).1];
+                lines.into_iter().for_each(|part| inside(part, size));
+                for (n, focus, alone) in [(0, 0, false), (1, 0, false), (3, 2, false), (40, 39, false), (7, 3, true)] {
+                    let areas = histograms(f.body, n, focus, alone);
+                    assert!(n == 0 || f.body.is_empty() || areas.iter().any(|a| a.0 == focus), "{size:?} {n}");
+                    for (_, area) in areas {
+                        inside(area, size);
+                        let parts = histogram(area, true);
+                        [parts.name, parts.marks, parts.chart].into_iter().for_each(|part| inside(part, size));
+                    }
+                }
                 log_cells(log(size).0);
                 for panels in [0, 1, 2, 5, 9] {
                     for focus in 0..panels.max(1) {
@@ -570,6 +666,23 @@ mod tests {
         let spans = tabs(&titles, 3, 40);
         assert!(spans.len() < 6 && spans.iter().all(|s| s.1 + s.2 <= 40 - TAB_COUNT), "{spans:?}");
         assert!(tabs(&[], 0, 10).is_empty());
+    }
+
+    #[test]
+    fn histograms_fill_the_pane_or_come_in_pages() {
+        let grid = |n, width, height| histogram_grid(n, Rect::new(0, 0, width, height));
+        assert_eq!(grid(1, 78, 15), (1, 1));
+        assert_eq!(grid(6, 78, 15), (3, 2));
+        assert_eq!(grid(6, 198, 34), (3, 2));
+        assert_eq!(grid(50, 78, 15), (3, 2), "in pages");
+        for n in 1..60 {
+            for (width, height) in [(38, 8), (78, 15), (198, 34), (20, 3)] {
+                let (across, down) = grid(n, width, height);
+                assert!(across * (down - 1) < n, "an empty row: {n} at {width}x{height}");
+                let shown = histograms(Rect::new(0, 0, width, height), n, n - 1, false);
+                assert_eq!(shown.last().map(|s| s.0), Some(n - 1));
+            }
+        }
     }
 
     #[test]

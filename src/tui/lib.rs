@@ -10,6 +10,7 @@
 //! - [`action`], [`keys`]: everything that can be done with a key, in one table
 //! - [`mod@view`], [`layout`]: drawing, and where things are
 //! - [`chart`]: axes, columns, dots
+//! - [`mosaic`]: pictures out of characters
 //! - [`look`], [`theme`], [`colour`], [`glyphs`], [`text`]: how it looks
 //! - [`term`], [`signals`], [`link`]: terminal, signals, connection
 
@@ -21,12 +22,15 @@ pub mod colour;
 mod fixture;
 #[cfg(test)]
 mod fixture_search;
+#[cfg(test)]
+mod fixture_training;
 pub mod glyphs;
 pub mod keys;
 pub mod layout;
 mod link;
 pub mod look;
 pub mod model;
+pub mod mosaic;
 pub mod msg;
 pub mod options;
 mod program;

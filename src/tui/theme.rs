@@ -152,6 +152,12 @@ impl Theme {
         }
     }
 
+    /// Whether the theme is for a bright background: the low end of heat maps is what fades into it.
+    pub fn is_light(&self) -> bool {
+        let (r, g, b) = colour::rgb(self.heat[0]);
+        colour::brightness([r, g, b]) > 0.5
+    }
+
     /// Finds, reads and fits a theme. Never fails: what cannot be read falls back, and the mistakes say so.
     pub fn load(wanted: &str, dirs: &[PathBuf], depth: Depth) -> (Theme, Vec<Mistake>) {
         let mut mistakes = Vec::new();

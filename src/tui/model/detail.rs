@@ -11,6 +11,7 @@ use crate::model::figure::{self, Pane};
 use crate::model::inspect::Inspect;
 use crate::model::list::{List, Scroll};
 use crate::model::log::LogBook;
+use crate::model::sheet::Sheet;
 
 /// A tab of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +83,7 @@ impl Detail {
         self.loaded = true;
         self.experiment = !run.jobs.is_empty();
         self.views = run.views;
+        self.panes.values_mut().for_each(|pane| pane.sheet = Sheet::default());
         self.spec = run.spec;
         self.folder = run.folder;
         self.outcome = run.outcome;
@@ -108,10 +110,15 @@ impl Detail {
                 self.outcome = None;
             }
             Body::Points { series, points } => self.curves.take(series, points),
-            Body::View { name, view } => match self.views.iter_mut().find(|v| v.0 == *name) {
-                Some((_, old)) => old.merge((**view).clone()),
-                None => self.views.push((name.clone(), (**view).clone())),
-            },
+            Body::View { name, view } => {
+                match self.views.iter_mut().find(|v| v.0 == *name) {
+                    Some((_, old)) => old.merge((**view).clone()),
+                    None => self.views.push((name.clone(), (**view).clone())),
+                }
+                if let Some(pane) = self.panes.get_mut(name) {
+                    pane.sheet = Sheet::default();
+                }
+            }
             Body::Best(best) => self.curves.judge_by(&best.name),
             Body::Completed { outcome } => self.outcome = Some((**outcome).clone()),
             _ => {}

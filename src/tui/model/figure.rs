@@ -3,34 +3,40 @@
 use std::cmp::Ordering;
 
 use kiln_protocol::View;
-use kiln_protocol::view::{BlockImportance, Candidate, Candidates, Clusters, Lines, Matrix, Scatter};
+use kiln_protocol::view::{BlockImportance, Candidate, Candidates, Clusters, Images, Lines, Matrix, Panel, Scatter};
 
 use crate::action::Context;
 use crate::chart::{Fit, Scale};
 use crate::model::blocks::Arrangement;
-use crate::model::list::{List, Scroll};
+use crate::model::list::{List, Scroll, by_pages};
+use crate::model::panels::Bins;
+use crate::model::sheet::Sheet;
 
 /// What the client remembers of one view.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pane {
-    /// Index of the selected point; in a table of candidates, the selected row as sorted.
+    /// Index of the selected point, picture, panel or row; in a table of candidates, of the row as sorted.
     pub list: List,
     /// Id of the selected candidate: the selection follows it through sorting.
     pub candidate: Option<u32>,
     /// Column that candidates are sorted by: 0 is the id, 1 the cluster, then the figures.
     pub sort: usize,
     pub reverse: bool,
-    /// Row and column of a matrix.
+    /// Row and column of a matrix; of layers, the column.
     pub cell: (usize, usize),
-    /// First visible row and column of a matrix.
+    /// First visible row and column of a matrix; of layers, the column.
     pub corner: (usize, usize),
     pub scroll: Scroll,
     /// What the bars of a map of blocks show: index among what is known, repeating.
     pub measure: usize,
     /// A map of blocks shows its weights alone.
     pub weights: bool,
-    /// Where the cursor of curves stands on the x axis; `None` until it is moved.
+    /// Where the cursor of curves or histograms stands on the x axis; `None` until it is moved.
     pub x_cursor: Option<f64>,
+    /// One histogram or picture has the whole pane.
+    pub alone: bool,
+    /// Pictures, decoded; a newer view makes it void.
+    pub sheet: Sheet,
     /// Axes of pictures; they move seldom, so that a live picture stands still.
     pub x: Fit,
     pub y: Fit,
@@ -45,7 +51,19 @@ pub fn context(view: &View) -> Context {
         View::Matrix(_) => Context::Matrix,
         View::Lines(_) => Context::Lines,
         View::BlockImportance(_) => Context::Blocks,
+        View::Histogram(_) => Context::Histogram,
+        View::Images(_) => Context::Images,
+        View::Layers(_) => Context::Layers,
         View::Table(_) => Context::Text,
+    }
+}
+
+/// Whether a view has histograms or pictures enough for one to be looked at alone.
+pub fn several(view: &View) -> bool {
+    match view {
+        View::Histogram(histograms) => histograms.panels.len() > 1,
+        View::Images(images) => images.pictures.len() > 1,
+        _ => false,
     }
 }
 
@@ -108,6 +126,51 @@ impl Pane {
         self.x_cursor = xs.get(next).copied();
     }
 
+    /// Moves the cursor of a histogram by bins; the first move puts it at the highest one.
+    fn step_bin(&mut self, panel: Option<&Panel>, by: isize) {
+        let Some(Ok(Some(bins))) = panel.map(Bins::of) else { return };
+        let bin = match self.x_cursor {
+            Some(x) => bins.at(x).saturating_add_signed(by).min(bins.len() - 1),
+            None => bins.highest(),
+        };
+        self.x_cursor = Some(bins.centre(bin));
+    }
+
+    fn step_picture(&mut self, images: &Images, toward: Toward) {
+        let row = match self.sheet.page() {
+            Some(page) if !self.alone => page.grid.columns,
+            _ => (images.columns as usize).max(1),
+        };
+        let by = match toward {
+            Toward::Left => -1,
+            Toward::Right => 1,
+            Toward::Up => -(row as isize),
+            Toward::Down => row as isize,
+        };
+        let next = self.list.selected.checked_add_signed(by).filter(|i| *i < images.pictures.len());
+        self.list.selected = next.unwrap_or(self.list.selected);
+    }
+
+    /// Goes on by pages of pictures, or to either end.
+    pub fn page_pictures(&mut self, images: &Images, by: isize) {
+        let by = by_pages(by, self.sheet.page().map_or(1, |p| p.grid.capacity()));
+        self.list.step(by, images.pictures.len());
+    }
+
+    /// Keeps the selection among the pictures, and makes the page that shows it in a pane of this many cells.
+    pub fn fit_pictures(&mut self, images: &Images, pane: (u16, u16)) {
+        self.list.selected = self.list.selected.min(images.pictures.len().saturating_sub(1));
+        self.sheet.fit(images, self.list.selected, self.alone, pane);
+    }
+
+    /// Keeps the selected row and column in view. `first`: given a column that must be in view and the first one that is, the
+    /// first one that may be.
+    pub fn fit_layers(&mut self, rows: usize, columns: usize, height: usize, first: impl Fn(usize, usize) -> usize) {
+        self.list.fit(rows, height);
+        self.cell.1 = self.cell.1.min(columns.saturating_sub(1));
+        self.corner.1 = first(self.cell.1, self.corner.1);
+    }
+
     pub fn scales(&self) -> (Scale, Scale) {
         (self.x.scale(), self.y.scale())
     }
@@ -131,6 +194,26 @@ impl Pane {
                 Toward::Right => self.step_x(lines, 1),
                 Toward::Up | Toward::Down => {}
             };
+        }
+        match view {
+            View::Histogram(histograms) => {
+                match toward {
+                    Toward::Left => self.step_bin(histograms.panels.get(self.list.selected), -1),
+                    Toward::Right => self.step_bin(histograms.panels.get(self.list.selected), 1),
+                    Toward::Up => self.list.step(-1, histograms.panels.len()),
+                    Toward::Down => self.list.step(1, histograms.panels.len()),
+                }
+                return;
+            }
+            View::Images(images) => return self.step_picture(images, toward),
+            View::Layers(layers) => {
+                let by = if toward == Toward::Left { -1 } else { 1 };
+                let mut columns = List { selected: self.cell.1, offset: 0 };
+                columns.step(by, layers.columns.len());
+                self.cell.1 = columns.selected;
+                return;
+            }
+            _ => {}
         }
         let points = points(view);
         let (x, y) = self.scales();

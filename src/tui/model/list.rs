@@ -42,6 +42,12 @@ impl Scroll {
     }
 }
 
+/// A step by rows where things come in pages: as many pages, or to either end as before.
+pub fn by_pages(by: isize, page: usize) -> isize {
+    const END: usize = isize::MAX as usize / 2;
+    if by.unsigned_abs() >= END { by } else { by.signum() * page.max(1) as isize }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

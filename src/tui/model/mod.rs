@@ -4,7 +4,8 @@
 //! - [`runs`]: the list of runs
 //! - [`detail`]: the open run: tabs, views, log
 //! - [`curves`]: its charts
-//! - [`figure`]: cursors within its views; [`blocks`]: maps of blocks
+//! - [`figure`]: cursors within its views; [`blocks`]: maps of blocks; [`panels`]: histograms; [`sheet`]: pictures; [`layers`]:
+//!   what is known of layers
 //! - [`inspect`]: a candidate looked at closely; [`retrain`]: the question before it is trained in full
 //! - [`log`]: its log
 //! - [`form`]: settings of a preset, changed before it is started
@@ -17,11 +18,14 @@ pub mod detail;
 pub mod figure;
 pub mod form;
 pub mod inspect;
+pub mod layers;
 pub mod list;
 pub mod log;
 pub mod pages;
+pub mod panels;
 pub mod retrain;
 pub mod runs;
+pub mod sheet;
 
 use std::collections::BTreeMap;
 

@@ -13,6 +13,8 @@ use crate::model::blocks::measures;
 use crate::model::curves::SMOOTHING;
 use crate::model::detail::Tab;
 use crate::model::figure::Toward;
+use crate::model::layers::Columns;
+use crate::model::list::by_pages;
 use crate::model::{Ask, Link, Model, Overlay, pages};
 use crate::msg::Effect;
 
@@ -94,6 +96,19 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                         let lines = usize::from(areas.cells.height * areas.per_row).saturating_sub(breaks).max(1);
                         pane.fit_matrix(matrix, lines, usize::from(areas.cells.width / areas.cell.max(1)));
                     }
+                    View::Histogram(histograms) => pane.list.fit(histograms.panels.len(), histograms.panels.len()),
+                    View::Images(images) => {
+                        let body = layout::figure(content).body;
+                        pane.fit_pictures(images, (body.width, body.height));
+                    }
+                    View::Layers(layers) => {
+                        let list = layout::layers(content).1;
+                        let columns = Columns::new(layers, if braille { &UNICODE } else { &ASCII });
+                        let room = usize::from(list.width);
+                        pane.fit_layers(layers.rows.len(), layers.columns.len(), list.height.into(), |at, first| {
+                            columns.first(at, first, room)
+                        });
+                    }
                     View::Clusters(_) | View::Scatter(_) | View::Lines(_) | View::BlockImportance(_) => {}
                 }
             }
@@ -153,6 +168,11 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
                 }
             }
         }
+        Action::Alone => {
+            if let Some((_, pane)) = detail.open_view() {
+                pane.alone = !pane.alone;
+            }
+        }
         Action::NextWinner => {
             if let Some((View::Clusters(clusters), pane)) = detail.open_view() {
                 pane.next_winner(clusters);
@@ -202,6 +222,7 @@ fn go(m: &mut Model, toward: Toward) {
 
 /// Scrolls or moves the selection of the open tab.
 pub fn step(m: &mut Model, by: isize) {
+    let content = layout::detail(m.size).content;
     let Some(detail) = &mut m.detail else { return };
     let jobs = m.runs.jobs(&detail.id).len();
     match &detail.tab {
@@ -218,6 +239,13 @@ pub fn step(m: &mut Model, by: isize) {
         Tab::View(_) => match detail.open_view() {
             Some((View::Candidates(table), pane)) => pane.step_candidate(table, by),
             Some((View::Table(_), pane)) => pane.scroll.step(by),
+            Some((View::Layers(layers), pane)) => pane.list.step(by, layers.rows.len()),
+            Some((View::Images(images), pane)) => pane.page_pictures(images, by),
+            Some((View::Histogram(histograms), pane)) => {
+                let n = histograms.panels.len();
+                let shown = layout::histograms(layout::figure(content).body, n, pane.list.selected, pane.alone).len();
+                pane.list.step(by_pages(by, shown), n);
+            }
             Some((view, pane)) => {
                 let toward = if by < 0 { Toward::Up } else { Toward::Down };
                 pane.go(view, toward);
@@ -233,7 +261,10 @@ pub fn retreat(m: &mut Model) -> bool {
     match &detail.tab {
         Tab::Curves => detail.curves.cursor.take().is_some() || detail.curves.zoom_all(),
         Tab::View(_) if detail.inspect.is_some() => detail.inspect.take().is_some(),
-        Tab::View(name) => detail.panes.get_mut(name).is_some_and(|p| p.x_cursor.take().is_some()),
+        Tab::View(name) => {
+            let Some(pane) = detail.panes.get_mut(name) else { return false };
+            pane.x_cursor.take().is_some() || std::mem::take(&mut pane.alone)
+        }
         Tab::Log if !detail.log.query.is_empty() => {
             detail.log.query.clear();
             detail.log.found = None;

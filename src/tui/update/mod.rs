@@ -457,7 +457,11 @@ pub fn applies(m: &Model, action: Action) -> bool {
             .as_ref()
             .is_some_and(|d| d.curves.series.iter().any(|s| crate::model::curves::per_candidate(&s.name))),
         // Views with two ways to go say so in one hint.
-        Action::PointRight => m.contexts().first() == Some(&Context::Lines),
+        Action::PointRight => matches!(m.contexts().first(), Some(Context::Lines | Context::Layers)),
+        Action::Alone => m.detail.as_ref().is_some_and(|d| match &d.tab {
+            Tab::View(name) => d.view(name).is_some_and(|v| figure::several(v)),
+            _ => false,
+        }),
         Action::Export => m.contexts().first() == Some(&Context::Inspect) || state == Some(RunState::Completed),
         Action::NextWinner => m.detail.as_ref().is_some_and(|d| match &d.tab {
             Tab::View(name) => d.view(name).is_some_and(|v| figure::context(v) == Context::Clusters),

@@ -7,11 +7,14 @@ use ratatui::layout::Rect;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::detail::{Detail, Tab};
+use crate::model::figure::Pane;
 use crate::model::{Link, Model, pages};
 use crate::text;
 use crate::theme::Role;
 use crate::view::runs::{doing, facts, state_sign};
-use crate::view::{blocks, candidates, curves, inspect, jobs, lines, log, matrix, paint, picture};
+use crate::view::{
+    blocks, candidates, curves, histogram, images, inspect, jobs, layers, lines, log, matrix, paint, picture,
+};
 
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let areas = layout::detail(m.size);
@@ -42,18 +45,22 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
         Tab::View(_) if detail.inspect.is_some() => inspect::draw(buf, m, detail, look),
         Tab::View(name) => {
             let Some(view) = detail.view(name) else { return };
-            let pane = detail.panes.get(name).cloned().unwrap_or_default();
+            let blank = Pane::default();
+            let pane = detail.panes.get(name).unwrap_or(&blank);
             match view {
-                View::Clusters(clusters) => picture::clusters(buf, m, clusters, &pane, look),
-                View::Scatter(scatter) => picture::scatter(buf, m, scatter, &pane, look),
-                View::Candidates(table) => candidates::draw(buf, m, table, &pane, look),
-                View::Matrix(values) => matrix::draw(buf, m, values, &pane, look),
+                View::Clusters(clusters) => picture::clusters(buf, m, clusters, pane, look),
+                View::Scatter(scatter) => picture::scatter(buf, m, scatter, pane, look),
+                View::Candidates(table) => candidates::draw(buf, m, table, pane, look),
+                View::Matrix(values) => matrix::draw(buf, m, values, pane, look),
                 View::Table(table) => {
                     let lines = pages::table(table, width, look.glyphs);
                     text_page(buf, content, look, &lines, pane.scroll.top);
                 }
-                View::BlockImportance(map) => blocks::draw(buf, m, map, &pane, look),
-                View::Lines(curves) => lines::draw(buf, m, curves, &pane, look),
+                View::BlockImportance(map) => blocks::draw(buf, m, map, pane, look),
+                View::Lines(curves) => lines::draw(buf, m, curves, pane, look),
+                View::Histogram(panels) => histogram::draw(buf, content, panels, pane, look),
+                View::Images(pictures) => images::draw(buf, content, pictures, pane, look),
+                View::Layers(table) => layers::draw(buf, content, table, pane, look),
             }
         }
     }

@@ -5,6 +5,7 @@
 //! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`lines`], [`log`]: the tabs of a run
 //! - [`inspect`]: the page of a candidate; [`jobs`]: those of an experiment
 //! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
+//! - [`histogram`], [`images`], [`layers`]: distributions, pictures, figures of layers
 //! - [`overlay`]: help, choice of series, questions
 //! - [`paint`]: small things that all are drawn with
 
@@ -15,9 +16,12 @@ mod curves;
 mod detail;
 mod form;
 mod gauges;
+mod histogram;
+mod images;
 mod inspect;
 mod jobs;
 mod launcher;
+mod layers;
 mod lines;
 mod log;
 mod matrix;

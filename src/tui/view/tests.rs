@@ -1,6 +1,9 @@
 //! Whole screens: at every size, with and without data; and as text, to look at.
 
-use kiln_protocol::view::{BlockImportance, Candidates, Clusters, Lines, Matrix, Scatter};
+use kiln_protocol::view::{
+    BlockImportance, Candidates, Clusters, HistogramGroup, HistogramMark, Histograms, Images, Layers, Lines, Matrix,
+    Panel, Picture, Scatter,
+};
 use kiln_protocol::wire::{Push, SeriesInfo};
 use kiln_protocol::{Body, Event, Level, View};
 use ratatui::buffer::Buffer;
@@ -10,6 +13,7 @@ use super::view;
 use crate::colour::Depth;
 use crate::fixture;
 use crate::fixture_search;
+use crate::fixture_training;
 use crate::look::Look;
 use crate::model::Model;
 use crate::model::detail::Tab;
@@ -103,6 +107,19 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     ] {
         all.push(with(name, keys, fixture::search(size)));
     }
+    for (name, keys) in [
+        ("scores", "2"),
+        ("scores-cursor", "2 l l l"),
+        ("histograms", "3 j l l"),
+        ("histogram-alone", "3 j enter"),
+        ("samples", "4 l j"),
+        ("sample-alone", "4 l enter"),
+        ("pairs", "5 j"),
+        ("layers", "6 j j"),
+        ("layers-right", "6 l l l l l"),
+    ] {
+        all.push(with(name, keys, fixture::training(size)));
+    }
     let mut done = fixture::model(size);
     done.runs.selected = Some(fixture::summaries()[4].id.clone());
     all.push(with("outcome", "enter", done));
@@ -183,10 +200,11 @@ fn odd_views() -> Vec<(String, View)> {
                 m.row_labels.truncate(3);
             }
             View::Table(t) => t.rows.push(vec!["more".into(); 12]),
-            View::BlockImportance(_) | View::Lines(_) => unreachable!("views of searches"),
+            _ => unreachable!("views of searches and trainings"),
         }
     }
     views.extend(odd_searches());
+    views.extend(odd_trainings());
     views.extend([
         ("no clusters".into(), View::Clusters(Clusters::default())),
         ("no candidates".into(), View::Candidates(Candidates::default())),
@@ -242,6 +260,66 @@ fn odd_searches() -> Vec<(String, View)> {
     ]
 }
 
+/// The same of trainings.
+fn odd_trainings() -> Vec<(String, View)> {
+    let nan = f64::NAN;
+    let group = |name: &str, counts: &[f64]| HistogramGroup { name: name.into(), counts: counts.to_vec() };
+    let panel =
+        |name: &str, edges: &[f64], groups| Panel { name: name.into(), edges: edges.to_vec(), groups, marks: vec![] };
+    let mut scores = fixture_training::scores();
+    scores.panels[0].groups[0].counts[3] = nan;
+    scores.panels[0].groups[1].counts[4] = f64::INFINITY;
+    let mark = |name: &str, x| HistogramMark { name: name.into(), x };
+    scores.panels[0].marks =
+        vec![mark("nowhere", nan), mark(&"far ".repeat(50), 1e300), mark("", -1e300), mark("日本", 0.5)];
+    let panels = vec![
+        panel("no bins", &[], vec![group("a", &[])]),
+        panel("no groups", &[0.0, 1.0], vec![]),
+        panel("no number", &[0.0, nan], vec![group("a", &[1.0])]),
+        panel("falling", &[2.0, 1.0, 0.0], vec![group("a", &[1.0, 1.0])]),
+        panel("one bin", &[0.0, 1.0], vec![group("a", &[5.0])]),
+        panel("no width", &[3.0, 3.0], vec![group("a", &[5.0]), group("b", &[4.0])]),
+        panel("all zero", &[0.0, 1.0, 2.0], vec![group("a", &[0.0, 0.0])]),
+        panel("ragged", &[0.0, 1.0, 2.0], vec![group("a", &[1.0, 2.0, 3.0]), group("b", &[])]),
+        panel("the whole range", &[-f64::MAX, f64::MAX], vec![group("a", &[f64::MAX])]),
+        panel(&"日本語".repeat(30), &[0.0, 1.0, 2.0], (0..12).map(|i| group(&format!("group {i}"), &[1.0])).collect()),
+    ];
+    let odd = Histograms { title: "odd\u{1b}[31m".into(), panels: panels.clone(), ..Histograms::default() };
+    let many = Histograms { panels: panels.into_iter().cycle().take(120).collect(), ..Histograms::default() };
+    let mut images = fixture_training::pairs();
+    images.pictures[0].pixels = "?".into();
+    images.pictures[1].width = u32::MAX;
+    images.pictures[2].channels = 2;
+    images.pictures[3] = Picture::new("日本語".repeat(30), 1, 200, 1, &[77; 200]);
+    images.columns = u32::MAX;
+    let broken = Images { pictures: images.pictures[..3].to_vec(), columns: 1, ..Images::default() };
+    let single = Images { pictures: vec![Picture::new("", 1, 1, 3, &[1, 2, 3])], columns: 7, ..Images::default() };
+    let mut layers = fixture_training::layers();
+    layers.rows[0].cells = vec![Some(nan), Some(f64::INFINITY), Some(-1e300)];
+    layers.rows[1].cells = vec![Some(1e300); 40];
+    layers.rows[2].name = "日本語".repeat(30);
+    layers.rows[3].cells.clear();
+    layers.columns[2].full = Some(nan);
+    layers.columns[4].full = Some(0.0);
+    layers.columns[5].full = Some(-1.0);
+    layers.columns[5].decimals = 255;
+    layers.columns[3].name = String::new();
+    let bare = Layers { rows: layers.rows.clone(), ..Layers::default() };
+    vec![
+        ("odd scores".into(), View::Histogram(scores)),
+        ("odd panels".into(), View::Histogram(odd)),
+        ("many panels".into(), View::Histogram(many)),
+        ("no panels".into(), View::Histogram(Histograms::default())),
+        ("odd pictures".into(), View::Images(images)),
+        ("broken pictures".into(), View::Images(broken)),
+        ("one pixel".into(), View::Images(single)),
+        ("no pictures".into(), View::Images(Images::default())),
+        ("odd layers".into(), View::Layers(layers)),
+        ("no columns".into(), View::Layers(bare)),
+        ("no layers".into(), View::Layers(Layers::default())),
+    ]
+}
+
 #[test]
 fn odd_data_draws_at_every_size() {
     for (width, height) in SIZES {
@@ -265,9 +343,18 @@ fn odd_data_draws_at_every_size() {
         assert!(tabs.len() > 12);
         for tab in tabs {
             m.detail.as_mut().unwrap().tab = tab.clone();
-            for keys in
-                ["tab backtab", "y", "s", "+ h h", "right down down up left", "a right down b", "pgdn end home", "0 y"]
-            {
+            for keys in [
+                "tab backtab",
+                "y",
+                "s",
+                "+ h h",
+                "right down down up left",
+                "a right down b",
+                "pgdn end home",
+                "0 y",
+                "z j l",
+                "pgdn z",
+            ] {
                 if tab != Tab::Log || keys != "s" {
                     fixture::keys(&mut m, keys);
                 }

@@ -1,0 +1,271 @@
+//! Histograms: bars of one group, outlines of several; marked places and a cursor.
+
+use kiln_protocol::view::{Histograms, Panel};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::chart::plot::{self, GUTTER};
+use crate::chart::{Plot, Raster, Scale};
+use crate::colour::Depth;
+use crate::layout::{self, rows};
+use crate::look::Look;
+use crate::model::figure::Pane;
+use crate::model::panels::{Bins, groups};
+use crate::text;
+use crate::theme::{Role, series};
+use crate::view::paint;
+
+pub fn draw(buf: &mut Buffer, content: Rect, view: &Histograms, pane: &Pane, look: &Look) {
+    let areas = layout::figure(content);
+    let names = groups(view);
+    caption(buf, areas.caption, view, &names, look);
+    paint::line(buf, areas.note, look, &[(Role::Dim, &view.note)]);
+    if view.panels.is_empty() {
+        let row = rows(areas.body, areas.body.height / 2, 1);
+        let words = "Nothing counted yet: histograms appear as values are.";
+        return paint::line_centre(buf, row, look, &[(Role::Dim, words)]);
+    }
+    let focus = pane.list.selected.min(view.panels.len() - 1);
+    let shown = layout::histograms(areas.body, view.panels.len(), focus, pane.alone);
+    let single = shown.len() == 1;
+    for (i, area) in &shown {
+        let cursor = pane.x_cursor.filter(|_| *i == focus);
+        let name = if view.panels.len() > shown.len() {
+            format!("{}  {} of {}", view.panels[*i].name, i + 1, view.panels.len())
+        } else {
+            view.panels[*i].name.clone()
+        };
+        let heading = (if *i == focus && !single { Role::Key } else { Role::Title }, name.as_str());
+        panel(buf, *area, &view.panels[*i], &names, heading, cursor, single, look);
+    }
+    label(buf, areas.label, &view.panels[focus], &names, pane.x_cursor, look);
+}
+
+/// Title; groups and what x is.
+fn caption(buf: &mut Buffer, area: Rect, view: &Histograms, names: &[&str], look: &Look) {
+    let used = paint::line(buf, area, look, &[(Role::Title, &view.title)]);
+    let room = Rect { x: area.x + used + 1, width: area.width.saturating_sub(used + 1), ..area };
+    let mut parts: Vec<(Role, String)> = Vec::new();
+    if names.len() > 1 {
+        for (g, name) in names.iter().enumerate() {
+            parts.extend([(series(g), format!("{} ", sign(g, look))), (Role::Dim, format!("{name}   "))]);
+        }
+    }
+    if !view.x_label.is_empty() {
+        parts.push((Role::Faint, format!("{} {}", look.glyphs.axes[0], view.x_label)));
+    }
+    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    paint::line_right(buf, room, look, &parts);
+}
+
+fn sign(group: usize, look: &Look) -> &'static str {
+    look.glyphs.points[group % look.glyphs.points.len()]
+}
+
+/// Place of a group among all groups of the view.
+fn place_of(names: &[&str], name: &str) -> usize {
+    names.iter().position(|n| *n == name).unwrap_or(0)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn panel(
+    buf: &mut Buffer,
+    area: Rect,
+    panel: &Panel,
+    names: &[&str],
+    heading: (Role, &str),
+    cursor: Option<f64>,
+    single: bool,
+    look: &Look,
+) {
+    let bins = Bins::of(panel);
+    let marks: Vec<(&str, f64)> =
+        panel.marks.iter().filter(|m| m.x.is_finite()).map(|m| (m.name.as_str(), m.x)).collect();
+    let areas = layout::histogram(area, !marks.is_empty());
+    let used = paint::line(buf, areas.name, look, &[heading]);
+    let bins = match bins {
+        Ok(Some(bins)) => bins,
+        other => {
+            let why = match other {
+                Err(why) => (Role::Bad, why),
+                _ => (Role::Dim, "Nothing counted yet."),
+            };
+            let row = rows(areas.chart, areas.chart.height / 2, 1);
+            return paint::line_centre(buf, row, look, &[why]);
+        }
+    };
+    let top = bins.top();
+    let room = Rect { x: areas.name.x + used + 1, width: areas.name.width.saturating_sub(used + 1), ..areas.name };
+    let most = if top > 0.0 { format!("to {}", text::number(top)) } else { "all empty".into() };
+    paint::line_right(buf, room, look, &[(Role::Faint, &most)]);
+    // Marks that lie outside widen the axis: they are there to be compared with.
+    let x = marks.iter().fold(bins.x(), |x, (_, at)| Scale { lo: x.lo.min(*at), hi: x.hi.max(*at), ..x });
+    let y = Scale { lo: 0.0, hi: if top > 0.0 { top } else { 1.0 }, log: false };
+    let chart = areas.chart.intersection(buf.area);
+    let inner = if single && chart.width >= 5 * GUTTER {
+        plot::inner(chart)
+    } else {
+        Rect { height: chart.height - u16::from(chart.height >= 3), ..chart }
+    };
+    let plot = Plot { area: chart, inner, x, y };
+    plot.axes(buf, look);
+    if inner.is_empty() {
+        return;
+    }
+    match panel.groups.as_slice() {
+        [one] => bars(buf, &plot, &bins, place_of(names, &one.name), look),
+        several => {
+            let owners: Vec<usize> = several.iter().map(|g| place_of(names, &g.name)).collect();
+            outlines(buf, &plot, &bins, &owners, look);
+        }
+    }
+    let mut free = areas.marks.x;
+    for (name, at) in &marks {
+        upright(buf, &plot, *at, look.glyphs.mark, Role::Warn, true, look);
+        free = mark_name(buf, &plot, areas.marks, free, name, *at, look);
+    }
+    if let Some(x) = cursor {
+        upright(buf, &plot, bins.centre(bins.at(x)), look.glyphs.cursor, Role::Key, false, look);
+    }
+}
+
+/// A line from top to bottom; over everything, or where nothing is.
+fn upright(buf: &mut Buffer, plot: &Plot, at: f64, sign: &str, role: Role, over: bool, look: &Look) {
+    let Some((column, _)) = plot.cell([at, 0.0]) else { return };
+    for row in plot.inner.top()..plot.inner.bottom() {
+        let cell = &mut buf[(column, row)];
+        if over || cell.symbol() == " " || cell.symbol() == look.glyphs.grid {
+            cell.set_symbol(sign).set_style(look.style(role));
+        } else {
+            cell.set_style(look.style(role));
+        }
+    }
+}
+
+/// The name of a marked place above its line, right of what stands there already. Returns where the next one may begin.
+fn mark_name(buf: &mut Buffer, plot: &Plot, line: Rect, free: u16, name: &str, at: f64, look: &Look) -> u16 {
+    let Some((column, _)) = plot.cell([at, 0.0]).filter(|_| !line.is_empty()) else { return free };
+    let words = format!("{} {name}", look.glyphs.descending);
+    let width = text::width(&words) as u16;
+    // The sign stands on the line; at the right edge, the name goes before it.
+    let (x, words) = if column + width <= line.right() {
+        (column, words)
+    } else {
+        let words = format!("{name} {}", look.glyphs.descending);
+        ((column + 1).saturating_sub(width), words)
+    };
+    if x < free.max(line.x) {
+        return free;
+    }
+    paint::line(buf, Rect { x, width: line.right() - x, ..line }, look, &[(Role::Warn, &words)]);
+    x + width + 1
+}
+
+/// Bars of eighths of cells.
+fn bars(buf: &mut Buffer, plot: &Plot, bins: &Bins, colour: usize, look: &Look) {
+    let inner = plot.inner;
+    let step = (plot.x.hi - plot.x.lo) / f64::from(inner.width);
+    let style = look.style(series(colour));
+    for column in 0..inner.width {
+        let lo = plot.x.lo + f64::from(column) * step;
+        let middle = lo + step / 2.0;
+        if middle < bins.edges[0] || middle > bins.edges[bins.len()] {
+            continue;
+        }
+        let value = bins.column(0, lo, lo + step);
+        let share = plot.y.place(value).unwrap_or(0.0).clamp(0.0, 1.0);
+        let eighths = (share * 8.0 * f64::from(inner.height)).round() as usize;
+        // What is there at all is seen.
+        let eighths = if value > 0.0 { eighths.max(1) } else { 0 };
+        for line in 0..inner.height {
+            let here = eighths.saturating_sub(8 * usize::from(line)).min(8);
+            if here > 0 {
+                let cell = &mut buf[(inner.x + column, inner.bottom() - 1 - line)];
+                cell.set_symbol(look.glyphs.heights[here]).set_style(style);
+            }
+        }
+    }
+}
+
+/// A line along the tops of the bins of each group. Without colour, each is drawn with its own sign.
+fn outlines(buf: &mut Buffer, plot: &Plot, bins: &Bins, owners: &[usize], look: &Look) {
+    let inner = plot.inner;
+    if look.theme.depth == Depth::None {
+        let step = (plot.x.hi - plot.x.lo) / f64::from(inner.width);
+        for (group, owner) in owners.iter().enumerate().rev() {
+            for column in 0..inner.width {
+                let lo = plot.x.lo + f64::from(column) * step;
+                let value = bins.column(group, lo, lo + step);
+                let within = (bins.edges[0]..=bins.edges[bins.len()]).contains(&(lo + step / 2.0));
+                if let Some((_, row)) = plot.cell([lo, value]).filter(|_| within && value > 0.0) {
+                    buf[(inner.x + column, row)].set_symbol(sign(*owner, look)).set_style(look.style(series(*owner)));
+                }
+            }
+        }
+        return;
+    }
+    let mut raster = Raster::new(inner.width, inner.height, look.glyphs.braille);
+    // The first group is drawn last and covers the others.
+    for (group, owner) in owners.iter().enumerate().rev() {
+        let counts = &bins.counts[group];
+        let mut corners = vec![[bins.edges[0], 0.0]];
+        for (bin, count) in counts.iter().enumerate() {
+            corners.extend([[bins.edges[bin], *count], [bins.edges[bin + 1], *count]]);
+        }
+        corners.push([bins.edges[bins.len()], 0.0]);
+        // Empty bins are left to the axis.
+        for pair in corners.windows(2).filter(|pair| pair[0][1].max(pair[1][1]) > 0.0) {
+            if let (Some(a), Some(b)) = (plot.dot(&raster, pair[0]), plot.dot(&raster, pair[1])) {
+                raster.line(a, b, (*owner % 8) as u8 + 1);
+            }
+        }
+    }
+    raster.paint(buf, inner, |owner| look.style(series(usize::from(owner - 1))));
+    // A sign on the highest bin, for eyes that do not tell the colours apart.
+    for (group, owner) in owners.iter().enumerate().rev() {
+        let counts = &bins.counts[group];
+        let peak = (0..bins.len()).rev().max_by(|a, b| counts[*a].total_cmp(&counts[*b])).unwrap_or(0);
+        if let Some(at) = plot.cell([bins.centre(peak), counts[peak]]).filter(|_| counts[peak] > 0.0) {
+            buf[at].set_symbol(sign(*owner, look)).set_style(look.style(series(*owner)));
+        }
+    }
+}
+
+/// What the cursor is on; without one, how much there is.
+fn label(buf: &mut Buffer, area: Rect, panel: &Panel, names: &[&str], cursor: Option<f64>, look: &Look) {
+    let Ok(Some(bins)) = Bins::of(panel) else { return };
+    let mut parts: Vec<(Role, String)> = Vec::new();
+    if !panel.name.is_empty() {
+        parts.push((Role::Title, format!("{}   ", panel.name)));
+    }
+    let bin = cursor.map(|x| bins.at(x));
+    let edge = |i: usize| text::number(bins.edges[i]);
+    parts.push(match bin {
+        Some(bin) => (Role::Key, format!("{} to {}   ", edge(bin), edge(bin + 1))),
+        None => {
+            let n = bins.len();
+            let word = if n == 1 { "bin" } else { "bins" };
+            (Role::Dim, format!("{n} {word} from {} to {}   ", edge(0), edge(n)))
+        }
+    });
+    for (group, of) in panel.groups.iter().enumerate() {
+        let g = place_of(names, &of.name);
+        if names.len() > 1 {
+            parts.push((series(g), format!("{} ", sign(g, look))));
+        }
+        let name = if of.name.is_empty() { String::new() } else { format!("{} ", of.name) };
+        parts.push((Role::Dim, name));
+        match bin {
+            Some(bin) => {
+                let share = bins.share(group, bin).map_or(String::new(), |s| format!(" ({:.1}%)", 100.0 * s));
+                parts.extend([(Role::Text, text::number(bins.counts[group][bin])), (Role::Dim, format!("{share}   "))]);
+            }
+            None => {
+                let total: f64 = bins.counts[group].iter().sum();
+                parts.push((Role::Text, format!("{}   ", text::number(total))));
+            }
+        }
+    }
+    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
+    paint::line(buf, area, look, &parts);
+}

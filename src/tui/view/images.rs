@@ -1,0 +1,85 @@
+//! Sheets of pictures.
+
+use kiln_protocol::view::Images;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::layout::{self, rows};
+use crate::look::Look;
+use crate::model::figure::Pane;
+use crate::model::sheet::{Page, Spot};
+use crate::mosaic::DOWN;
+use crate::text;
+use crate::theme::Role;
+use crate::view::paint;
+
+pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, look: &Look) {
+    let areas = layout::figure(content);
+    let used = paint::line(buf, areas.caption, look, &[(Role::Title, &view.title)]);
+    paint::line(buf, areas.note, look, &[(Role::Dim, &view.note)]);
+    let Some(page) = pane.sheet.page().filter(|_| !view.pictures.is_empty()) else {
+        let row = rows(areas.body, areas.body.height / 2, 1);
+        return paint::line_centre(buf, row, look, &[(Role::Dim, "No pictures yet: they appear as they are made.")]);
+    };
+    let selected = pane.list.selected.min(view.pictures.len() - 1);
+    let sep = look.glyphs.separator;
+    let pages = if page.pages > 1 && !pane.alone {
+        format!("page {} of {} {sep} ", page.number, page.pages)
+    } else {
+        String::new()
+    };
+    let words = format!("{pages}{} of {} {sep} {}", selected + 1, view.pictures.len(), page.grid.factor);
+    let caption = areas.caption;
+    let room = Rect { x: caption.x + used + 1, width: caption.width.saturating_sub(used + 1), ..caption };
+    paint::line_right(buf, room, look, &[(Role::Faint, &words)]);
+    page.canvas.paint(buf, areas.body, look);
+    for spot in &page.spots {
+        around(buf, areas.body, view, page, *spot, spot.picture == selected, pane.sheet.problem(spot.picture), look);
+    }
+    let picture = &view.pictures[selected];
+    let label = if picture.label.is_empty() { (selected + 1).to_string() } else { picture.label.clone() };
+    let what = match pane.sheet.problem(selected) {
+        Some(problem) => (Role::Bad, problem.to_owned()),
+        None => {
+            let kind = if picture.channels == 1 { "grey" } else { "RGB" };
+            (Role::Dim, format!("{} x {} {kind}", picture.width, picture.height))
+        }
+    };
+    paint::line(buf, areas.label, look, &[(Role::Key, &label), (Role::Text, "   "), (what.0, &what.1)]);
+}
+
+/// What stands around a picture: the mark of the selected one, its label, a sign in the place of one that cannot be shown.
+#[allow(clippy::too_many_arguments)]
+fn around(
+    buf: &mut Buffer,
+    area: Rect,
+    view: &Images,
+    page: &Page,
+    spot: Spot,
+    selected: bool,
+    problem: Option<&str>,
+    look: &Look,
+) {
+    let down = usize::from(DOWN);
+    let (width, height) = page.grid.tile;
+    let x = area.x.saturating_add(spot.x as u16);
+    let (first, last) = (spot.y / down, (spot.y + height.max(1) - 1) / down);
+    let role = if selected { Role::Key } else { Role::Dim };
+    if problem.is_some() {
+        let place =
+            Rect { x, width: (area.right().saturating_sub(x)).min(width as u16), ..rows(area, first as u16, 1) };
+        paint::line(buf, place, look, &[(Role::Bad, look.glyphs.failed)]);
+    }
+    if selected && page.spots.len() > 1 {
+        for line in first..=last.min(usize::from(area.height).saturating_sub(1)) {
+            if let Some(cell) = buf.cell_mut((x.saturating_sub(1), area.y + line as u16)) {
+                cell.set_symbol(look.glyphs.marker).set_style(look.style(Role::Key));
+            }
+        }
+    }
+    if page.grid.labels {
+        let label = text::clip(&view.pictures[spot.picture].label, width, look.glyphs.ellipsis);
+        let place = Rect { x, width: area.right().saturating_sub(x), ..rows(area, last as u16 + 1, 1) };
+        paint::line(buf, place, look, &[(role, &label)]);
+    }
+}
