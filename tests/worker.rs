@@ -458,6 +458,76 @@ fn a_finished_run_says_the_same_again() {
     run.without_gaps();
 }
 
+/// An assessor of few labels and few steps.
+const ASSESSOR: &str = r#"
+method = "assessor"
+seed = 3
+[data]
+set = "cells"
+path = "{data}"
+[space]
+name = "nas-bench-201"
+[run]
+device = "cpu"
+[assessor]
+methods = ["assessor-flat"]
+labels = [100]
+repeats = 1
+test = 500
+unlabelled = 300
+steps = 60
+batch-labelled = 64
+batch-unlabelled = 64
+"#;
+
+#[test]
+fn a_finished_assessor_is_asked_about_other_architectures() {
+    let cells = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/cells");
+    let run = Run::new(&ASSESSOR.replace("{data}", &cells.display().to_string()));
+    assert!(run.start().end().success(), "{}", run.said());
+    let ask = |arguments: &[&str]| {
+        let mut process = Process::new(kiln_tests::program("kiln-worker"));
+        process.arg("predict").arg(run.folder.path()).args(arguments).env("KILN_CUDA", "off");
+        let output = process.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let scores = |csv: &str| -> Vec<(String, f64)> {
+        let rows = csv.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+        rows.map(|row| (row[0].to_owned(), row[1].parse().unwrap())).collect()
+    };
+
+    let (code, csv, said) = ask(&["--sample", "40", "--seed", "2"]);
+    assert_eq!(code, Some(0), "{said}");
+    let all = scores(&csv);
+    assert_eq!(all.len(), 40);
+    assert!(all.iter().all(|(_, score)| score.is_finite()));
+    let (_, again, _) = ask(&["--sample", "40", "--seed", "2"]);
+    assert_eq!(again, csv);
+
+    // The best of them, best first, with the same scores.
+    let (_, csv, _) = ask(&["--sample", "40", "--seed", "2", "--top", "3"]);
+    let mut sorted = all.clone();
+    sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+    assert_eq!(scores(&csv), sorted[..3]);
+
+    // The same cells from a file of one's own.
+    let table = run.folder.path().join("mine.csv");
+    let rows: Vec<&str> = sorted.iter().map(|(arch, _)| arch.as_str()).collect();
+    fs::write(&table, format!("arch\n{}\n", rows.join("\n"))).unwrap();
+    let (code, csv, said) = ask(&["--table", table.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{said}");
+    let from_table = scores(&csv);
+    assert_eq!(from_table.len(), 40);
+    // In another order, sums over the relation graph round otherwise.
+    assert!(from_table.iter().zip(&sorted).all(|(a, b)| a.0 == b.0 && (a.1 - b.1).abs() < 1e-3), "{csv}");
+
+    fs::write(&table, "arch\nc9-c3-ap-skip-c3-skip\n").unwrap();
+    let (code, _, said) = ask(&["--table", table.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("c9") && said.contains("mine.csv"), "{said}");
+}
+
 #[test]
 fn the_doctor_reports_and_wrong_usage_is_told() {
     let program = kiln_tests::program("kiln-worker");

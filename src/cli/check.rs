@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use kiln_protocol::arch::ArchError;
 use kiln_protocol::spec::schema::{self, Field, Kind};
 use kiln_protocol::spec::{MethodName, Preset};
 use serde::Serialize;
 
-use crate::estimate::{Estimate, Member, estimate};
+use crate::estimate::{Estimate, Extremes, Member, estimate};
 use crate::failure::{Failure, Outcome, say, say_json};
 use crate::{args, human, images, presets};
 
@@ -31,8 +32,9 @@ pub fn check(args: &args::Check) -> Outcome {
     if args.spec {
         say(preset.frozen().map_err(Failure::input)?.trim_end())?;
     } else {
-        let estimate =
-            estimate(&preset).map_err(|e| Failure::Input(preset.problem("space", e.to_string()).to_string()))?;
+        let wrong = |e: ArchError| Failure::Input(preset.problem("space", e.to_string()).to_string());
+        let mut estimate = estimate(&preset).map_err(wrong)?;
+        estimate.extremes = Some(Extremes::of(&preset.spec).map_err(wrong)?);
         if args.json {
             say_json(&Checked {
                 preset: &preset.name,
@@ -114,8 +116,10 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
         row("this preset", chosen);
     }
     row("reference", &e.reference);
-    row("cheapest", &e.cheapest);
-    row("dearest", &e.dearest);
+    if let Some(extremes) = &e.extremes {
+        row("cheapest", &extremes.cheapest);
+        row("dearest", &extremes.dearest);
+    }
     let _ = writeln!(
         out,
         "\n{}\n",

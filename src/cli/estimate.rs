@@ -5,6 +5,7 @@
 //! of about two on the machines that they were taken from, and further off elsewhere.
 
 use kiln_protocol::arch::{Arch, ArchError, Cost, Plan, Space};
+use kiln_protocol::images::shape_and_classes;
 use kiln_protocol::spec::{
     AssessorSettings, BudgetUnit, ChannelsLast, DcNasSettings, HournasMode, MethodName, OptimKind, Precision,
     Predictor, Preset, SearchOrder, Spec,
@@ -52,6 +53,31 @@ pub struct Member {
     pub macs: u64,
 }
 
+/// The ends of a space by MACs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Extremes {
+    pub cheapest: Member,
+    pub dearest: Member,
+}
+
+impl Extremes {
+    /// Searches the space (of an experiment: that of its first arm) for them, which takes up to a second where they cannot be counted.
+    ///
+    /// # Errors
+    /// As [`estimate`].
+    pub fn of(spec: &Spec) -> Result<Extremes, ArchError> {
+        let jobs = spec.jobs().unwrap_or_default();
+        let spec = jobs.first().map_or(spec, |job| &job.spec);
+        let space = Space::of(&spec.space).map_err(|(_, e)| e)?;
+        let (shape, classes) = shape_and_classes(&spec.data);
+        let end = |dearest| {
+            let arch = space.extreme(shape, classes, dearest)?;
+            Ok(named(&arch, space.plan(&arch, shape, classes)?.cost()))
+        };
+        Ok(Extremes { cheapest: end(false)?, dearest: end(true)? })
+    }
+}
+
 /// What a preset will cost.
 #[derive(Clone, Debug, Serialize)]
 pub struct Estimate {
@@ -67,8 +93,9 @@ pub struct Estimate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Member>,
     pub reference: Member,
-    pub cheapest: Member,
-    pub dearest: Member,
+    /// The cheapest and the dearest network, where they were asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub extremes: Option<Extremes>,
     /// Training images of an epoch, and whether the files were looked at to know.
     pub images: u64,
     pub images_known: bool,
@@ -137,9 +164,9 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
 /// A run without jobs.
 fn single(spec: &Spec) -> Result<Estimate, ArchError> {
     let space = Space::of(&spec.space).map_err(|(_, e)| e)?;
-    let input = images::kind(&spec.data);
+    let (shape, classes) = shape_and_classes(&spec.data);
     let Number { train, seen } = images::number(&spec.data);
-    let plan = |arch: &Arch| space.plan(arch, input.shape, input.classes);
+    let plan = |arch: &Arch| space.plan(arch, shape, classes);
     let member = |arch: &Arch| plan(arch).map(|p| named(arch, p.cost()));
 
     let chosen = match spec.train.as_ref().filter(|_| spec.method == MethodName::Train).map(|t| t.arch.as_str()) {
@@ -194,7 +221,7 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
     };
     let largest = |f: &dyn Fn(&Plan) -> f64| plans.iter().map(f).fold(0.0, f64::max);
     let each = largest(&|p| 4.0 * state * p.cost().params as f64 + 2.0 * 4.0 * batch * p.activations() as f64);
-    let pixels = input.shape.numel() as f64 * train as f64 * 1.3;
+    let pixels = shape.numel() as f64 * train as f64 * 1.3;
     Ok(Estimate {
         jobs: 0,
         space: space.name.clone(),
@@ -202,8 +229,7 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
         space_size_is_bound: space.size_is_bound(),
         chosen: chosen.as_ref().map(member).transpose()?,
         reference: member(&space.reference())?,
-        cheapest: member(&space.extreme(input.shape, input.classes, false)?)?,
-        dearest: member(&space.extreme(input.shape, input.classes, true)?)?,
+        extremes: None,
         images: train,
         images_known: seen,
         epochs: if train == 0 { 0.0 } else { epoch_images / train as f64 },

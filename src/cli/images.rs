@@ -1,13 +1,10 @@
-//! What can be told of a data set without reading its images: shape, classes, and how many there are.
+//! How many images a data set has, as far as that can be told without reading them.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use kiln_protocol::arch::Shape;
 use kiln_protocol::spec::{DataSet, DataSettings};
-
-use crate::presets::Input;
 
 /// Images for training, after those held out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,22 +12,6 @@ pub struct Number {
     pub train: u64,
     /// Whether the files were looked at; else it is what the set is published with.
     pub seen: bool,
-}
-
-/// Shape and classes. Of a folder, the number of sub-folders; ten where there is none to count.
-pub fn kind(data: &DataSettings) -> Input {
-    match data.set {
-        DataSet::Digits => Input { shape: Shape::Image(1, 8, 8), classes: 10 },
-        DataSet::Fashion => Input { shape: Shape::Image(1, 28, 28), classes: 10 },
-        // The benchmarks' cells were trained on CIFAR-10; tables have no images of their own.
-        DataSet::Cifar10 | DataSet::Cells => Input { shape: Shape::Image(3, 32, 32), classes: 10 },
-        DataSet::Folder => {
-            let entries = fs::read_dir(&data.path).into_iter().flatten().flatten();
-            let classes = entries.filter(|e| e.path().is_dir()).count();
-            let classes = u32::try_from(classes).unwrap_or(u32::MAX);
-            Input { shape: Shape::Image(3, data.side, data.side), classes: if classes == 0 { 10 } else { classes } }
-        }
-    }
 }
 
 /// The set as presets write it.

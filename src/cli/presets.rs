@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_protocol::arch::limits::{Affordable, Limits};
-use kiln_protocol::arch::{ArchError, Shape, Space};
+use kiln_protocol::arch::{ArchError, Space};
 use kiln_protocol::home;
+use kiln_protocol::images::shape_and_classes;
 use kiln_protocol::spec::problem::nearest;
 use kiln_protocol::spec::{DataSet, MethodName, Preset, Problem, Problems, Surroundings};
 
@@ -180,8 +181,8 @@ fn misfits(preset: &Preset) -> Vec<Problem> {
     if let Some((key, said)) = images::shortage(&preset.spec.data) {
         return vec![preset.problem(key, said)];
     }
-    let input = images::kind(&preset.spec.data);
-    let fits = |arch| space.plan(&arch, input.shape, input.classes);
+    let (shape, classes) = shape_and_classes(&preset.spec.data);
+    let fits = |arch| space.plan(&arch, shape, classes);
     if let Err(e) = fits(space.reference()) {
         return wrong(("space.name", e));
     }
@@ -190,7 +191,7 @@ fn misfits(preset: &Preset) -> Vec<Problem> {
     {
         let limits = Limits { params: own.max_params, macs: own.max_macs };
         let key = if own.max_macs > 0 { "search.max-macs" } else { "search.max-params" };
-        let affordable = Affordable::new(space, input.shape, input.classes, limits);
+        let affordable = Affordable::new(space, shape, classes, limits);
         return affordable.map_or_else(|e| wrong((key, e)), |_| Vec::new());
     }
     let Some(train) = preset.spec.train.as_ref().filter(|_| preset.spec.method == MethodName::Train) else {
@@ -200,13 +201,6 @@ fn misfits(preset: &Preset) -> Vec<Problem> {
         "reference" | "random" => Vec::new(),
         text => space.parse(text).and_then(fits).map_or_else(|e| wrong(("train.arch", e)), |_| Vec::new()),
     }
-}
-
-/// Images as networks see them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Input {
-    pub shape: Shape,
-    pub classes: u32,
 }
 
 #[cfg(test)]

@@ -104,8 +104,8 @@ fn measured(cx: &mut StepCx) -> Result<(Setting, String)> {
 /// The network that is measured: what `train` trains, else the reference of the space.
 fn subject(spec: &Spec, data: &kiln_data::DataSet) -> Result<Plan> {
     let space = crate::train::space(spec)?;
-    let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
-    space.plan(&space.reference(), crate::train::input_shape(data)?, classes).map_err(MethodError::failed)
+    let (input, classes) = crate::data::shape_and_classes(data)?;
+    space.plan(&space.reference(), input, classes).map_err(MethodError::failed)
 }
 
 fn words(precision: Precision, channels_last: bool) -> String {

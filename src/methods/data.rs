@@ -2,12 +2,24 @@
 
 use std::path::Path;
 
+use kiln_arch::Shape;
 use kiln_data::{DataSet, Kind, Request};
 use kiln_protocol::spec::seed::derive;
 use kiln_protocol::spec::{DataSet as Named, Spec};
 use tch::Device;
 
 use crate::error::{MethodError, Result};
+
+/// Shape of a data set's images, and how many classes there are: what a network is built for.
+pub fn shape_and_classes(data: &DataSet) -> Result<(Shape, u32)> {
+    let small = |what: &str, n: i64| {
+        u32::try_from(n)
+            .map_err(|_| MethodError::failed(format!("the data set has {n} {what}; Kiln counts to {}", u32::MAX)))
+    };
+    let [channels, height, width] = data.shape;
+    let shape = Shape::Image(small("channels", channels)?, small("rows", height)?, small("columns", width)?);
+    Ok((shape, small("classes", i64::try_from(data.classes.len()).unwrap_or(i64::MAX))?))
+}
 
 /// Reads the spec's data set and moves it to the device.
 ///

@@ -417,7 +417,8 @@ mod tests {
     fn task(world: &World, cx: &mut StepCx, id: u64, lr: f64) -> (Task, DataSet) {
         let data = cx.data().unwrap();
         let space = crate::train::space(&world.spec).unwrap();
-        let plan = space.plan(&space.reference(), crate::train::input_shape(&data).unwrap(), 10).unwrap();
+        let (input, classes) = crate::data::shape_and_classes(&data).unwrap();
+        let plan = space.plan(&space.reference(), input, classes).unwrap();
         let mut config = TrainerConfig::of(&world.spec, id, 3);
         config.optim = OptimSettings { lr, ..config.optim };
         (Task { plan, config, subset: None, epochs: 3, halve: true }, data)

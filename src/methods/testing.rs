@@ -69,6 +69,12 @@ impl World {
 
     /// Runs to the end, but at random moments writes a checkpoint, forgets everything, and goes on from the file.
     pub fn run_with_kills(&self, seed: u64) -> (Outcome, usize) {
+        self.run_with_kills_within(seed, 120)
+    }
+
+    /// As [`World::run_with_kills`], with this many milliseconds at most before the first alarm: more than what is done whole or
+    /// not at all takes.
+    pub fn run_with_kills_within(&self, seed: u64, millis: u64) -> (Outcome, usize) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut kills = 0;
         let folder = self.dir.path().join("checkpoints");
@@ -76,7 +82,7 @@ impl World {
         let mut method = create(&self.spec, &mut cx).unwrap();
         loop {
             // Later alarms ring later: on a slow machine, work that is done whole or not at all must get through at last.
-            let alarm = Alarm::set(Arc::clone(&self.interrupt), rng.gen_range(0..120 + 10 * kills as u64));
+            let alarm = Alarm::set(Arc::clone(&self.interrupt), rng.gen_range(0..millis + 10 * kills as u64));
             let stepped = method.step(&mut cx);
             alarm.cancel();
             match stepped {

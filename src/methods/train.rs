@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kiln_arch::{Arch, Cost, Plan, Shape, Space};
+use kiln_arch::{Arch, Cost, Plan, Space};
 use kiln_data::DataSet;
 use kiln_nn::pool::Stop;
 use kiln_nn::{Epoch, Eval, Network, Pool, Reading, TrainError, Trainer, TrainerConfig};
@@ -18,6 +18,7 @@ use tch::Tensor;
 
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
+use crate::data::shape_and_classes;
 use crate::error::{MethodError, Result};
 use crate::fleet::{Failure, Fleet, Note, Recipe, Task};
 use crate::method::{Flow, Method};
@@ -69,6 +70,7 @@ struct End {
 }
 
 /// What the candidate's thread hands back.
+#[derive(Default)]
 pub(crate) struct Product {
     pub failure: Option<String>,
     pub valid: Option<Eval>,
@@ -81,7 +83,7 @@ pub(crate) struct Product {
 impl Product {
     /// Nothing came of it.
     pub fn failed(why: &str) -> Product {
-        Product { failure: Some(why.to_owned()), valid: None, test: None, tensors: Vec::new() }
+        Product { failure: Some(why.to_owned()), ..Product::default() }
     }
 }
 
@@ -101,7 +103,7 @@ impl Recipe for Finish {
     ) -> Result<Option<Product>, TrainError> {
         let failure = failure.map(|f| f.sentence().to_owned());
         let Some(trainer) = trainer else {
-            return Ok(Some(Product { failure, valid: None, test: None, tensors: Vec::new() }));
+            return Ok(Some(Product { failure, ..Product::default() }));
         };
         let tick = || stop.asked();
         let Some(valid) = trainer.evaluate(&trainer.data().valid, &tick)? else { return Ok(None) };
@@ -131,15 +133,9 @@ pub(crate) fn copies(network: &Network) -> Result<Vec<(String, Tensor)>, TrainEr
         .collect()
 }
 
-fn finite(eval: Eval) -> Option<Eval> {
+/// An evaluation whose figures are numbers.
+pub(crate) fn finite(eval: Eval) -> Option<Eval> {
     (eval.loss.is_finite() && eval.accuracy.is_finite()).then_some(eval)
-}
-
-/// The shape of a data set's images.
-pub(crate) fn input_shape(data: &DataSet) -> Result<Shape> {
-    let side = |n: i64| u32::try_from(n).map_err(|_| MethodError::failed(format!("images with a side of {n} pixels")));
-    let [channels, height, width] = data.shape;
-    Ok(Shape::Image(side(channels)?, side(height)?, side(width)?))
 }
 
 /// The spec's space, narrowed as it says.
@@ -157,8 +153,8 @@ impl Train {
             text => space.parse(text).map_err(MethodError::failed)?,
         };
         let data = cx.data()?;
-        let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
-        let plan = space.plan(&arch, input_shape(&data)?, classes).map_err(MethodError::failed)?;
+        let (input, classes) = shape_and_classes(&data)?;
+        let plan = space.plan(&arch, input, classes).map_err(MethodError::failed)?;
         let mut fleet = Fleet::new(Pool::new(1, spec.run.threads, cx.device()));
         let task = Task {
             plan: plan.clone(),
@@ -250,12 +246,7 @@ impl Method for Train {
         }
         for finished in sliced.finished {
             self.report(&finished.news, &[], cx);
-            let product = finished.outcome.unwrap_or_else(|failure| Product {
-                failure: Some(failure.sentence().to_owned()),
-                valid: None,
-                test: None,
-                tensors: Vec::new(),
-            });
+            let product = finished.outcome.unwrap_or_else(|failure| Product::failed(failure.sentence()));
             if product.valid.is_none() && product.tensors.is_empty() {
                 let why = product.failure.unwrap_or_else(|| "it could not be evaluated".into());
                 return Err(MethodError::failed(format!("the network {} could not be trained: {why}", self.arch)));

@@ -25,10 +25,11 @@ use super::report::Report;
 use super::scale::standardise;
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
+use crate::data::shape_and_classes;
 use crate::error::{MethodError, Result};
 use crate::fleet::{Fleet, Task};
 use crate::method::{Flow, Method};
-use crate::train::{input_shape, space};
+use crate::train::space;
 
 /// Where the search stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,7 @@ pub struct DcNas {
     pub(super) settings: DcNasSettings,
     pub(super) space: Space,
     pub(super) input: Shape,
+    pub(super) classes: u32,
     pub(super) data: DataSet,
     /// Images of the proxy training set.
     pub(super) proxy: i64,
@@ -101,7 +103,7 @@ impl DcNas {
         let settings = spec.dc_nas.clone().unwrap_or_default();
         let space = space(spec)?;
         let data = cx.data()?;
-        let input = input_shape(&data)?;
+        let (input, classes) = shape_and_classes(&data)?;
         let train = data.train.len();
         let batch = i64::from(spec.optim.batch).min(train);
         let proxy = ((settings.proxy * train as f64).round() as i64).clamp(batch.max(1), train.max(1));
@@ -121,6 +123,7 @@ impl DcNas {
             settings,
             space,
             input,
+            classes,
             data,
             proxy,
             map: None,
@@ -137,7 +140,7 @@ impl DcNas {
     fn sample(&mut self) -> Result<()> {
         let mut rng = ChaCha8Rng::seed_from_u64(derive(self.spec.seed, "sample", 0, 0));
         for arch in self.space.population(self.settings.population as usize, &mut rng) {
-            let plan = self.space.plan(&arch, self.input, self.classes()).map_err(MethodError::failed)?;
+            let plan = self.space.plan(&arch, self.input, self.classes).map_err(MethodError::failed)?;
             let cost = plan.cost();
             self.state.population.push(Sampled {
                 family: self.space.family(&arch),
@@ -149,10 +152,6 @@ impl DcNas {
             });
         }
         Ok(())
-    }
-
-    pub(super) fn classes(&self) -> u32 {
-        u32::try_from(self.data.classes.len()).unwrap_or(u32::MAX)
     }
 
     /// Queues the candidates that the present stage has not trained yet.
@@ -178,7 +177,7 @@ impl DcNas {
         let short = self.state.stage == Stage::Short;
         let early = self.settings.early_epochs;
         let arch = &self.state.population[id].arch;
-        let plan = self.space.plan(arch, self.input, self.classes()).map_err(MethodError::failed)?;
+        let plan = self.space.plan(arch, self.input, self.classes).map_err(MethodError::failed)?;
         let mut config = kiln_nn::TrainerConfig::of(&self.spec, id as u64, if short { full.max(early) } else { full });
         let compared = self.compared();
         if short {

@@ -299,7 +299,7 @@ impl DcNas {
         let (partition, names, picks) = (self.partition()?, self.columns(), self.picks());
         if let Some(id) = self.state.champion {
             let arch = self.state.population[id].arch.clone();
-            let plan = self.space.plan(&arch, self.input, self.classes()).map_err(MethodError::failed)?;
+            let plan = self.space.plan(&arch, self.input, self.classes).map_err(MethodError::failed)?;
             // Looked at once, also if a full disk makes this step be done again.
             if !self.data.test.is_empty() && self.state.test_accuracy.is_none() {
                 self.state.test_accuracy = Some(self.test(&plan, cx)?);

@@ -9,49 +9,11 @@ use kiln_nn::torch::Generator;
 use kiln_protocol::spec::seed::derive;
 use tch::{Device, Tensor};
 
-use super::record::Trained;
 use crate::fleet::{Failure, Note, Recipe, Task};
-use crate::train::copies;
+use crate::train::finite;
 
 /// Batches that the statistics of a lesioned network are estimated on.
 const RECALIBRATE: i64 = 20;
-
-/// A network trained from scratch: judged on validation images and, once, on test images.
-pub struct Whole;
-
-/// What [`Whole`] leaves.
-pub struct WholeProduct {
-    pub trained: Trained,
-    /// On the CPU.
-    pub tensors: Vec<(String, Tensor)>,
-}
-
-impl Recipe for Whole {
-    type Product = WholeProduct;
-
-    fn finish(
-        &self,
-        _task: &Task,
-        trainer: Option<&Trainer>,
-        note: &Note,
-        failure: Option<&Failure>,
-        stop: &Stop,
-    ) -> Result<Option<WholeProduct>, TrainError> {
-        let failure = failure.map(|f| f.sentence().to_owned());
-        let mut trained = Trained { failure, seconds: note.seconds, ..Trained::default() };
-        let Some(trainer) = trainer else { return Ok(Some(WholeProduct { trained, tensors: Vec::new() })) };
-        let tick = || stop.asked();
-        let data = trainer.data();
-        let Some(valid) = trainer.evaluate(&data.valid, &tick)? else { return Ok(None) };
-        trained.valid = finite(valid);
-        if !data.test.is_empty() {
-            // The only time that test images are looked at.
-            let Some(test) = trainer.evaluate(&data.test, &tick)? else { return Ok(None) };
-            trained.test = finite(test);
-        }
-        Ok(Some(WholeProduct { trained, tensors: copies(trainer.network())? }))
-    }
-}
 
 /// A short training of a random network, judged on the images that a super-network's architecture would learn from.
 pub struct Short {
@@ -143,8 +105,4 @@ fn batches(trainer: &Trainer) -> Result<Vec<Tensor>, TrainError> {
         Generator::new(derive(config.seed, "lesion", config.candidate, 0), Device::Cpu)?.randperm(images.len())?;
     let order = order.f_to_device(device)?;
     (0..RECALIBRATE.min(images.len() / batch)).map(|i| Ok(order.f_narrow(0, i * batch, batch)?)).collect()
-}
-
-fn finite(eval: Eval) -> Option<Eval> {
-    (eval.loss.is_finite() && eval.accuracy.is_finite()).then_some(eval)
 }

@@ -19,10 +19,11 @@ use super::record::{Group, PhaseRecord, Stage, State};
 use super::report::Report;
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
+use crate::data::shape_and_classes;
 use crate::error::{MethodError, Result};
 use crate::fleet::{Fleet, Task};
 use crate::method::{Flow, Method};
-use crate::train::{input_shape, space};
+use crate::train::space;
 
 /// Candidates of the training from scratch.
 pub(super) const FOUND: usize = 0;
@@ -38,6 +39,7 @@ pub struct Hournas {
     pub(super) space: Space,
     pub(super) chain: Chain,
     pub(super) input: Shape,
+    pub(super) classes: u32,
     pub(super) data: DataSet,
     pub(super) budget: Budget,
     /// Phases of the super-network in their order; none for a random search.
@@ -115,8 +117,7 @@ impl Hournas {
         let settings = spec.hournas.clone().unwrap_or_default();
         let space = space(spec)?;
         let data = cx.data()?;
-        let input = input_shape(&data)?;
-        let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
+        let (input, classes) = shape_and_classes(&data)?;
         let chain = chain_of(&space, input, classes)?;
         let yardstick = choices_of(&chain, &named_arch(&space, &settings.yardstick, input, classes)?);
         let latencies = latencies(&settings, &space, &chain, input, classes)?;
@@ -140,6 +141,7 @@ impl Hournas {
             space,
             chain,
             input,
+            classes,
             data,
             budget,
             groups,
@@ -153,10 +155,6 @@ impl Hournas {
             method.start_search()?;
         }
         Ok(method)
-    }
-
-    pub(super) fn classes(&self) -> u32 {
-        u32::try_from(self.data.classes.len()).unwrap_or(u32::MAX)
     }
 
     /// A fresh super-network in its first phase.
@@ -270,7 +268,7 @@ impl Hournas {
     }
 
     pub(super) fn plan(&self, choices: &[Option<usize>]) -> Result<Plan> {
-        self.space.plan(&self.arch(choices), self.input, self.classes()).map_err(MethodError::failed)
+        self.space.plan(&self.arch(choices), self.input, self.classes).map_err(MethodError::failed)
     }
 
     pub(super) fn task(

@@ -10,13 +10,13 @@ use kiln_protocol::run::Best;
 use kiln_protocol::spec::{OnOom, SearchOrder};
 
 use super::proposal::{Proposal, Tally, Tilted, derive_choices, solve};
-use super::recipes::Whole;
 use super::record::{Proxy, Row, Stage, State, Trained};
 use super::search::{FOUND, Hournas, RANDOM, YARDSTICK};
 use super::views;
 use crate::cx::StepCx;
 use crate::error::{MethodError, Result};
 use crate::text::thousands;
+use crate::train::{Finish, Product};
 
 /// Work between two looks at the world.
 const SLICE: Duration = Duration::from_millis(400);
@@ -356,19 +356,16 @@ impl Hournas {
         if self.shown == 0 {
             self.show(cx)?;
         }
-        let sliced = self.fleet.slice(&Whole, SLICE, cx);
+        let sliced = self.fleet.slice(&Finish, SLICE, cx);
         for news in &sliced.news {
             report_training(news.id, &news.epochs, cx);
         }
         for finished in sliced.finished {
             let id = finished.note.id;
             report_training(id, &finished.news, cx);
-            let (trained, tensors) = match finished.outcome {
-                Ok(product) => (product.trained, product.tensors),
-                Err(failure) => {
-                    (Trained { failure: Some(failure.sentence().to_owned()), ..Trained::default() }, Vec::new())
-                }
-            };
+            let product = finished.outcome.unwrap_or_else(|failure| Product::failed(failure.sentence()));
+            let Product { valid, test, failure, tensors } = product;
+            let trained = Trained { valid, test, failure, seconds: finished.note.seconds };
             if let Some(why) = &trained.failure {
                 cx.log(Level::Warn, format!("{} ended early: {why}", name_of(id)));
             }

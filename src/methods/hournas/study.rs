@@ -24,11 +24,12 @@ use super::search::{chain_of, named_arch};
 use super::views;
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
+use crate::data::shape_and_classes;
 use crate::error::{MethodError, Result};
 use crate::fleet::{Fleet, Task};
 use crate::method::{Flow, Method};
 use crate::text::{maybe, thousands};
-use crate::train::{input_shape, space};
+use crate::train::space;
 
 /// Work between two looks at the world.
 const SLICE: Duration = Duration::from_millis(400);
@@ -67,6 +68,7 @@ pub struct Study {
     arch: Arch,
     choices: Vec<Option<usize>>,
     input: Shape,
+    classes: u32,
     data: DataSet,
     /// Trainings after the repeats: the slot that is weakened, to which choice, in which repeat.
     weakened: Vec<(usize, usize, usize)>,
@@ -80,8 +82,7 @@ impl Study {
         let settings = spec.hournas.clone().unwrap_or_default();
         let space = space(spec)?;
         let data = cx.data()?;
-        let input = input_shape(&data)?;
-        let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
+        let (input, classes) = shape_and_classes(&data)?;
         let chain = chain_of(&space, input, classes)?;
         let arch = named_arch(&space, &settings.studied, input, classes)?;
         let choices = choices_of(&chain, &arch);
@@ -109,6 +110,7 @@ impl Study {
             arch,
             choices,
             input,
+            classes,
             data,
             weakened,
         };
@@ -124,7 +126,6 @@ impl Study {
     /// the same order, so that a pair differs in the block alone.
     fn fill_fleet(&mut self) -> Result<()> {
         self.fleet.clear();
-        let classes = u32::try_from(self.data.classes.len()).unwrap_or(u32::MAX);
         for id in (0..self.state.seen.len()).filter(|&id| self.state.seen[id].is_none()) {
             let mut arch = self.arch.clone();
             let repeat = match id.checked_sub(self.repeats()).and_then(|i| self.weakened.get(i)) {
@@ -138,7 +139,7 @@ impl Study {
             config.order = repeat as u64;
             config.validate = if id < self.repeats() { Validate::EachEpoch } else { Validate::Never };
             let task = Task {
-                plan: self.space.plan(&arch, self.input, classes).map_err(MethodError::failed)?,
+                plan: self.space.plan(&arch, self.input, self.classes).map_err(MethodError::failed)?,
                 config,
                 subset: None,
                 epochs: self.settings.retrain_epochs,

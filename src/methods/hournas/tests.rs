@@ -188,6 +188,13 @@ fn a_weakening_pairs_networks_of_one_seed() {
     let rows: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
     assert_eq!(rows.len(), 9);
     assert!(rows.iter().all(|row| row[4..].iter().all(|cell| cell.parse::<f64>().unwrap().abs() <= 1.0)), "{csv}");
+
+    let killed = World::new(&text);
+    // Lesions of a network are measured whole or not at all.
+    let (again, kills) = killed.run_with_kills_within(5, 1000);
+    assert!(kills > 0);
+    assert_eq!(timeless(again), timeless(outcome));
+    assert_eq!(String::from_utf8(killed.artifact("blocks.csv")).unwrap(), csv);
 }
 
 #[test]

@@ -22,10 +22,11 @@ use super::{report, views};
 use crate::assessor::Screen;
 use crate::checkpoint::{CheckpointReader, CheckpointWriter};
 use crate::cx::StepCx;
+use crate::data::shape_and_classes;
 use crate::error::{MethodError, Result};
 use crate::fleet::{Fleet, Task};
 use crate::method::{Flow, Method};
-use crate::train::{self, input_shape, space};
+use crate::train::{self, space};
 
 /// Work between two looks at the world. Places of the pool that run out of work wait for the end of it, so it is short.
 const SLICE: Duration = Duration::from_millis(200);
@@ -104,10 +105,9 @@ impl Search {
             _ => Strategy::Random,
         };
         let data = cx.data()?;
-        let classes = u32::try_from(data.classes.len()).unwrap_or(u32::MAX);
+        let (input, classes) = shape_and_classes(&data)?;
         let limits = Limits { params: settings.max_params, macs: settings.max_macs };
-        let affordable =
-            Affordable::new(space(spec)?, input_shape(&data)?, classes, limits).map_err(MethodError::failed)?;
+        let affordable = Affordable::new(space(spec)?, input, classes, limits).map_err(MethodError::failed)?;
         let rungs = strategy.rungs(settings.epochs);
         let images = data.train.len().unsigned_abs();
         let work: Vec<u64> = std::iter::once(0)

@@ -167,7 +167,8 @@ fn promoted_candidates_go_on_where_they_stood() {
     let space = crate::train::space(&plain.spec).unwrap();
     let arch = space.parse(&rows[id][1]).unwrap();
     let data = cx.data().unwrap();
-    let plan = space.plan(&arch, crate::train::input_shape(&data).unwrap(), 10).unwrap();
+    let (input, classes) = crate::data::shape_and_classes(&data).unwrap();
+    let plan = space.plan(&arch, input, classes).unwrap();
     let config = kiln_nn::TrainerConfig::of(&plain.spec, id as u64, 9);
     let mut trainer = kiln_nn::Trainer::new(&plan, config, data, None).unwrap();
     trainer.run(kiln_nn::Until::Epochs(9), &|| false).unwrap();
