@@ -482,7 +482,7 @@ batch-unlabelled = 64
 
 #[test]
 fn a_finished_assessor_is_asked_about_other_architectures() {
-    let cells = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/cells");
+    let cells = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/cells/nas-bench-201.csv.gz");
     let run = Run::new(&ASSESSOR.replace("{data}", &cells.display().to_string()));
     assert!(run.start().end().success(), "{}", run.said());
     let ask = |arguments: &[&str]| {
