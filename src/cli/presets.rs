@@ -39,6 +39,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("hournas-lesion-digits.toml", include_str!("../../presets/hournas-lesion-digits.toml")),
     ("hournas-digits-claim.toml", include_str!("../../presets/hournas-digits-claim.toml")),
     ("hournas-fashion.toml", include_str!("../../presets/hournas-fashion.toml")),
+    ("hournas-fashion-claim.toml", include_str!("../../presets/hournas-fashion-claim.toml")),
     ("hournas-cifar10.toml", include_str!("../../presets/hournas-cifar10.toml")),
     ("hournas-paper.toml", include_str!("../../presets/hournas-paper.toml")),
 ];
