@@ -251,10 +251,9 @@ impl Chosen {
     }
 }
 
-#[derive(Args, Debug)]
-pub struct Run {
-    #[command(flatten)]
-    pub chosen: Chosen,
+/// How a run is started and waited for.
+#[derive(Args, Debug, Default)]
+pub struct Launch {
     /// Start the run, print its id, and leave.
     #[arg(long, short)]
     pub detach: bool,
@@ -264,6 +263,14 @@ pub struct Run {
     /// Print the outcome as JSON at the end (with --detach: the id).
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub chosen: Chosen,
+    #[command(flatten)]
+    pub launch: Launch,
 }
 
 #[derive(Args, Debug)]
@@ -365,15 +372,8 @@ pub struct Retrain {
     /// Epochs; as many as the run trains its winners if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub epochs: Option<u32>,
-    /// Start the run, print its id, and leave.
-    #[arg(long, short)]
-    pub detach: bool,
-    /// Runs of higher priority leave the queue first.
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
-    pub priority: i32,
-    /// Print the outcome as JSON at the end (with --detach: the id).
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub launch: Launch,
 }
 
 #[derive(Args, Debug)]

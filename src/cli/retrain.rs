@@ -13,7 +13,7 @@ pub fn retrain(engines: &Engines, args: &args::Retrain) -> Outcome {
     let detail = engines::detail(&mut client, &id)?;
     let mut request = retrain::request(&detail, args.candidate, args.epochs).map_err(Failure::Input)?;
     if let Request::Launch { priority, .. } = &mut request {
-        *priority = args.priority;
+        *priority = args.launch.priority;
     }
     let title = match &request {
         Request::Launch { origin: Some(origin), .. } => format!("training of {origin}"),
@@ -24,5 +24,5 @@ pub fn retrain(engines: &Engines, args: &args::Retrain) -> Outcome {
         other => return engines::unexpected(&other),
     };
     drop(client);
-    run::follow_launched(engines, &launched, &title, args.detach, args.json)
+    run::follow_launched(engines, &launched, &title, args.launch.detach, args.launch.json)
 }

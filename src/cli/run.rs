@@ -24,14 +24,14 @@ pub fn run(engines: &Engines, args: &args::Run) -> Outcome {
     let preset = presets::load(&args.chosen.preset, &args.chosen.changes())?;
     let spec = preset.frozen().map_err(Failure::input)?;
     let mut client = engines.open()?;
-    let request = Request::Launch { preset: preset.name.clone(), spec, priority: args.priority, origin: None };
+    let request = Request::Launch { preset: preset.name.clone(), spec, priority: args.launch.priority, origin: None };
     let run = match client.request(&request)? {
         Reply::Launched { run } => run,
         other => return engines::unexpected(&other),
     };
     drop(client);
     let title = if preset.spec.title.is_empty() { &preset.name } else { &preset.spec.title };
-    follow_launched(engines, &run, title, args.detach, args.json)
+    follow_launched(engines, &run, title, args.launch.detach, args.launch.json)
 }
 
 /// Watches a run that was just launched, or only says what it is called.

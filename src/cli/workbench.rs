@@ -20,7 +20,7 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
     if !terminal::is_terminal() {
         let preset = look.preset.clone().unwrap_or_else(|| presets::DEFAULT.into());
         let chosen = args::Chosen { preset, set: Vec::new(), seeds: None };
-        return run::run(engines, &args::Run { chosen, detach: false, priority: 0, json: false });
+        return run::run(engines, &args::Run { chosen, launch: args::Launch::default() });
     }
     let (named, start) = match &look.preset {
         // A mistake is better named before the screen changes.

@@ -45,9 +45,7 @@ pub(super) fn plan(
     input: Shape,
     classes: u32,
 ) -> Result<Plan, ArchError> {
-    let Shape::Image(channels, ..) = input else {
-        return Err(ArchError(format!("space `{}` needs images, not {input}", space.name)));
-    };
+    let channels = space.channels(input)?;
     let slots = own.stacks * own.cells;
     let mut builder = Builder::new(input, classes, slots as usize);
     let stem = Layer::Conv { input: channels, out: own.width, kernel: 3, stride: 1, groups: 1, bias: false };

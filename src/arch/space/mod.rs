@@ -235,6 +235,17 @@ impl Space {
         }
     }
 
+    /// Channels of the images that the space's networks take.
+    ///
+    /// # Errors
+    /// Inputs that are no images.
+    fn channels(&self, input: Shape) -> Result<u32, ArchError> {
+        match input {
+            Shape::Image(channels, ..) => Ok(channels),
+            other => Err(ArchError(format!("space `{}` needs images, not {other}", self.name))),
+        }
+    }
+
     /// Whether [`Space::size`] counts combinations of which some are no members, or the same network.
     pub fn size_is_bound(&self) -> bool {
         matches!(&self.lowering, Lowering::Vertices(own) if vertices::size(own, &self.decisions).1)

@@ -273,9 +273,7 @@ impl Rules {
     }
 
     fn stem(&self, style: &Style, space: &Space, input: Shape) -> Result<Vec<Layer>, ArchError> {
-        let Shape::Image(channels, ..) = input else {
-            return Err(ArchError(format!("space `{}` needs images, not {input}", space.name)));
-        };
+        let channels = space.channels(input)?;
         let (width, kernel, stride) = self.stem;
         Ok(style.conv(channels, width * style.base, kernel, stride, 1, true))
     }

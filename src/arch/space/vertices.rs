@@ -172,9 +172,7 @@ pub(super) fn plan(
     input: Shape,
     classes: u32,
 ) -> Result<Plan, ArchError> {
-    let Shape::Image(channels, ..) = input else {
-        return Err(ArchError(format!("space `{}` needs images, not {input}", space.name)));
-    };
+    let channels = space.channels(input)?;
     let cell = member(own, arch)?;
     let mut builder = Builder::new(input, classes, (own.stacks * own.cells) as usize);
     builder.block("stem".into(), None, false, conv_norm_relu(channels, own.width, 3))?;
