@@ -12,7 +12,7 @@ use kiln_engine::daemon::{self, Start};
 use kiln_protocol::client::Client;
 use kiln_protocol::frame;
 use kiln_protocol::wire::{FromEngine, Push, Reply, Request, ToEngine};
-use kiln_protocol::{Body, Command, RunId, RunState, WIRE_VERSION};
+use kiln_protocol::{Body, Command, RunId, RunState, View, WIRE_VERSION};
 use kiln_tests::harness::{Bench, PATIENCE, SPEC};
 
 /// The figure that stands for the weights.
@@ -428,6 +428,42 @@ fn a_slow_client_holds_up_nobody() {
     // The watch began some steps after the start, so one or two of the first may be missing.
     assert!(written - checkpoints(&mut seen.iter()) <= 2, "no checkpoint was dropped");
     assert!(points > 1000 && points < 600_000, "{points} points: merged, not all and not none");
+}
+
+#[test]
+fn sheets_of_pictures_reach_store_and_watcher_and_only_the_newest_waits() {
+    let bench = Bench::running("steps=120,ms=5,pictures=1");
+    let run = bench.launch("digits");
+    let mut slow = bench.client();
+    slow.request(&Request::Watch { run: Some(run.clone()) }).unwrap();
+    bench.wait_state(&run, RunState::Completed);
+    bench.assert_store_equals_folder(&run);
+    let sheets = |bodies: &mut dyn Iterator<Item = Body>| -> Vec<View> {
+        let of = |body| match body {
+            Body::View { name, view } if name == "samples" => Some(*view),
+            _ => None,
+        };
+        bodies.filter_map(of).collect()
+    };
+    let written = sheets(&mut bench.spooled(&run).into_iter().map(|e| e.body));
+    let sheet = serde_json::to_string(&written[0]).unwrap();
+    assert!(written.len() == 120 && sheet.len() > 100_000, "{} sheets of {} bytes", written.len(), sheet.len());
+    let newest = written.last().unwrap();
+    let stored = bench.detail(&run).views.into_iter().find(|v| v.0 == "samples");
+    assert_eq!(stored.as_ref().map(|v| &v.1), Some(newest));
+    // The client has read nothing meanwhile: what did not fit its socket was replaced by what came later.
+    let (mut bodies, mut ended) = (Vec::new(), false);
+    while !ended {
+        if let Push::Events { events, .. } = slow.next_push(PATIENCE).unwrap().expect("the end of the run") {
+            ended = events.iter().any(|e| matches!(e.body, Body::Completed { .. }));
+            bodies.extend(events.into_iter().map(|e| e.body));
+        }
+    }
+    let seen = sheets(&mut bodies.into_iter());
+    assert!(seen.len() < 60, "{} of 120 sheets were sent to a client that did not read", seen.len());
+    assert_eq!(seen.last(), Some(newest));
+    assert_eq!(bench.ask(Request::Rebuild), Ok(Reply::Rebuilt { runs: 1 }));
+    assert_eq!(bench.detail(&run).views.into_iter().find(|v| v.0 == "samples"), stored);
 }
 
 #[test]

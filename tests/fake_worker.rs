@@ -23,6 +23,7 @@
 //! | `enospc_ms` | milliseconds until there is room again | 1000 |
 //! | `burst` | extra points of a series `burst` a step | 0 |
 //! | `deaf` | 1: obeys no command | 0 |
+//! | `pictures` | steps between histograms, sheets of pictures of 100 kB, layers; 0 for none | 0 |
 
 mod fake;
 

@@ -1,6 +1,7 @@
-//! The loop of the fake worker: events, control, checkpoints. What it shows is made in [`search`].
+//! The loop of the fake worker: events, control, checkpoints. What it shows is made in [`search`] and [`training`].
 
 mod search;
+mod training;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ pub struct Script {
     enospc_ms: u64,
     burst: u64,
     deaf: u64,
+    pictures: u64,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -57,6 +59,7 @@ impl Script {
             enospc_ms: 1000,
             burst: 0,
             deaf: 0,
+            pictures: 0,
         };
         for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
             let (key, value) = part.split_once('=').ok_or_else(|| format!("KILN_FAKE: `{part}` is no key=value"))?;
@@ -76,6 +79,7 @@ impl Script {
                 "enospc_ms" => &mut s.enospc_ms,
                 "burst" => &mut s.burst,
                 "deaf" => &mut s.deaf,
+                "pictures" => &mut s.pictures,
                 other => return Err(format!("KILN_FAKE: unknown key `{other}`").into()),
             } = value;
         }
@@ -90,6 +94,7 @@ struct Worker {
     events: EventWriter,
     control: ControlTail,
     attempt: u32,
+    seed: u64,
     step: u64,
     /// Stands for the weights: depends on every step and on nothing else.
     digest: u64,
@@ -116,7 +121,7 @@ pub fn run(path: &Path) -> Result<u8, Error> {
     let device = std::env::var("KILN_DEVICE").unwrap_or_else(|_| "cpu".into());
     WorkerInfo::of_this_process(&device, env!("CARGO_PKG_VERSION"), attempt).write(&folder)?;
     let (control, knobs) = ControlTail::start(&folder, ControlTail::from_env())?;
-    let mut worker = Worker { folder, script, events, control, attempt, step: 0, digest: spec.seed };
+    let mut worker = Worker { folder, script, events, control, attempt, seed: spec.seed, step: 0, digest: spec.seed };
     let mut search = Search::new(spec.seed, &worker.script);
 
     let latest = checkpoint::latest(&worker.folder.checkpoints())?;
@@ -166,6 +171,11 @@ impl Worker {
             self.digest = derive(self.digest, "step", self.step, 0);
             for body in search.step(self.step) {
                 self.say(body)?;
+            }
+            if self.script.pictures > 0 && self.step.is_multiple_of(self.script.pictures) {
+                for body in training::views(self.seed, self.step as f64 / total as f64) {
+                    self.say(body)?;
+                }
             }
             if self.script.burst > 0 {
                 let n = self.script.burst;
