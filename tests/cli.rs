@@ -274,6 +274,34 @@ fn a_run_without_a_terminal_ends_with_its_tables_and_a_plot() {
 }
 
 #[test]
+fn views_are_printed_as_tables_drawings_or_json() {
+    let kiln = Kiln::new("steps=30,ms=2,pictures=10");
+    kiln.ok(&["run", "search.toml"]);
+    let shown = |name: &str| kiln.ok(&["show", "last", "--view", name]);
+    let layers = shown("layers");
+    assert!(layers.starts_with("Layers\n  layer ") && layers.contains("kept (%)"), "{layers}");
+    assert!(layers.contains("stage1.conv2") && layers.trim_end().ends_with("of all channels squeezed"), "{layers}");
+    // A dumb terminal is drawn on in ASCII.
+    let scores = shown("Scores");
+    assert!(scores.contains("Scores of the critic") && scores.contains("o real   ^ fake"), "{scores}");
+    let weights = shown("weights");
+    assert!(weights.contains("stage3.conv3") && weights.contains("##"), "{weights}");
+    assert!(!format!("{layers}{scores}{weights}").contains('\x1b'), "escape sequences without a terminal");
+    let pictures = shown("samples");
+    assert!(pictures.starts_with("The 96 pictures of `samples`") && pictures.contains("artifacts"), "{pictures}");
+    let sheet = kiln.json(&["show", "last", "--view", "samples", "--json"]);
+    let picture: kiln_protocol::view::Picture = serde_json::from_value(sheet["pictures"][95].clone()).unwrap();
+    assert_eq!((sheet["kind"].as_str(), picture.bytes().map(|b| b.len())), (Some("images"), Ok(28 * 28)));
+    for kind in ["candidates", "clusters", "early against full", "distances"] {
+        assert!(shown(kind).lines().count() > 10, "{kind}");
+    }
+    let said = kiln.run(&["show", "last", "--view", "layer"]);
+    assert!(said.code == Some(2) && said.err.contains("did you mean `layers`?"), "{said:?}");
+    let said = kiln.run(&["plot", "last", "weights"]);
+    assert!(said.code == Some(2) && said.err.contains("kiln show --view"), "{said:?}");
+}
+
+#[test]
 fn an_experiment_is_one_run_with_jobs() {
     let kiln = Kiln::new("steps=60,ms=2");
     let arms = "\n[[arms]]\nname = \"slow\"\n[[arms]]\nname = \"quick\"\nset = { \"optim.lr\" = 0.2 }\n";

@@ -343,8 +343,11 @@ pub struct Show {
     #[arg(default_value = "last")]
     pub run: String,
     /// Print the preset as it was launched, every default written out, instead (live changes are in the log).
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "view"])]
     pub spec: bool,
+    /// Print one of its views instead: a table, or a drawing of histograms and (in a terminal) of pictures.
+    #[arg(long, value_name = "NAME")]
+    pub view: Option<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

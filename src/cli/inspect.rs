@@ -66,6 +66,9 @@ fn meant(detail: &RunDetail, name: &str) -> Result<Vec<String>, String> {
     if !several.is_empty() {
         return Ok(several);
     }
+    if detail.views.iter().any(|v| v.0 == name) {
+        return Err(format!("has a view of the name `{name}`, but no series; `kiln show --view` prints views"));
+    }
     let near = kiln_protocol::spec::problem::nearest(name, known());
     let hint = near.map_or_else(|| "`kiln show` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
     Err(format!("has no series `{name}`; {hint}"))

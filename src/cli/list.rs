@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::engines::{self, Engines};
 use crate::estimate::{self, Estimate};
 use crate::failure::{Failure, Outcome, say, say_json};
-use crate::{args, human, jobs, presets, terminal};
+use crate::{args, human, jobs, presets, terminal, views};
 
 pub fn ls(engines: &Engines, args: &args::Ls) -> Outcome {
     let mut client = engines.open()?;
@@ -125,6 +125,10 @@ pub fn show(engines: &Engines, args: &args::Show) -> Outcome {
     let mut client = engines.open()?;
     let run = engines::find(&mut client, &args.run)?;
     let detail = engines::detail(&mut client, &run)?;
+    if let Some(name) = &args.view {
+        let (name, view) = views::find(&detail, name)?;
+        return if args.json { say_json(view) } else { say(views::text(&detail, name, view)) };
+    }
     if args.json {
         return say_json(&detail);
     }

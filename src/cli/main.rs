@@ -3,7 +3,7 @@
 //! - [`args`]: what there is, and its help
 //! - [`workbench`]: `kiln` alone: the full-screen client
 //! - [`run`], [`follow`]: launching a preset, watching it to its end
-//! - [`list`], [`inspect`], [`plot`]: `ls`, `presets`, `show`, `plot`, `tail`
+//! - [`list`], [`inspect`], [`plot`], [`views`]: `ls`, `presets`, `show`, `plot`, `tail`
 //! - [`jobs`]: experiments: their jobs' rows, bars and logs
 //! - [`control`]: `pause`, `resume`, `stop`, `set`, `rm`
 //! - [`check`], [`estimate`], [`images`]: `check` and `schema`; sizes and times before any training
@@ -40,6 +40,7 @@ mod retrain;
 mod run;
 mod spaces;
 mod terminal;
+mod views;
 mod workbench;
 
 use std::io::IsTerminal;

@@ -10,7 +10,7 @@
 //! - [`action`], [`keys`]: everything that can be done with a key, in one table
 //! - [`mod@view`], [`layout`]: drawing, and where things are
 //! - [`chart`]: axes, columns, dots
-//! - [`mosaic`]: pictures out of characters
+//! - [`mosaic`]: pictures out of characters; [`mod@still`]: drawings for the command line
 //! - [`look`], [`theme`], [`colour`], [`glyphs`], [`text`]: how it looks
 //! - [`term`], [`signals`], [`link`]: terminal, signals, connection
 
@@ -35,6 +35,7 @@ pub mod msg;
 pub mod options;
 mod program;
 mod signals;
+mod still;
 pub mod term;
 pub mod text;
 pub mod theme;
@@ -43,6 +44,7 @@ pub mod view;
 
 pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
 pub use program::run;
+pub use still::still;
 
 /// Why the full-screen client ended early, as a sentence.
 #[derive(Debug, thiserror::Error)]

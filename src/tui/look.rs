@@ -1,10 +1,12 @@
 //! How the client looks: theme and glyphs, chosen once from options and environment.
 
+use std::path::PathBuf;
+
 use ratatui::style::{Modifier, Style};
 
 use crate::colour::{self, Depth};
 use crate::glyphs::{ASCII, Glyphs, UNICODE, unicode_terminal};
-use crate::options::Options;
+use crate::options::{Colour, Options};
 use crate::theme::{self, Mistake, Role, Theme};
 
 /// Theme and glyphs.
@@ -17,9 +19,20 @@ pub struct Look {
 impl Look {
     /// What the options ask for, and the mistakes found in the theme file.
     pub fn new(options: &Options, var: impl Fn(&str) -> Option<String>) -> (Look, Vec<Mistake>) {
-        let wanted = options.theme.clone().unwrap_or_else(|| theme::from_environment(&var));
-        let (theme, mistakes) = Theme::load(&wanted, &options.theme_dirs, colour::depth(options.colour, &var));
-        let ascii = options.ascii.unwrap_or_else(|| !unicode_terminal(&var));
+        Look::of(options.theme.as_deref(), &options.theme_dirs, options.colour, options.ascii, var)
+    }
+
+    /// As [`Look::new`], for who has no such options: see [`Options`] for what each of them means.
+    pub fn of(
+        theme: Option<&str>,
+        theme_dirs: &[PathBuf],
+        colour: Colour,
+        ascii: Option<bool>,
+        var: impl Fn(&str) -> Option<String>,
+    ) -> (Look, Vec<Mistake>) {
+        let wanted = theme.map_or_else(|| theme::from_environment(&var), str::to_owned);
+        let (theme, mistakes) = Theme::load(&wanted, theme_dirs, colour::depth(colour, &var));
+        let ascii = ascii.unwrap_or_else(|| !unicode_terminal(&var));
         (Look { theme, glyphs: if ascii { &ASCII } else { &UNICODE } }, mistakes)
     }
 

@@ -58,8 +58,8 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
                 }
                 View::BlockImportance(map) => blocks::draw(buf, m, map, pane, look),
                 View::Lines(curves) => lines::draw(buf, m, curves, pane, look),
-                View::Histogram(panels) => histogram::draw(buf, content, panels, pane, look),
-                View::Images(pictures) => images::draw(buf, content, pictures, pane, look),
+                View::Histogram(panels) => histogram::draw(buf, content, panels, pane, true, look),
+                View::Images(pictures) => images::draw(buf, content, pictures, pane, true, look),
                 View::Layers(table) => layers::draw(buf, content, table, pane, look),
             }
         }

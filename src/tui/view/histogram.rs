@@ -15,37 +15,46 @@ use crate::text;
 use crate::theme::{Role, series};
 use crate::view::paint;
 
-pub fn draw(buf: &mut Buffer, content: Rect, view: &Histograms, pane: &Pane, look: &Look) {
+/// Columns from one sign to the next on outlines without colour.
+const EVERY: u16 = 5;
+
+/// `cursor`: whether one histogram is looked at.
+pub fn draw(buf: &mut Buffer, content: Rect, view: &Histograms, pane: &Pane, cursor: bool, look: &Look) {
     let areas = layout::figure(content);
     let names = groups(view);
-    caption(buf, areas.caption, view, &names, look);
+    let focus = pane.list.selected.min(view.panels.len().saturating_sub(1));
+    let shown = layout::histograms(areas.body, view.panels.len(), focus, pane.alone);
+    caption(buf, areas.caption, view, &names, &shown, look);
     paint::line(buf, areas.note, look, &[(Role::Dim, &view.note)]);
     if view.panels.is_empty() {
         let row = rows(areas.body, areas.body.height / 2, 1);
         let words = "Nothing counted yet: histograms appear as values are.";
         return paint::line_centre(buf, row, look, &[(Role::Dim, words)]);
     }
-    let focus = pane.list.selected.min(view.panels.len() - 1);
-    let shown = layout::histograms(areas.body, view.panels.len(), focus, pane.alone);
     let single = shown.len() == 1;
     for (i, area) in &shown {
-        let cursor = pane.x_cursor.filter(|_| *i == focus);
-        let name = if view.panels.len() > shown.len() {
-            format!("{}  {} of {}", view.panels[*i].name, i + 1, view.panels.len())
-        } else {
-            view.panels[*i].name.clone()
-        };
-        let heading = (if *i == focus && !single { Role::Key } else { Role::Title }, name.as_str());
-        panel(buf, *area, &view.panels[*i], &names, heading, cursor, single, look);
+        let looked_at = cursor && *i == focus;
+        let role = if looked_at && !single { Role::Key } else { Role::Title };
+        panel(buf, *area, &view.panels[*i], &names, role, pane.x_cursor.filter(|_| looked_at), single, look);
+    }
+    if !cursor {
+        return;
     }
     label(buf, areas.label, &view.panels[focus], &names, pane.x_cursor, look);
 }
 
-/// Title; groups and what x is.
-fn caption(buf: &mut Buffer, area: Rect, view: &Histograms, names: &[&str], look: &Look) {
+/// Title; which panels of how many; groups and what x is.
+fn caption(buf: &mut Buffer, area: Rect, view: &Histograms, names: &[&str], shown: &[(usize, Rect)], look: &Look) {
     let used = paint::line(buf, area, look, &[(Role::Title, &view.title)]);
     let room = Rect { x: area.x + used + 1, width: area.width.saturating_sub(used + 1), ..area };
     let mut parts: Vec<(Role, String)> = Vec::new();
+    if let (Some(first), Some(last)) = (shown.first(), shown.last())
+        && shown.len() < view.panels.len()
+    {
+        let which =
+            if first.0 == last.0 { format!("{}", last.0 + 1) } else { format!("{} to {}", first.0 + 1, last.0 + 1) };
+        parts.push((Role::Faint, format!("{which} of {}   ", view.panels.len())));
+    }
     if names.len() > 1 {
         for (g, name) in names.iter().enumerate() {
             parts.extend([(series(g), format!("{} ", sign(g, look))), (Role::Dim, format!("{name}   "))]);
@@ -73,7 +82,7 @@ fn panel(
     area: Rect,
     panel: &Panel,
     names: &[&str],
-    heading: (Role, &str),
+    role: Role,
     cursor: Option<f64>,
     single: bool,
     look: &Look,
@@ -82,7 +91,6 @@ fn panel(
     let marks: Vec<(&str, f64)> =
         panel.marks.iter().filter(|m| m.x.is_finite()).map(|m| (m.name.as_str(), m.x)).collect();
     let areas = layout::histogram(area, !marks.is_empty());
-    let used = paint::line(buf, areas.name, look, &[heading]);
     let bins = match bins {
         Ok(Some(bins)) => bins,
         other => {
@@ -90,14 +98,17 @@ fn panel(
                 Err(why) => (Role::Bad, why),
                 _ => (Role::Dim, "Nothing counted yet."),
             };
+            paint::line(buf, areas.name, look, &[(role, &panel.name)]);
             let row = rows(areas.chart, areas.chart.height / 2, 1);
             return paint::line_centre(buf, row, look, &[why]);
         }
     };
     let top = bins.top();
-    let room = Rect { x: areas.name.x + used + 1, width: areas.name.width.saturating_sub(used + 1), ..areas.name };
     let most = if top > 0.0 { format!("to {}", text::number(top)) } else { "all empty".into() };
-    paint::line_right(buf, room, look, &[(Role::Faint, &most)]);
+    let taken = text::width(&most) as u16 + 1;
+    let heading = Rect { width: areas.name.width.saturating_sub(taken), ..areas.name };
+    paint::line(buf, heading, look, &[(role, &panel.name)]);
+    paint::line_right(buf, areas.name, look, &[(Role::Faint, &most)]);
     // Marks that lie outside widen the axis: they are there to be compared with.
     let x = marks.iter().fold(bins.x(), |x, (_, at)| Scale { lo: x.lo.min(*at), hi: x.hi.max(*at), ..x });
     let y = Scale { lo: 0.0, hi: if top > 0.0 { top } else { 1.0 }, log: false };
@@ -108,7 +119,8 @@ fn panel(
         Rect { height: chart.height - u16::from(chart.height >= 3), ..chart }
     };
     let plot = Plot { area: chart, inner, x, y };
-    plot.axes(buf, look);
+    // Labels closer than on wide charts, since these are narrow; those that meet are left out.
+    plot.axes_at(buf, "", &plot.x.ticks(usize::from(inner.width / 8).clamp(2, 10)), look);
     if inner.is_empty() {
         return;
     }
@@ -187,29 +199,15 @@ fn bars(buf: &mut Buffer, plot: &Plot, bins: &Bins, colour: usize, look: &Look) 
     }
 }
 
-/// A line along the tops of the bins of each group. Without colour, each is drawn with its own sign.
+/// A line along the tops of the bins of each group, with the group's sign on its highest bin; without colour, on every few
+/// columns, for then they alone tell the groups apart.
 fn outlines(buf: &mut Buffer, plot: &Plot, bins: &Bins, owners: &[usize], look: &Look) {
     let inner = plot.inner;
-    if look.theme.depth == Depth::None {
-        let step = (plot.x.hi - plot.x.lo) / f64::from(inner.width);
-        for (group, owner) in owners.iter().enumerate().rev() {
-            for column in 0..inner.width {
-                let lo = plot.x.lo + f64::from(column) * step;
-                let value = bins.column(group, lo, lo + step);
-                let within = (bins.edges[0]..=bins.edges[bins.len()]).contains(&(lo + step / 2.0));
-                if let Some((_, row)) = plot.cell([lo, value]).filter(|_| within && value > 0.0) {
-                    buf[(inner.x + column, row)].set_symbol(sign(*owner, look)).set_style(look.style(series(*owner)));
-                }
-            }
-        }
-        return;
-    }
     let mut raster = Raster::new(inner.width, inner.height, look.glyphs.braille);
     // The first group is drawn last and covers the others.
     for (group, owner) in owners.iter().enumerate().rev() {
-        let counts = &bins.counts[group];
         let mut corners = vec![[bins.edges[0], 0.0]];
-        for (bin, count) in counts.iter().enumerate() {
+        for (bin, count) in bins.counts[group].iter().enumerate() {
             corners.extend([[bins.edges[bin], *count], [bins.edges[bin + 1], *count]]);
         }
         corners.push([bins.edges[bins.len()], 0.0]);
@@ -221,12 +219,23 @@ fn outlines(buf: &mut Buffer, plot: &Plot, bins: &Bins, owners: &[usize], look: 
         }
     }
     raster.paint(buf, inner, |owner| look.style(series(usize::from(owner - 1))));
-    // A sign on the highest bin, for eyes that do not tell the colours apart.
+    let step = (plot.x.hi - plot.x.lo) / f64::from(inner.width);
     for (group, owner) in owners.iter().enumerate().rev() {
         let counts = &bins.counts[group];
+        let mut put = |x: f64, count: f64| {
+            if let Some(at) = plot.cell([x, count]).filter(|_| count > 0.0) {
+                buf[at].set_symbol(sign(*owner, look)).set_style(look.style(series(*owner)));
+            }
+        };
         let peak = (0..bins.len()).rev().max_by(|a, b| counts[*a].total_cmp(&counts[*b])).unwrap_or(0);
-        if let Some(at) = plot.cell([bins.centre(peak), counts[peak]]).filter(|_| counts[peak] > 0.0) {
-            buf[at].set_symbol(sign(*owner, look)).set_style(look.style(series(*owner)));
+        put(bins.centre(peak), counts[peak]);
+        if look.theme.depth == Depth::None {
+            for column in (group as u16 * 2 % EVERY..inner.width).step_by(EVERY.into()) {
+                let x = plot.x.lo + (f64::from(column) + 0.5) * step;
+                if (bins.edges[0]..=bins.edges[bins.len()]).contains(&x) {
+                    put(x, counts[bins.at(x)]);
+                }
+            }
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::text;
 use crate::theme::Role;
 use crate::view::paint;
 
-pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, look: &Look) {
+/// `cursor`: whether one picture is looked at.
+pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, cursor: bool, look: &Look) {
     let areas = layout::figure(content);
     let used = paint::line(buf, areas.caption, look, &[(Role::Title, &view.title)]);
     paint::line(buf, areas.note, look, &[(Role::Dim, &view.note)]);
@@ -21,21 +22,24 @@ pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, look: &
         let row = rows(areas.body, areas.body.height / 2, 1);
         return paint::line_centre(buf, row, look, &[(Role::Dim, "No pictures yet: they appear as they are made.")]);
     };
-    let selected = pane.list.selected.min(view.pictures.len() - 1);
+    let selected = Some(pane.list.selected.min(view.pictures.len() - 1)).filter(|_| cursor);
     let sep = look.glyphs.separator;
-    let pages = if page.pages > 1 && !pane.alone {
-        format!("page {} of {} {sep} ", page.number, page.pages)
-    } else {
-        String::new()
-    };
-    let words = format!("{pages}{} of {} {sep} {}", selected + 1, view.pictures.len(), page.grid.factor);
+    let mut words = format!("{}", page.grid.factor);
+    if let Some(at) = selected {
+        words = format!("{} of {} {sep} {words}", at + 1, view.pictures.len());
+        if page.pages > 1 && !pane.alone {
+            words = format!("page {} of {} {sep} {words}", page.number, page.pages);
+        }
+    }
     let caption = areas.caption;
     let room = Rect { x: caption.x + used + 1, width: caption.width.saturating_sub(used + 1), ..caption };
     paint::line_right(buf, room, look, &[(Role::Faint, &words)]);
     page.canvas.paint(buf, areas.body, look);
     for spot in &page.spots {
-        around(buf, areas.body, view, page, *spot, spot.picture == selected, pane.sheet.problem(spot.picture), look);
+        let problem = pane.sheet.problem(spot.picture).is_some();
+        around(buf, areas.body, view, page, *spot, Some(spot.picture) == selected, problem, look);
     }
+    let Some(selected) = selected else { return };
     let picture = &view.pictures[selected];
     let label = if picture.label.is_empty() { (selected + 1).to_string() } else { picture.label.clone() };
     let what = match pane.sheet.problem(selected) {
@@ -57,7 +61,7 @@ fn around(
     page: &Page,
     spot: Spot,
     selected: bool,
-    problem: Option<&str>,
+    broken: bool,
     look: &Look,
 ) {
     let down = usize::from(DOWN);
@@ -65,7 +69,7 @@ fn around(
     let x = area.x.saturating_add(spot.x as u16);
     let (first, last) = (spot.y / down, (spot.y + height.max(1) - 1) / down);
     let role = if selected { Role::Key } else { Role::Dim };
-    if problem.is_some() {
+    if broken {
         let place =
             Rect { x, width: (area.right().saturating_sub(x)).min(width as u16), ..rows(area, first as u16, 1) };
         paint::line(buf, place, look, &[(Role::Bad, look.glyphs.failed)]);
