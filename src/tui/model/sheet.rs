@@ -138,6 +138,16 @@ pub struct Page {
     pub pages: usize,
 }
 
+impl Page {
+    /// The picture in a cell of the pane.
+    pub fn at(&self, x: usize, y: usize) -> Option<usize> {
+        let (width, height) = self.grid.tile;
+        let lines = |s: &&Spot| s.y / usize::from(DOWN)..(s.y + height).div_ceil(usize::from(DOWN));
+        let hit = self.spots.iter().find(|s| (s.x..s.x + width).contains(&x) && lines(s).contains(&y));
+        hit.map(|s| s.picture)
+    }
+}
+
 /// The pictures of a view, decoded, and the page on the screen. A newer view makes a new one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sheet {

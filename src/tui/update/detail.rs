@@ -275,7 +275,7 @@ pub fn retreat(m: &mut Model) -> bool {
     }
 }
 
-/// A click selects a tab or a candidate.
+/// A click selects a tab, or what is clicked in it.
 pub fn click(m: &mut Model, at: Position) {
     let size = m.size;
     let Some(detail) = &mut m.detail else { return };
@@ -303,11 +303,31 @@ pub fn click(m: &mut Model, at: Position) {
         detail.jobs.selected = detail.jobs.offset + usize::from(at.y - jobs.y);
         return;
     }
-    if let Some((View::Candidates(table), pane)) = detail.open_view()
-        && list.contains(at)
-    {
-        let row = pane.list.offset + usize::from(at.y - list.y);
-        let by = row as isize - pane.list.selected as isize;
-        pane.step_candidate(table, by);
+    let figure = layout::figure(areas.content).body;
+    match detail.open_view() {
+        Some((View::Candidates(table), pane)) if list.contains(at) => {
+            let row = pane.list.offset + usize::from(at.y - list.y);
+            let by = row as isize - pane.list.selected as isize;
+            pane.step_candidate(table, by);
+        }
+        Some((View::Layers(_), pane)) => {
+            let list = layout::layers(areas.content).1;
+            if list.contains(at) {
+                pane.list.selected = pane.list.offset + usize::from(at.y - list.y);
+            }
+        }
+        Some((View::Images(_), pane)) if figure.contains(at) => {
+            let cell = (usize::from(at.x - figure.x), usize::from(at.y - figure.y));
+            if let Some(picture) = pane.sheet.page().and_then(|page| page.at(cell.0, cell.1)) {
+                pane.list.selected = picture;
+            }
+        }
+        Some((View::Histogram(histograms), pane)) => {
+            let shown = layout::histograms(figure, histograms.panels.len(), pane.list.selected, pane.alone);
+            if let Some((panel, _)) = shown.into_iter().find(|s| s.1.contains(at)) {
+                pane.list.selected = panel;
+            }
+        }
+        _ => {}
     }
 }

@@ -12,6 +12,8 @@ mod form;
 mod retrain;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod training_tests;
 
 use kiln_protocol::wire::Request;
 use kiln_protocol::{Command, Level, RunState};

@@ -393,48 +393,85 @@ fn no_data_and_one_point_draw() {
     }
 }
 
-#[test]
-fn one_more_point_costs_at_most_150_bytes() {
+/// What frames write to a terminal.
+#[derive(Clone, Default)]
+struct Out(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+
+impl std::io::Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of a frame for each message, after a first frame of the model as it is.
+fn bytes_a_frame(m: &mut Model, pushes: Vec<Push>) -> Vec<String> {
     use ratatui::backend::CrosstermBackend;
     use ratatui::{Terminal, TerminalOptions, Viewport};
 
-    #[derive(Clone, Default)]
-    struct Out(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
-    impl std::io::Write for Out {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.borrow_mut().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    let out = Out::default();
+    let viewport = Viewport::Fixed(Rect::new(0, 0, m.size.width, m.size.height));
+    let backend = CrosstermBackend::new(crate::term::Frames::new(out.clone()));
+    let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport }).unwrap();
+    crate::app::draw(&mut terminal, m, &look()).unwrap();
+    assert!(out.0.borrow().len() > 1000);
+    let mut frame = |push| {
+        fixture::push(m, push);
+        out.0.borrow_mut().clear();
+        crate::app::draw(&mut terminal, m, &look()).unwrap();
+        String::from_utf8_lossy(&out.0.borrow()).into_owned()
+    };
+    pushes.into_iter().map(&mut frame).collect()
+}
+
+#[test]
+fn one_more_point_costs_at_most_150_bytes() {
     for (width, height) in [(80, 24), (200, 50)] {
         let mut m = fixture::opened(Size { width, height });
         let run = m.detail.as_ref().unwrap().id.clone();
-        let out = Out::default();
-        let viewport = Viewport::Fixed(Rect::new(0, 0, width, height));
-        let backend = CrosstermBackend::new(crate::term::Frames::new(out.clone()));
-        let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport }).unwrap();
-        crate::app::draw(&mut terminal, &mut m, &look()).unwrap();
-        assert!(out.0.borrow().len() > 1000);
-        for i in 59..100 {
+        let point = |i: i32| {
             let x = f64::from(i);
             let points = vec![[x, fixture::curve("valid/accuracy", x)]];
             let body = Body::Points { series: "valid/accuracy".into(), points };
-            let events = vec![Event { seq: 9000 + i as u64, t: fixture::NOW, body }];
-            fixture::push(&mut m, Push::Events { run: run.clone(), events });
-            out.0.borrow_mut().clear();
-            crate::app::draw(&mut terminal, &mut m, &look()).unwrap();
-            let frame = out.0.borrow();
-            assert!(
-                frame.len() > 30 && frame.len() <= 150,
-                "{} bytes: {:?}",
-                frame.len(),
-                String::from_utf8_lossy(&frame)
-            );
+            Push::Events { run: run.clone(), events: vec![Event { seq: 9000 + i as u64, t: fixture::NOW, body }] }
+        };
+        for frame in bytes_a_frame(&mut m, (59..100).map(point).collect()) {
+            assert!(frame.len() > 30 && frame.len() <= 150, "{} bytes: {frame:?}", frame.len());
         }
     }
+}
+
+#[test]
+fn a_sheet_of_pictures_costs_bytes_only_where_it_changes() {
+    let size = Size { width: 80, height: 24 };
+    let mut m = fixture::training(size);
+    fixture::keys(&mut m, "4");
+    let run = m.detail.as_ref().unwrap().id.clone();
+    let push = |seq, name: &str, view| {
+        let body = Body::View { name: name.into(), view: Box::new(view) };
+        Push::Events { run: run.clone(), events: vec![Event { seq, t: fixture::NOW, body }] }
+    };
+    let same = || View::Images(fixture_training::samples());
+    let mut one = fixture_training::samples();
+    let noise = |i: usize| Picture::new("", 16, 16, 1, &(0..256).map(|n| (n * 7 + i) as u8).collect::<Vec<_>>());
+    one.pictures[0] = noise(0);
+    let mut all = fixture_training::samples();
+    all.pictures.iter_mut().enumerate().for_each(|(i, picture)| *picture = noise(i + 1));
+    let pushes = vec![
+        push(8000, "Samples", same()),
+        push(8001, "Layers", View::Layers(fixture_training::layers())),
+        push(8002, "Samples", View::Images(one)),
+        push(8003, "Samples", View::Images(all)),
+    ];
+    let bytes: Vec<usize> = bytes_a_frame(&mut m, pushes).iter().map(String::len).collect();
+    assert!(bytes[0] < 50 && bytes[1] < 50, "nothing has changed on the screen but a frame was begun: {bytes:?}");
+    // Two colours and a half-block are up to 41 bytes, and a place now and then; a picture of 16 pixels has 128 cells, and
+    // four are in view.
+    assert!(bytes[2] > 1000 && bytes[2] < 128 * 41 + 500, "{bytes:?}");
+    assert!(bytes[3] > bytes[2] && bytes[3] < 4 * (128 * 41 + 500), "{bytes:?}");
 }
 
 #[test]
