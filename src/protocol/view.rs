@@ -308,6 +308,9 @@ pub struct HistogramMark {
 }
 
 /// A grid of pictures, such as samples of a generator from fixed noise.
+///
+/// The sheet travels in its event and stays in `events.jsonl` for good: keep it below some 100 kB, and draw a new one only
+/// every so often, such as once an epoch. Pictures worth keeping go to the run's `artifacts/`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Images {
     pub title: String,

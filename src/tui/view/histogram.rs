@@ -88,8 +88,7 @@ fn panel(
     look: &Look,
 ) {
     let bins = Bins::of(panel);
-    let marks: Vec<(&str, f64)> =
-        panel.marks.iter().filter(|m| m.x.is_finite()).map(|m| (m.name.as_str(), m.x)).collect();
+    let marks = marks(panel, bins.as_ref().ok().and_then(Option::as_ref));
     let areas = layout::histogram(area, !marks.is_empty());
     let bins = match bins {
         Ok(Some(bins)) => bins,
@@ -139,6 +138,14 @@ fn panel(
     if let Some(x) = cursor {
         upright(buf, &plot, bins.centre(bins.at(x)), look.glyphs.cursor, Role::Key, false, look);
     }
+}
+
+/// Names and places of what is marked within reach of the bins: a range away, it would leave no room for these.
+fn marks<'a>(panel: &'a Panel, bins: Option<&Bins>) -> Vec<(&'a str, f64)> {
+    let Some(Scale { lo, hi, .. }) = bins.map(Bins::x) else { return Vec::new() };
+    let reach = lo - (hi - lo)..=hi + (hi - lo);
+    let marks = panel.marks.iter().filter(|m| m.x.is_finite() && reach.contains(&m.x));
+    marks.map(|m| (m.name.as_str(), m.x)).collect()
 }
 
 /// A line from top to bottom; over everything, or where nothing is.
