@@ -41,8 +41,7 @@ pub fn header(buf: &mut Buffer, m: &Model, look: &Look) {
         }
         Link::Up { .. } => m.system.as_ref().map(|s| system(s, usize::from(room.width), look)).unwrap_or_default(),
     };
-    let words: Vec<(Role, &str)> = words.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line_right(buf, room, look, &words);
+    paint::words_right(buf, room, look, &words);
 }
 
 /// Figures of the machine in at most `room` cells: what fits, the GPUs first of all.

@@ -91,10 +91,9 @@ fn caption(buf: &mut Buffer, area: Rect, map: &BlockImportance, bars: &[Measure]
     let all = text::width(&map.title) + 2 + wide(&full) <= usize::from(area.width);
     // A long title gives way to what the bars are, not to what the frames are.
     let shown = if all { &full[..] } else { &full[6..] };
-    let parts: Vec<(Role, &str)> = shown.iter().map(|(r, t)| (*r, t.as_str())).collect();
     let title = Rect { width: area.width.saturating_sub(wide(shown) as u16 + 1), ..area };
     paint::line(buf, title, look, &[(Role::Title, &map.title)]);
-    paint::line_right(buf, area, look, &parts);
+    paint::words_right(buf, area, look, shown);
 }
 
 fn role(measure: Measure) -> Role {
@@ -322,8 +321,7 @@ fn readout(buf: &mut Buffer, area: Rect, map: &BlockImportance, block: &BlockCel
         ]);
     }
     let put = |buf: &mut Buffer, line: u16, parts: &[(Role, String)]| {
-        let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-        paint::line(buf, rows(area, line, 1), look, &parts);
+        paint::words(buf, rows(area, line, 1), look, &parts);
     };
     put(buf, 0, &first);
     if area.height < 2 {

@@ -82,8 +82,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, table: &Candidates, pane: &Pane, look: 
         }
         row(buf, area, table, candidate, &shape, look);
     }
-    let bar = Rect { width: (areas.list.width + 1).min(buf.area.right() - areas.list.x), ..areas.list };
-    paint::scrollbar(buf, bar, look, pane.list.offset, all.len());
+    paint::scrollbar_beside(buf, areas.list, look, pane.list.offset, all.len());
     if let Some(candidate) = all.get(pane.list.selected) {
         let id = format!("{:03}  ", candidate.id);
         let status = format!("   {}", candidate.status);
@@ -123,8 +122,7 @@ fn heading(buf: &mut Buffer, area: Rect, table: &Candidates, pane: &Pane, shape:
     if shape.status > 0 {
         parts.extend([gap(), (Role::Faint, text::left("status", shape.status, e))]);
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }
 
 fn status_role(status: &str) -> Role {
@@ -166,8 +164,7 @@ fn row(buf: &mut Buffer, area: Rect, table: &Candidates, c: &Candidate, shape: &
     if shape.status > 0 {
         parts.extend([gap(), (status_role(&c.status), text::left(&c.status, shape.status, e))]);
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }
 
 /// One bar a layer: height as width of the layer, colour (or, without colours, letter) as its kind.

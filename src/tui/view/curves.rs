@@ -55,8 +55,7 @@ fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &L
             parts.push((role, format!("{}   ", panel.title)));
         }
     }
-    let words: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    let used = paint::line(buf, area, look, &words);
+    let used = paint::words(buf, area, look, &parts);
     if let Some((_, focused)) = parts.get(curves.focus) {
         let before: usize = parts[..curves.focus].iter().map(|p| text::width(&p.1)).sum();
         let width = text::width(focused.trim_end()).min(usize::from(area.width).saturating_sub(before));
@@ -217,6 +216,5 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
         }
         parts.extend(part);
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }

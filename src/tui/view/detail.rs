@@ -68,8 +68,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
 
 fn text_page(buf: &mut Buffer, area: Rect, look: &Look, lines: &[pages::Line], top: usize) {
     paint::page(buf, area, look, lines, top);
-    let bar = Rect { width: (area.width + 1).min(buf.area.right() - area.x), ..area };
-    paint::scrollbar(buf, bar, look, top, lines.len());
+    paint::scrollbar_beside(buf, area, look, top, lines.len());
 }
 
 /// State and what is being done; the judged figure.

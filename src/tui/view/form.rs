@@ -62,8 +62,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, form: &Form, look: &Look) {
         ];
         paint::line(buf, row, look, &parts);
     }
-    let bar = Rect { width: (areas.list.width + 1).min(buf.area.right() - areas.list.x), ..areas.list };
-    paint::scrollbar(buf, bar, look, form.list.offset, form.settings.len());
+    paint::scrollbar_beside(buf, areas.list, look, form.list.offset, form.settings.len());
     about(buf, areas.about, form, info.and_then(|i| i.problem.as_deref()), look);
 }
 

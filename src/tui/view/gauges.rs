@@ -83,9 +83,8 @@ fn one(buf: &mut Buffer, area: Rect, gauge: &Gauge, look: &Look) {
             words.extend(group);
         }
     }
-    let words: Vec<(Role, &str)> = words.iter().map(|(r, t)| (*r, t.as_str())).collect();
     if !rest.is_empty() {
-        paint::line(buf, rest, look, &words);
+        paint::words(buf, rest, look, &words);
     }
 }
 

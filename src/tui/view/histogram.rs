@@ -63,8 +63,7 @@ fn caption(buf: &mut Buffer, area: Rect, view: &Histograms, names: &[&str], show
     if !view.x_label.is_empty() {
         parts.push((Role::Faint, format!("{} {}", look.glyphs.axes[0], view.x_label)));
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line_right(buf, room, look, &parts);
+    paint::words_right(buf, room, look, &parts);
 }
 
 fn sign(group: usize, look: &Look) -> &'static str {
@@ -282,6 +281,5 @@ fn label(buf: &mut Buffer, area: Rect, panel: &Panel, names: &[&str], cursor: Op
             }
         }
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }

@@ -20,8 +20,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let areas = layout::inspect(m.size, charts.len());
     let lines = detail.inspected_lines(usize::from(areas.words.width), look.glyphs);
     paint::page(buf, areas.words, look, &lines, page.scroll.top);
-    let bar = Rect { width: (areas.words.width + 1).min(buf.area.right() - areas.words.x), ..areas.words };
-    paint::scrollbar(buf, bar, look, page.scroll.top, lines.len());
+    paint::scrollbar_beside(buf, areas.words, look, page.scroll.top, lines.len());
     for (area, chart) in areas.charts.iter().zip(&charts) {
         draw_chart(buf, *area, detail, chart, look);
     }
@@ -45,8 +44,7 @@ fn draw_chart(buf: &mut Buffer, area: Rect, detail: &Detail, chart: &Chart, look
             (Role::Text, format!("{last}   ")),
         ]);
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, rows(area, 0, 1), look, &parts);
+    paint::words(buf, rows(area, 0, 1), look, &parts);
     let traces: Vec<(usize, &Track)> =
         tracks.iter().filter_map(|(colour, _, track)| Some((*colour, (*track)?))).collect();
     let plot = Plot::new(below(area, 1), Window { from: 0.0, to: chart.end }, chart.y);

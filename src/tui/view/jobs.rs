@@ -91,7 +91,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     caption(buf, areas.caption, &jobs, look);
     let words = ["", "arm", "seed", "state", "done", "", "best", "time", "doing"];
     let heading = columns.row(words.map(|w| (Role::Faint, w.to_owned())), look);
-    line(buf, areas.heading, &[vec![(Role::Text, "  ".to_owned())], heading].concat(), look);
+    paint::words(buf, areas.heading, look, &[vec![(Role::Text, "  ".to_owned())], heading].concat());
     let shown = jobs.iter().enumerate().skip(detail.jobs.offset).take(usize::from(areas.list.height));
     for (i, job) in shown {
         let area = rows(areas.list, (i - detail.jobs.offset) as u16, 1);
@@ -100,8 +100,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
         }
         row(buf, m, area, job, &columns, look);
     }
-    let bar = Rect { width: (areas.list.width + 1).min(buf.area.right() - areas.list.x), ..areas.list };
-    paint::scrollbar(buf, bar, look, detail.jobs.offset, jobs.len());
+    paint::scrollbar_beside(buf, areas.list, look, detail.jobs.offset, jobs.len());
 }
 
 fn caption(buf: &mut Buffer, area: Rect, jobs: &[&RunSummary], look: &Look) {
@@ -137,10 +136,5 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, job: &RunSummary, columns: &Colu
         (Role::Dim, doing(job).to_owned()),
     ];
     let parts = [vec![(role, format!("{sign} "))], columns.row(cells, look)].concat();
-    line(buf, area, &parts, look);
-}
-
-fn line(buf: &mut Buffer, area: Rect, parts: &[(Role, String)], look: &Look) {
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }

@@ -54,8 +54,7 @@ pub fn draw(buf: &mut Buffer, content: Rect, view: &Layers, pane: &Pane, look: &
             paint::select(buf, row, look);
         }
     }
-    let bar = Rect { width: (list.width + 1).min(buf.area.right() - list.x), ..list };
-    paint::scrollbar(buf, bar, look, pane.list.offset, view.rows.len());
+    paint::scrollbar_beside(buf, list, look, pane.list.offset, view.rows.len());
     label(buf, areas.label, view, pane, look);
 }
 
@@ -91,6 +90,5 @@ fn label(buf: &mut Buffer, area: Rect, view: &Layers, pane: &Pane, look: &Look) 
             parts.push((Role::Dim, format!(" {}", column.unit)));
         }
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }

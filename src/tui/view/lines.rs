@@ -186,6 +186,5 @@ fn label(buf: &mut Buffer, area: Rect, view: &Lines, pane: &Pane, all: bool, loo
             parts.push((Role::Text, format!("{value}   ")));
         }
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }

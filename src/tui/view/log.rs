@@ -56,8 +56,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
             break;
         }
     }
-    let bar = Rect { width: (area.width + 1).min(buf.area.right() - area.x), ..area };
-    paint::scrollbar(buf, bar, look, log.top, shown.len());
+    paint::scrollbar_beside(buf, area, look, log.top, shown.len());
     let state = if log.follow { "following" } else { "held" };
     let separator = look.glyphs.separator;
     let hidden = log.lines.len() - shown.len();
@@ -68,6 +67,5 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
         let hits = shown.iter().filter(|l| text::matches(&l.text, &log.query)).count();
         parts.insert(0, (Role::Match, format!("/{} ({hits})   ", log.query)));
     }
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line_right(buf, caption, look, &parts);
+    paint::words_right(buf, caption, look, &parts);
 }

@@ -39,6 +39,20 @@ pub fn line_right(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, &st
     line(buf, Rect { x: area.right() - width, width, ..area }, look, parts);
 }
 
+/// As [`line`], for words made up on the spot.
+pub fn words(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, String)]) -> u16 {
+    line(buf, area, look, &lent(parts))
+}
+
+/// As [`line_right`], for words made up on the spot.
+pub fn words_right(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, String)]) {
+    line_right(buf, area, look, &lent(parts));
+}
+
+fn lent(parts: &[(Role, String)]) -> Vec<(Role, &str)> {
+    parts.iter().map(|(role, text)| (*role, text.as_str())).collect()
+}
+
 /// As [`line`], in the middle.
 pub fn line_centre(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, &str)]) {
     let width: usize = parts.iter().map(|p| text::width(p.1)).sum();
@@ -49,8 +63,7 @@ pub fn line_centre(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, &s
 /// Lines of a page from `top` on.
 pub fn page(buf: &mut Buffer, area: Rect, look: &Look, lines: &[pages::Line], top: usize) {
     for (row, parts) in lines.iter().skip(top).take(usize::from(area.height)).enumerate() {
-        let parts: Vec<(Role, &str)> = parts.iter().map(|(role, text)| (*role, text.as_str())).collect();
-        line(buf, crate::layout::rows(area, row as u16, 1), look, &parts);
+        words(buf, crate::layout::rows(area, row as u16, 1), look, parts);
     }
 }
 
@@ -67,6 +80,12 @@ pub fn scrollbar(buf: &mut Buffer, area: Rect, look: &Look, top: usize, len: usi
             cell.set_symbol(look.glyphs.scrollbar).set_style(look.style(Role::Dim));
         }
     }
+}
+
+/// A [`scrollbar`] beside the rows in `area`, in the next column, where the screen has one.
+pub fn scrollbar_beside(buf: &mut Buffer, area: Rect, look: &Look, top: usize, len: usize) {
+    let area = Rect { width: (area.width + 1).min(buf.area.right() - area.x), ..area };
+    scrollbar(buf, area, look, top, len);
 }
 
 /// Gives all cells of `area` the look of a selected row.

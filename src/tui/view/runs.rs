@@ -171,8 +171,7 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
         (Role::Faint, "doing".into()),
     ];
     parts.extend(columns.row(cells, look));
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }
 
 /// What a run is doing, or why it is not: its reason, else its note. The last note of an ended run says nothing any more.
@@ -233,8 +232,7 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
         parts.extend([(muted, done), (Role::BarTrack, rest)]);
     }
     parts.extend(after);
-    let parts: Vec<(Role, &str)> = parts.iter().map(|(r, t)| (*r, t.as_str())).collect();
-    paint::line(buf, area, look, &parts);
+    paint::words(buf, area, look, &parts);
 }
 
 /// More about the selected run, under the list.
