@@ -1,173 +1,97 @@
 //! The signs that screens are drawn with, in Unicode and in ASCII.
 
-/// A set of signs. Each is one cell wide.
-#[derive(Debug, PartialEq)]
-pub struct Glyphs {
-    /// Whether charts may use braille; else they are drawn with `'`, `.` and `:`.
-    pub braille: bool,
-    pub ellipsis: &'static str,
-    pub queued: &'static str,
-    pub starting: &'static str,
-    pub running: &'static str,
-    pub paused: &'static str,
-    pub stopping: &'static str,
-    pub stopped: &'static str,
-    pub completed: &'static str,
-    pub failed: &'static str,
-    /// Full, half and empty part of a progress bar.
-    pub bar: [&'static str; 3],
-    /// Heights of bars in drawings, from a gap to full.
-    pub heights: [&'static str; 9],
-    /// Densities for heat maps without colour, from empty to full.
-    pub shades: [&'static str; 5],
-    pub marker: &'static str,
-    pub ascending: &'static str,
-    pub descending: &'static str,
-    pub on: &'static str,
-    pub off: &'static str,
-    /// One a cluster or group.
-    pub points: [&'static str; 8],
-    /// Names of the axes of pictures: across and up.
-    pub axes: [&'static str; 2],
-    /// A place of an axis worth a line.
-    pub mark: &'static str,
-    /// An error bar.
-    pub bar_upright: &'static str,
-    pub plus_minus: &'static str,
-    /// A measured point on a line.
-    pub spot: &'static str,
-    pub centroid: &'static str,
-    pub winner: &'static str,
-    /// Around a winner in a scatter plot.
-    pub ring: [&'static str; 2],
-    pub line: &'static str,
-    pub grid: &'static str,
-    pub cursor: &'static str,
-    pub scrollbar: &'static str,
-    pub rule: &'static str,
-    pub back: &'static str,
-    pub separator: &'static str,
-    pub none: &'static str,
-    pub info: &'static str,
-    pub warning: &'static str,
-    pub error: &'static str,
-    pub enter: &'static str,
-    /// Top left, top right, bottom left, bottom right, horizontal, vertical.
-    pub frame: [&'static str; 6],
-    /// The same around blocks that no shortcut goes round, and around those that have one.
-    pub frame_vital: [&'static str; 6],
-    pub frame_open: [&'static str; 6],
-    /// The path that a signal takes whatever is chosen: across, down; the shortcut's start, passing and end above; where it
-    /// leaves, passes and enters the line of blocks.
-    pub path: [&'static str; 8],
-    /// Edges of a graph beside its vertices: across, down; an edge starts at the end of the line or before, ends at the end of
-    /// the line or before, is crossed; one ends where another starts.
-    pub rails: [&'static str; 8],
-    pub vital: &'static str,
-    pub locked: &'static str,
-    /// Chosen cost, chosen within the sampled, sampled, neither; sampled mean, expected, limit.
-    pub gauge: [&'static str; 7],
+/// A sign, one cell wide; in ASCII, `enter` and `plus_minus` are wider.
+type Sign = &'static str;
+
+macro_rules! glyphs {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $unicode:expr, $ascii:expr;)*) => {
+        /// A set of signs.
+        #[derive(Debug, PartialEq)]
+        pub struct Glyphs {
+            /// Whether charts may use braille; else they are drawn with `'`, `.` and `:`.
+            pub braille: bool,
+            $($(#[$doc])* pub $name: $type,)*
+        }
+
+        pub static UNICODE: Glyphs = Glyphs { braille: true, $($name: $unicode,)* };
+
+        pub static ASCII: Glyphs = Glyphs { braille: false, $($name: $ascii,)* };
+
+        #[cfg(test)]
+        impl Glyphs {
+            fn all(&self) -> Vec<Sign> {
+                use tests::Signs;
+                [$(self.$name.signs(),)*].concat()
+            }
+        }
+    };
 }
 
-pub static UNICODE: Glyphs = Glyphs {
-    braille: true,
-    ellipsis: "…",
-    queued: "○",
-    starting: "◌",
-    running: "●",
-    paused: "‖",
-    stopping: "◍",
-    stopped: "■",
-    completed: "✓",
-    failed: "✗",
-    bar: ["━", "╸", "─"],
-    heights: ["·", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
-    shades: [" ", "░", "▒", "▓", "█"],
-    marker: "▌",
-    ascending: "▴",
-    descending: "▾",
-    on: "■",
-    off: "□",
-    points: ["●", "▲", "■", "◆", "▼", "○", "△", "□"],
-    axes: ["→", "↑"],
-    mark: "╎",
-    bar_upright: "│",
-    plus_minus: "±",
-    spot: "•",
-    centroid: "✚",
-    winner: "★",
-    ring: ["(", ")"],
-    line: "━",
-    grid: "┈",
-    cursor: "│",
-    scrollbar: "┃",
-    rule: "─",
-    back: "‹",
-    separator: "·",
-    none: "–",
-    info: "●",
-    warning: "▲",
-    error: "✗",
-    enter: "↵",
-    frame: ["╭", "╮", "╰", "╯", "─", "│"],
-    frame_vital: ["╔", "╗", "╚", "╝", "═", "║"],
-    frame_open: ["┌", "┐", "└", "┘", "─", "│"],
-    path: ["━", "┃", "┏", "┳", "┓", "┹", "┸", "┺"],
-    rails: ["─", "│", "╮", "┬", "╯", "┴", "┼", "┤"],
-    vital: "◆",
-    locked: "■",
-    gauge: ["━", "█", "▒", "─", "╋", "◇", "┃"],
-};
-
-pub static ASCII: Glyphs = Glyphs {
-    braille: false,
-    ellipsis: "~",
-    queued: "o",
-    starting: ":",
-    running: "*",
-    paused: "=",
-    stopping: "%",
-    stopped: "#",
-    completed: "+",
-    failed: "!",
-    bar: ["#", "-", "."],
-    heights: [".", "_", "_", "-", "-", "=", "=", "#", "#"],
-    shades: [" ", ".", "+", "x", "#"],
-    marker: ">",
-    ascending: "^",
-    descending: "v",
-    on: "x",
-    off: ".",
-    points: ["o", "^", "s", "d", "v", "c", "t", "q"],
-    axes: [">", "^"],
-    mark: "!",
-    bar_upright: "|",
-    plus_minus: "+-",
-    spot: "o",
-    centroid: "+",
-    winner: "*",
-    ring: ["(", ")"],
-    line: "-",
-    grid: ".",
-    cursor: "|",
-    scrollbar: "|",
-    rule: "-",
-    back: "<",
-    separator: "|",
-    none: "-",
-    info: "*",
-    warning: "!",
-    error: "!",
-    enter: "enter",
-    frame: ["+", "+", "+", "+", "-", "|"],
-    frame_vital: ["#", "#", "#", "#", "=", "#"],
-    frame_open: ["+", "+", "+", "+", "-", "|"],
-    path: ["=", "|", ".", "+", ".", "+", "+", "+"],
-    rails: ["-", "|", ".", ".", "'", "'", "+", "+"],
-    vital: "V",
-    locked: "L",
-    gauge: ["=", "#", "%", ".", "m", "e", "|"],
-};
+// One sign a line: in Unicode, and in ASCII.
+glyphs! {
+    ellipsis: Sign = "…", "~";
+    queued: Sign = "○", "o";
+    starting: Sign = "◌", ":";
+    running: Sign = "●", "*";
+    paused: Sign = "‖", "=";
+    stopping: Sign = "◍", "%";
+    stopped: Sign = "■", "#";
+    completed: Sign = "✓", "+";
+    failed: Sign = "✗", "!";
+    /// Full, half and empty part of a progress bar.
+    bar: [Sign; 3] = ["━", "╸", "─"], ["#", "-", "."];
+    /// Heights of bars in drawings, from a gap to full.
+    heights: [Sign; 9] = ["·", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"], [".", "_", "_", "-", "-", "=", "=", "#", "#"];
+    /// Densities for heat maps without colour, from empty to full.
+    shades: [Sign; 5] = [" ", "░", "▒", "▓", "█"], [" ", ".", "+", "x", "#"];
+    marker: Sign = "▌", ">";
+    ascending: Sign = "▴", "^";
+    descending: Sign = "▾", "v";
+    on: Sign = "■", "x";
+    off: Sign = "□", ".";
+    /// One a cluster or group.
+    points: [Sign; 8] = ["●", "▲", "■", "◆", "▼", "○", "△", "□"], ["o", "^", "s", "d", "v", "c", "t", "q"];
+    /// Names of the axes of pictures: across and up.
+    axes: [Sign; 2] = ["→", "↑"], [">", "^"];
+    /// A place of an axis worth a line.
+    mark: Sign = "╎", "!";
+    /// An error bar.
+    bar_upright: Sign = "│", "|";
+    plus_minus: Sign = "±", "+-";
+    /// A measured point on a line.
+    spot: Sign = "•", "o";
+    centroid: Sign = "✚", "+";
+    winner: Sign = "★", "*";
+    /// Around a winner in a scatter plot.
+    ring: [Sign; 2] = ["(", ")"], ["(", ")"];
+    line: Sign = "━", "-";
+    grid: Sign = "┈", ".";
+    cursor: Sign = "│", "|";
+    scrollbar: Sign = "┃", "|";
+    rule: Sign = "─", "-";
+    back: Sign = "‹", "<";
+    separator: Sign = "·", "|";
+    none: Sign = "–", "-";
+    info: Sign = "●", "*";
+    warning: Sign = "▲", "!";
+    error: Sign = "✗", "!";
+    enter: Sign = "↵", "enter";
+    /// Top left, top right, bottom left, bottom right, horizontal, vertical.
+    frame: [Sign; 6] = ["╭", "╮", "╰", "╯", "─", "│"], ["+", "+", "+", "+", "-", "|"];
+    /// The same around blocks that no shortcut goes round, and around those that have one.
+    frame_vital: [Sign; 6] = ["╔", "╗", "╚", "╝", "═", "║"], ["#", "#", "#", "#", "=", "#"];
+    frame_open: [Sign; 6] = ["┌", "┐", "└", "┘", "─", "│"], ["+", "+", "+", "+", "-", "|"];
+    /// The path that a signal takes whatever is chosen: across, down; the shortcut's start, passing and end above; where it
+    /// leaves, passes and enters the line of blocks.
+    path: [Sign; 8] = ["━", "┃", "┏", "┳", "┓", "┹", "┸", "┺"], ["=", "|", ".", "+", ".", "+", "+", "+"];
+    /// Edges of a graph beside its vertices: across, down; an edge starts at the end of the line or before, ends at the end of
+    /// the line or before, is crossed; one ends where another starts.
+    rails: [Sign; 8] = ["─", "│", "╮", "┬", "╯", "┴", "┼", "┤"], ["-", "|", ".", ".", "'", "'", "+", "+"];
+    vital: Sign = "◆", "V";
+    locked: Sign = "■", "L";
+    /// Chosen cost, chosen within the sampled, sampled, neither; sampled mean, expected, limit.
+    gauge: [Sign; 7] = ["━", "█", "▒", "─", "╋", "◇", "┃"], ["=", "#", "%", ".", "m", "e", "|"];
+}
 
 /// Whether a terminal of this environment can be trusted with Unicode: no locale other than UTF-8, and not the Linux
 /// console, whose fonts lack braille.
@@ -191,59 +115,30 @@ mod tests {
     use super::*;
     use crate::text::width;
 
+    /// What a field of the table holds.
+    pub trait Signs {
+        fn signs(&self) -> Vec<Sign>;
+    }
+
+    impl Signs for Sign {
+        fn signs(&self) -> Vec<Sign> {
+            vec![self]
+        }
+    }
+
+    impl<const N: usize> Signs for [Sign; N] {
+        fn signs(&self) -> Vec<Sign> {
+            self.to_vec()
+        }
+    }
+
     #[test]
     fn every_sign_is_one_cell_wide() {
+        // What ASCII has no sign for.
+        let words = [ASCII.enter, ASCII.plus_minus];
         for set in [&UNICODE, &ASCII] {
-            let one = [
-                set.ellipsis,
-                set.queued,
-                set.starting,
-                set.running,
-                set.paused,
-                set.stopping,
-                set.stopped,
-                set.completed,
-                set.failed,
-                set.marker,
-                set.ascending,
-                set.descending,
-                set.on,
-                set.off,
-                set.mark,
-                set.bar_upright,
-                set.vital,
-                set.locked,
-                set.spot,
-                set.centroid,
-                set.winner,
-                set.line,
-                set.grid,
-                set.cursor,
-                set.scrollbar,
-                set.rule,
-                set.back,
-                set.separator,
-                set.none,
-                set.info,
-                set.warning,
-                set.error,
-            ];
-            let many = [
-                &set.bar[..],
-                &set.heights,
-                &set.shades,
-                &set.points,
-                &set.ring,
-                &set.frame,
-                &set.axes,
-                &set.frame_vital,
-                &set.frame_open,
-                &set.path,
-                &set.gauge,
-                &set.rails,
-            ]
-            .concat();
-            for sign in one.into_iter().chain(many) {
+            assert!(set.all().len() > 100);
+            for sign in set.all().into_iter().filter(|s| !words.contains(s)) {
                 assert_eq!(width(sign), 1, "{sign:?}");
             }
         }
