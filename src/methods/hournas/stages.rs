@@ -7,7 +7,7 @@ use kiln_nn::supernet::{Sampler, Turn};
 use kiln_nn::{Pick, TrainError, Validate};
 use kiln_protocol::Level;
 use kiln_protocol::run::Best;
-use kiln_protocol::spec::{OnOom, SearchOrder};
+use kiln_protocol::spec::OnOom;
 
 use super::proposal::{Proposal, Tally, Tilted, derive_choices, solve};
 use super::record::{Proxy, Row, Stage, State, Trained};
@@ -421,9 +421,6 @@ impl Hournas {
     /// All views as they stand.
     pub(super) fn show(&mut self, cx: &mut StepCx) -> Result<()> {
         cx.view("blocks", views::blocks(self)?);
-        if self.settings.order != SearchOrder::Random {
-            cx.view("alpha", views::alpha(self)?);
-        }
         cx.view("candidates", views::candidates(self, self.shown));
         cx.view("stages", views::stages(self));
         self.shown = self.state.rows.len().max(1);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use kiln_arch::Chain;
 use kiln_protocol::View;
 use kiln_protocol::run::Table;
-use kiln_protocol::view::{BlockCell, BlockImportance, Candidate, Candidates, Column, Gauge, GlyphBar, Matrix};
+use kiln_protocol::view::{BlockCell, BlockImportance, Candidate, Candidates, Column, Gauge, GlyphBar};
 
 use super::proposal::Tilted;
 use super::record::Stage;
@@ -118,24 +118,6 @@ pub fn blocks(method: &Hournas) -> Result<View> {
     let title = format!("blocks of {}", method.space.name);
     let gauges = method.budget.limits.iter().enumerate().map(gauge).collect();
     Ok(View::BlockImportance(BlockImportance { title, ops, blocks, gauges, note }))
-}
-
-/// `softmax(alpha)`, tilted in the running group, slots by operations, with a line before every stage of the network.
-pub fn alpha(method: &Hournas) -> Result<View> {
-    let ops = ops(&method.chain);
-    let weights = method.weights()?;
-    let slots = &method.chain.slots;
-    let row = |(slot, p): (&kiln_arch::Slot, &Vec<f64>)| -> Vec<Option<f64>> {
-        ops.iter().map(|op| slot.index(op).and_then(|o| p.get(o)).copied()).collect()
-    };
-    let stage = |name: &str| name.split('.').next().map(str::to_owned);
-    Ok(View::Matrix(Matrix {
-        title: "probability of each operation".into(),
-        row_labels: slots.iter().map(|s| if s.vital() { format!("[{}]", s.name) } else { s.name.clone() }).collect(),
-        values: slots.iter().zip(&weights).map(row).collect(),
-        breaks: (1..slots.len()).filter(|&i| stage(&slots[i].name) != stage(&slots[i - 1].name)).collect(),
-        column_labels: ops,
-    }))
 }
 
 /// Rows from `since` on, and what was found once it is trained.
