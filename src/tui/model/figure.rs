@@ -130,7 +130,7 @@ impl Pane {
     fn step_bin(&mut self, panel: Option<&Panel>, by: isize) {
         let Some(Ok(Some(bins))) = panel.map(Bins::of) else { return };
         let bin = match self.x_cursor {
-            Some(x) => bins.at(x).saturating_add_signed(by).min(bins.len() - 1),
+            Some(x) => bins.at(x).saturating_add_signed(by).min(bins.count() - 1),
             None => bins.highest(),
         };
         self.x_cursor = Some(bins.centre(bin));

@@ -121,7 +121,7 @@ mod tests {
             name: format!("figure {i}"),
             decimals: 2,
             unit: if i == 1 { "bits".into() } else { String::new() },
-            full: (i % 2 == 0).then_some(1.0),
+            full: i.is_multiple_of(2).then_some(1.0),
         };
         Layers {
             columns: (0..columns).map(column).collect(),

@@ -43,7 +43,8 @@ impl Bins {
         Ok(Some(Bins { edges, counts }))
     }
 
-    pub fn len(&self) -> usize {
+    /// How many there are; at least one.
+    pub fn count(&self) -> usize {
         self.edges.len() - 1
     }
 
@@ -56,20 +57,20 @@ impl Bins {
     pub fn highest(&self) -> usize {
         let total = |bin: &usize| self.counts.iter().map(|g| g[*bin]).sum::<f64>();
         // The first of equals: `max_by` would give the last.
-        (0..self.len()).rev().max_by(|a, b| total(a).total_cmp(&total(b))).unwrap_or(0)
+        (0..self.count()).rev().max_by(|a, b| total(a).total_cmp(&total(b))).unwrap_or(0)
     }
 
     pub fn x(&self) -> Scale {
-        Scale { lo: self.edges[0], hi: self.edges[self.len()], log: false }
+        Scale { lo: self.edges[0], hi: self.edges[self.count()], log: false }
     }
 
     /// The bin that holds `x`, or the nearest one.
     pub fn at(&self, x: f64) -> usize {
-        self.edges.partition_point(|e| *e <= x).saturating_sub(1).min(self.len() - 1)
+        self.edges.partition_point(|e| *e <= x).saturating_sub(1).min(self.count() - 1)
     }
 
     pub fn centre(&self, bin: usize) -> f64 {
-        let bin = bin.min(self.len() - 1);
+        let bin = bin.min(self.count() - 1);
         self.edges[bin] + (self.edges[bin + 1] - self.edges[bin]) / 2.0
     }
 

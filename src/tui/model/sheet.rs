@@ -44,14 +44,15 @@ impl Grid {
     pub fn new(n: usize, size: (usize, usize), columns: usize, labels: bool, pane: (u16, u16)) -> Grid {
         let pane = (usize::from(pane.0), usize::from(pane.1) * usize::from(DOWN));
         let n = n.max(1);
-        let columns = if columns > 0 && pane.0 / columns <= LEAST_IN_ROW { 0 } else { columns };
+        let room = pane.0.checked_div(columns).filter(|room| *room > LEAST_IN_ROW);
+        let columns = room.map_or(0, |_| columns);
         let first = Factor::fitting(size.0, pane.0.saturating_sub(1)).min(Factor::fitting(size.1, pane.1));
         // What may be shrunk, is so far; a picture larger than the pane is shrunk as far as needed.
         let floor = size.0.max(size.1) / LEAST;
         let mut last = if floor >= 2 { Factor::Down(floor) } else { Factor::Up(1) };
         last = last.min(first);
-        if columns > 0 {
-            last = last.min(Factor::fitting(size.0, pane.0 / columns - 1));
+        if let Some(room) = room {
+            last = last.min(Factor::fitting(size.0, room - 1));
         }
         let sizes = || std::iter::successors(Some(first), |f| (*f != last).then(|| f.less()));
         for labels in [labels, false] {

@@ -461,7 +461,7 @@ pub fn applies(m: &Model, action: Action) -> bool {
         // Views with two ways to go say so in one hint.
         Action::PointRight => matches!(m.contexts().first(), Some(Context::Lines | Context::Layers)),
         Action::Alone => m.detail.as_ref().is_some_and(|d| match &d.tab {
-            Tab::View(name) => d.view(name).is_some_and(|v| figure::several(v)),
+            Tab::View(name) => d.view(name).is_some_and(figure::several),
             _ => false,
         }),
         Action::Export => m.contexts().first() == Some(&Context::Inspect) || state == Some(RunState::Completed),

@@ -321,7 +321,7 @@ fn readout(buf: &mut Buffer, area: Rect, map: &BlockImportance, block: &BlockCel
         ]);
     }
     let put = |buf: &mut Buffer, line: u16, parts: &[(Role, String)]| {
-        paint::words(buf, rows(area, line, 1), look, &parts);
+        paint::words(buf, rows(area, line, 1), look, parts);
     };
     put(buf, 0, &first);
     if area.height < 2 {

@@ -34,8 +34,8 @@ pub fn draw(buf: &mut Buffer, content: Rect, view: &Histograms, pane: &Pane, cur
     let single = shown.len() == 1;
     for (i, area) in &shown {
         let looked_at = cursor && *i == focus;
-        let role = if looked_at && !single { Role::Key } else { Role::Title };
-        panel(buf, *area, &view.panels[*i], &names, role, pane.x_cursor.filter(|_| looked_at), single, look);
+        let seen = Seen { looked_at, single, cursor: pane.x_cursor.filter(|_| looked_at) };
+        panel(buf, *area, &view.panels[*i], &names, seen, look);
     }
     if !cursor {
         return;
@@ -75,17 +75,17 @@ fn place_of(names: &[&str], name: &str) -> usize {
     names.iter().position(|n| *n == name).unwrap_or(0)
 }
 
-#[allow(clippy::too_many_arguments)]
-fn panel(
-    buf: &mut Buffer,
-    area: Rect,
-    panel: &Panel,
-    names: &[&str],
-    role: Role,
-    cursor: Option<f64>,
+/// How a panel is looked at.
+#[derive(Clone, Copy)]
+struct Seen {
+    looked_at: bool,
+    /// No other one is in view.
     single: bool,
-    look: &Look,
-) {
+    cursor: Option<f64>,
+}
+
+fn panel(buf: &mut Buffer, area: Rect, panel: &Panel, names: &[&str], seen: Seen, look: &Look) {
+    let role = if seen.looked_at && !seen.single { Role::Key } else { Role::Title };
     let bins = Bins::of(panel);
     let marks = marks(panel, bins.as_ref().ok().and_then(Option::as_ref));
     let areas = layout::histogram(area, !marks.is_empty());
@@ -111,7 +111,7 @@ fn panel(
     let x = marks.iter().fold(bins.x(), |x, (_, at)| Scale { lo: x.lo.min(*at), hi: x.hi.max(*at), ..x });
     let y = Scale { lo: 0.0, hi: if top > 0.0 { top } else { 1.0 }, log: false };
     let chart = areas.chart.intersection(buf.area);
-    let inner = if single && chart.width >= 5 * GUTTER {
+    let inner = if seen.single && chart.width >= 5 * GUTTER {
         plot::inner(chart)
     } else {
         Rect { height: chart.height - u16::from(chart.height >= 3), ..chart }
@@ -134,7 +134,7 @@ fn panel(
         upright(buf, &plot, *at, look.glyphs.mark, Role::Warn, true, look);
         free = mark_name(buf, &plot, areas.marks, free, name, *at, look);
     }
-    if let Some(x) = cursor {
+    if let Some(x) = seen.cursor {
         upright(buf, &plot, bins.centre(bins.at(x)), look.glyphs.cursor, Role::Key, false, look);
     }
 }
@@ -187,7 +187,7 @@ fn bars(buf: &mut Buffer, plot: &Plot, bins: &Bins, colour: usize, look: &Look) 
     for column in 0..inner.width {
         let lo = plot.x.lo + f64::from(column) * step;
         let middle = lo + step / 2.0;
-        if middle < bins.edges[0] || middle > bins.edges[bins.len()] {
+        if middle < bins.edges[0] || middle > bins.edges[bins.count()] {
             continue;
         }
         let value = bins.column(0, lo, lo + step);
@@ -216,7 +216,7 @@ fn outlines(buf: &mut Buffer, plot: &Plot, bins: &Bins, owners: &[usize], look: 
         for (bin, count) in bins.counts[group].iter().enumerate() {
             corners.extend([[bins.edges[bin], *count], [bins.edges[bin + 1], *count]]);
         }
-        corners.push([bins.edges[bins.len()], 0.0]);
+        corners.push([bins.edges[bins.count()], 0.0]);
         // Empty bins are left to the axis.
         for pair in corners.windows(2).filter(|pair| pair[0][1].max(pair[1][1]) > 0.0) {
             if let (Some(a), Some(b)) = (plot.dot(&raster, pair[0]), plot.dot(&raster, pair[1])) {
@@ -233,12 +233,12 @@ fn outlines(buf: &mut Buffer, plot: &Plot, bins: &Bins, owners: &[usize], look: 
                 buf[at].set_symbol(sign(*owner, look)).set_style(look.style(series(*owner)));
             }
         };
-        let peak = (0..bins.len()).rev().max_by(|a, b| counts[*a].total_cmp(&counts[*b])).unwrap_or(0);
+        let peak = (0..bins.count()).rev().max_by(|a, b| counts[*a].total_cmp(&counts[*b])).unwrap_or(0);
         put(bins.centre(peak), counts[peak]);
         if look.theme.depth == Depth::None {
             for column in (group as u16 * 2 % EVERY..inner.width).step_by(EVERY.into()) {
                 let x = plot.x.lo + (f64::from(column) + 0.5) * step;
-                if (bins.edges[0]..=bins.edges[bins.len()]).contains(&x) {
+                if (bins.edges[0]..=bins.edges[bins.count()]).contains(&x) {
                     put(x, counts[bins.at(x)]);
                 }
             }
@@ -258,7 +258,7 @@ fn label(buf: &mut Buffer, area: Rect, panel: &Panel, names: &[&str], cursor: Op
     parts.push(match bin {
         Some(bin) => (Role::Key, format!("{} to {}   ", edge(bin), edge(bin + 1))),
         None => {
-            let n = bins.len();
+            let n = bins.count();
             let word = if n == 1 { "bin" } else { "bins" };
             (Role::Dim, format!("{n} {word} from {} to {}   ", edge(0), edge(n)))
         }

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::figure::Pane;
-use crate::model::sheet::{Page, Spot};
+use crate::model::sheet::{Sheet, Spot};
 use crate::mosaic::DOWN;
 use crate::text;
 use crate::theme::Role;
@@ -36,8 +36,7 @@ pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, cursor:
     paint::line_right(buf, room, look, &[(Role::Faint, &words)]);
     page.canvas.paint(buf, areas.body, look);
     for spot in &page.spots {
-        let problem = pane.sheet.problem(spot.picture).is_some();
-        around(buf, areas.body, view, page, *spot, Some(spot.picture) == selected, problem, look);
+        around(buf, areas.body, view, &pane.sheet, *spot, Some(spot.picture) == selected, look);
     }
     let Some(selected) = selected else { return };
     let picture = &view.pictures[selected];
@@ -53,23 +52,14 @@ pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, cursor:
 }
 
 /// What stands around a picture: the mark of the selected one, its label, a sign in the place of one that cannot be shown.
-#[allow(clippy::too_many_arguments)]
-fn around(
-    buf: &mut Buffer,
-    area: Rect,
-    view: &Images,
-    page: &Page,
-    spot: Spot,
-    selected: bool,
-    broken: bool,
-    look: &Look,
-) {
+fn around(buf: &mut Buffer, area: Rect, view: &Images, sheet: &Sheet, spot: Spot, selected: bool, look: &Look) {
+    let Some(page) = sheet.page() else { return };
     let down = usize::from(DOWN);
     let (width, height) = page.grid.tile;
     let x = area.x.saturating_add(spot.x as u16);
     let (first, last) = (spot.y / down, (spot.y + height.max(1) - 1) / down);
     let role = if selected { Role::Key } else { Role::Dim };
-    if broken {
+    if sheet.problem(spot.picture).is_some() {
         let place =
             Rect { x, width: (area.right().saturating_sub(x)).min(width as u16), ..rows(area, first as u16, 1) };
         paint::line(buf, place, look, &[(Role::Bad, look.glyphs.failed)]);
