@@ -72,15 +72,16 @@ impl Affordable {
             }
         }
         if !limits.allow(best.0) {
-            let limit = |value: u64| if value == 0 { "no limit".to_owned() } else { value.to_string() };
+            let limit = |value: u64, what: &str| (value > 0).then(|| format!("at most {value} {what}"));
+            let allowed = [limit(limits.params, "parameters"), limit(limits.macs, "MACs")];
+            let allowed: Vec<String> = allowed.into_iter().flatten().collect();
             return Err(ArchError(format!(
-                "no network of space `{}` is affordable: the cheapest, `{}`, has {} parameters and {} MACs, the limits are {} and {}; raise them, or take another space",
+                "no network of space `{}` is affordable: the cheapest, `{}`, has {} parameters and {} MACs, but {} are allowed; raise that, or take another space",
                 space.name,
                 best.1,
                 best.0.params,
                 best.0.macs,
-                limit(limits.params),
-                limit(limits.macs)
+                allowed.join(" and ")
             )));
         }
         Ok(Affordable { space, input, classes, limits, cheapest: best.1 })

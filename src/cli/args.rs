@@ -150,7 +150,8 @@ pub enum Command {
     /// Ask a run's assessor for the accuracy of architectures, as CSV.
     ///
     /// The run must be a completed one of the method `assessor`. A table has an architecture a line in the column `arch`, as the
-    /// space writes it, or in the columns `adjacency` and `ops`; predictions come in its order.
+    /// space writes it, or in the columns `adjacency` and `ops`; predictions come in its order. An assessor with a relation graph
+    /// looks at all architectures of a question together: asked about others besides, it may answer a little differently.
     #[command(after_help = "Examples:
   kiln predict last --table mine.csv > predicted.csv
   kiln predict assessor-nb201-k3f7 --sample 1000 --top 10")]
@@ -239,14 +240,14 @@ pub struct Chosen {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Run it once with each of these seeds, such as `1,2,3`: short for --set 'seeds=[1,2,3]'.
-    #[arg(long, value_name = "LIST")]
-    pub seeds: Option<String>,
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(..1 << 53))]
+    pub seeds: Option<Vec<u64>>,
 }
 
 impl Chosen {
     /// All changes, as `--set` takes them.
     pub fn changes(&self) -> Vec<String> {
-        let seeds = self.seeds.as_ref().map(|seeds| format!("seeds=[{seeds}]"));
+        let seeds = self.seeds.as_ref().map(|seeds| format!("seeds={seeds:?}"));
         self.set.iter().cloned().chain(seeds).collect()
     }
 }

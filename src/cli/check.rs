@@ -99,6 +99,9 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     let images = format!(", {} training images{known}", human::count(e.images as f64));
     let images = if e.predictors.is_some() { "" } else { &images };
     line("data", format!("{}{images}: {path}", images::name(spec.data.set)));
+    if spec.data.test == 0 && images::holds_out_test(spec.data.set) && e.predictors.is_none() {
+        line("test", "no images: this set has no test part of its own; --set data.test=N holds some out".into());
+    }
     line(
         "space",
         format!(

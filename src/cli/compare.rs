@@ -123,6 +123,12 @@ fn ended(detail: RunDetail) -> Result<Option<Ended>, String> {
     let spec = Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| problems.to_string())?;
     let mut settings = BTreeMap::new();
     flatten(String::new(), &serde_json::to_value(&spec).map_err(|e| e.to_string())?, &mut settings);
+    // What a space is made of stands in its file; that it is another one is worth a line.
+    if let Some(own) = &spec.space.definition {
+        settings.retain(|key, _| !key.starts_with("space.definition."));
+        let text = serde_json::to_string(own).map_err(|e| e.to_string())?;
+        settings.insert("space.definition".into(), fingerprint(&text).into());
+    }
     settings.retain(|key, _| !ASIDE.contains(&key.as_str()));
     let summary = detail.summary;
     let name = match &summary.arm {
@@ -130,6 +136,11 @@ fn ended(detail: RunDetail) -> Result<Option<Ended>, String> {
         None => summary.preset,
     };
     Ok(Some(Ended { id: summary.id, name, seed: spec.seed, settings, found }))
+}
+
+/// Short and different for different texts.
+fn fingerprint(text: &str) -> String {
+    format!("#{:08x}", kiln_protocol::spec::seed::derive(0, text, 0, 0) >> 32)
 }
 
 /// Tables to dotted keys.
@@ -249,18 +260,11 @@ fn in_words(compared: &Compared) -> String {
             runs => format!("{} runs", runs.len()),
         };
         let word = if seeds.len() == 1 { "seed" } else { "seeds" };
-        let _ = writeln!(out, "{letter}  {}: {runs}, {word} {}", group.name, seeds.join(" "));
+        let twice = if group.seeds.windows(2).any(|w| w[0] == w[1]) { "; of one seed, the first counts" } else { "" };
+        let _ = writeln!(out, "{letter}  {}: {runs}, {word} {}{twice}", group.name, seeds.join(" "));
     }
-    let mut heads: Vec<&str> = vec!["SETTING"];
+    let mut heads: Vec<&str> = vec!["FIGURE"];
     heads.extend(letters.iter().map(String::as_str));
-    if !compared.settings.is_empty() {
-        let row = |(key, values): (&String, &Vec<Json>)| {
-            std::iter::once(key.clone()).chain(values.iter().map(plain)).collect::<Vec<String>>()
-        };
-        let rows: Vec<Vec<String>> = compared.settings.iter().map(row).collect();
-        let _ = writeln!(out, "\n{}", human::columns(&heads, &rows));
-    }
-    heads[0] = "FIGURE";
     let several = letters.len() > 1;
     let against: Vec<String> = letters.iter().skip(1).map(|letter| format!("{letter} - A")).collect();
     heads.extend(against.iter().map(String::as_str));
@@ -284,6 +288,15 @@ fn in_words(compared: &Compared) -> String {
     let _ = write!(out, "\nMeans with standard deviations over seeds; + higher is better, - lower is better.");
     if several {
         let _ = write!(out, " Differences from A, with p of a paired t-test where two and more seeds are common.");
+    }
+    if !compared.settings.is_empty() {
+        let mut heads: Vec<&str> = vec!["SETTING"];
+        heads.extend(letters.iter().map(String::as_str));
+        let row = |(key, values): (&String, &Vec<Json>)| {
+            std::iter::once(key.clone()).chain(values.iter().map(plain)).collect::<Vec<String>>()
+        };
+        let rows: Vec<Vec<String>> = compared.settings.iter().map(row).collect();
+        let _ = write!(out, "\n\n{}", human::columns(&heads, &rows));
     }
     out
 }

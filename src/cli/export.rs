@@ -60,12 +60,19 @@ pub fn write(
 ) -> Outcome<Json> {
     let id = engines::find(client, run)?;
     let detail = engines::detail(client, &id)?;
+    if let [first, .., last] = detail.jobs.as_slice() {
+        return Err(Failure::Input(format!(
+            "{id} is an experiment; its networks are those of its jobs: kiln export {} (to {})",
+            first.id, last.id
+        )));
+    }
     let spec = Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| Failure::Input(problems.to_string()))?;
     // Whatever the run has, where no candidate is named: a winner need not be marked in its table.
     let wanted = candidate.map(|_| retrain::network(&detail, &spec, candidate)).transpose().map_err(Failure::Input)?;
     let arch = wanted.map(|(_, arch)| arch);
     let mut folders = vec![PathBuf::from(&detail.folder)];
-    folders.extend(trainings(client, &id, candidate)?);
+    let (trained, training) = trainings(client, &id, candidate)?;
+    folders.extend(trained);
     let out = match out {
         Some(out) => out.to_path_buf(),
         None => PathBuf::from(default_name(&detail, candidate, format)),
@@ -85,10 +92,12 @@ pub fn write(
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.trim();
         let number = candidate.map_or_else(String::new, |n| format!(" {n}"));
-        let hint = if output.status.code() == Some(NO_WEIGHTS) {
-            format!("; train it first: kiln retrain {id}{number}")
-        } else {
-            String::new()
+        let state = detail.summary.state;
+        let hint = match training {
+            _ if output.status.code() != Some(NO_WEIGHTS) => String::new(),
+            Some(run) => format!("; {} trains it and is {}: wait for it", run.id, run.state.as_str()),
+            None if candidate.is_none() && !state.is_ended() => format!("; the run is {}: wait for it", state.as_str()),
+            None => format!("; train it first: kiln retrain {id}{number}"),
         };
         return Err(Failure::Input(format!("{id} was not exported: {said}{hint}")));
     }
@@ -105,13 +114,16 @@ fn default_name(detail: &RunDetail, candidate: Option<u32>, format: Format) -> S
     format!("{}{number}.{}", detail.summary.id, format.extension())
 }
 
-/// Folders of the completed runs that were launched to train this candidate, the newest first.
-fn trainings(client: &mut Client, run: &RunId, candidate: Option<u32>) -> Outcome<Vec<PathBuf>> {
+/// Folders of the completed runs that were launched to train this candidate, the newest first, and one that is at it.
+fn trainings(client: &mut Client, run: &RunId, candidate: Option<u32>) -> Outcome<(Vec<PathBuf>, Option<RunSummary>)> {
     let wanted = Origin { run: run.clone(), candidate };
-    let runs: Vec<RunSummary> = engines::runs(client)?;
-    let found = runs.iter().filter(|r| r.state == RunState::Completed && r.origin.as_ref() == Some(&wanted));
-    let ids: Vec<RunId> = found.filter(|_| candidate.is_some()).map(|r| r.id.clone()).collect();
-    ids.iter().map(|id| Ok(PathBuf::from(engines::detail(client, id)?.folder))).collect()
+    let mut runs: Vec<RunSummary> = engines::runs(client)?;
+    runs.retain(|r| r.origin.as_ref() == Some(&wanted));
+    let completed = runs.iter().filter(|r| r.state == RunState::Completed && candidate.is_some());
+    let ids: Vec<RunId> = completed.map(|r| r.id.clone()).collect();
+    let folders =
+        ids.iter().map(|id| Ok(PathBuf::from(engines::detail(client, id)?.folder))).collect::<Outcome<_>>()?;
+    Ok((folders, runs.into_iter().find(|r| !r.state.is_ended())))
 }
 
 /// What was written, in a sentence.

@@ -189,6 +189,9 @@ pub fn sentence(body: &Body) -> Option<(Level, String)> {
             Some(step) => format!(
                 "resumed from the checkpoint at step {step} on {device} of {host} (pid {pid}, attempt {attempt})"
             ),
+            None if *attempt > 1 => format!(
+                "started again from the beginning, as there was no checkpoint yet, on {device} of {host} (pid {pid}, attempt {attempt})"
+            ),
             None => format!("started on {device} of {host} (pid {pid})"),
         }),
         Body::Best(best) => info(format!("best {}", crate::list::best_in_words(best))),

@@ -56,9 +56,13 @@ fn counts(data: &DataSettings) -> (u64, u64, bool) {
         DataSet::Folder => (files_below(path), path.is_dir()),
         DataSet::Cells => (0, false),
     };
-    // Digits and folders have no test part of their own.
-    let test = if matches!(data.set, DataSet::Digits | DataSet::Folder) { u64::from(data.test) } else { 0 };
+    let test = if holds_out_test(data.set) { u64::from(data.test) } else { 0 };
     (all, u64::from(data.valid) + test, seen)
+}
+
+/// Whether the set has no test part of its own, so that its test images are held out of all.
+pub fn holds_out_test(set: DataSet) -> bool {
+    matches!(set, DataSet::Digits | DataSet::Folder)
 }
 
 /// How many images a run trains on.

@@ -12,7 +12,17 @@ use crate::{args, doctor};
 pub fn predict(engines: &Engines, args: &args::Predict) -> Outcome {
     let mut client = engines.open()?;
     let id = engines::find(&mut client, &args.run)?;
-    let folder = PathBuf::from(engines::detail(&mut client, &id)?.folder);
+    let detail = engines::detail(&mut client, &id)?;
+    if !detail.summary.state.is_ended() {
+        let state = detail.summary.state.as_str();
+        return Err(Failure::Input(format!(
+            "{id} is {state}: it leaves its assessor when it has completed; wait for it"
+        )));
+    }
+    if let Some(job) = detail.jobs.first() {
+        return Err(Failure::Input(format!("{id} is an experiment; ask one of its jobs, such as {}", job.id)));
+    }
+    let folder = PathBuf::from(detail.folder);
     let worker = doctor::worker();
     let mut command = Command::new(&worker);
     command.arg("predict").arg(&folder);

@@ -62,6 +62,10 @@ impl Surroundings for Here {
         }
     }
 
+    fn named(&self, name: &str) -> Option<PathBuf> {
+        all().into_iter().find(|(known, _)| known == name).map(|(_, file)| file)
+    }
+
     fn shipped(&self, set: DataSet) -> Result<PathBuf, String> {
         let assets = home::assets_dir().map_err(|e| e.to_string())?;
         let path = assets.join(match set {

@@ -70,6 +70,10 @@ const ARCH: &str = "an architecture a line under the name `arch`, or a cell unde
 /// A file that is missing or damaged, columns that are missing, lines of another length, accuracies that are no number or
 /// out of range: a sentence with file, line and column.
 pub fn read_cells(path: &Path, columns: &Columns) -> Result<Cells, DataError> {
+    if path.is_dir() {
+        let advice = "Name a table in it";
+        return Err(DataError::malformed(path, "is a folder", "a table of architectures as CSV", advice));
+    }
     if !path.is_file() {
         let advice = "Check the path of the table";
         return Err(DataError::missing(path, "a table of architectures as CSV, plain or gzipped", advice));
@@ -81,6 +85,9 @@ pub fn read_cells(path: &Path, columns: &Columns) -> Result<Cells, DataError> {
         |error: csv::Error| DataError::malformed(path, format!("is no CSV: {error}"), "UTF-8", FETCH_AGAIN);
     let header = reader.headers().map_err(unreadable)?.clone();
     let find = |name: &str| header.iter().position(|h| h == name);
+    if header.is_empty() {
+        return Err(DataError::malformed(path, "is empty", ARCH, FETCH_AGAIN));
+    }
     let names = || header.iter().map(|h| format!("`{h}`")).collect::<Vec<_>>().join(", ");
     let lacks = |name: &str, wanted: &str, advice: &str| {
         DataError::malformed(path, format!("has no column `{name}` in line 1 (it has {})", names()), wanted, advice)

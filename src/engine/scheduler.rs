@@ -529,10 +529,8 @@ impl Scheduler {
             Report::Failed { message }
         } else {
             job.deaths += 1;
-            let message = format!(
-                "the worker {exit}{said}; going on from the last checkpoint (retry {} of {})",
-                job.deaths, job.retries
-            );
+            let message =
+                format!("the worker {exit}{said}; it is taken up again (retry {} of {})", job.deaths, job.retries);
             (job.state, job.reason) = (RunState::Queued, Some(message.clone()));
             if job.paused {
                 out.push(Effect::Control { run: run.clone(), command: Command::Pause });

@@ -183,9 +183,14 @@ impl<'a> Walk<'a> {
         }
         let required = schema.get("required").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
         for name in required.iter().filter_map(Json::as_str).filter(|name| !table.contains_key(*name)) {
-            let inner = properties.get(name).map(|s| schema::resolve(self.root, s)).unwrap_or(&Json::Null);
+            let own = properties.get(name).unwrap_or(&Json::Null);
+            let one = schema::one_or_many(own).map(|(_, one)| one);
+            let inner = schema::resolve(self.root, one.unwrap_or(own));
             let message = match schema::kind(inner) {
                 "object" => format!("{MISSING}: a preset needs the table `[{}]`", join(name)),
+                _ if one.is_some() => {
+                    format!("{MISSING}: expected {}, or a list of such", schema::expectation(inner))
+                }
                 _ => format!("{MISSING}: expected {}", schema::expectation(inner)),
             };
             self.wrong(place, &join(name), message);

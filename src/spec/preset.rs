@@ -21,6 +21,11 @@ pub trait Surroundings {
         std::fs::read_to_string(file)
     }
 
+    /// The file of a preset that is known by name, such as one that ships with Kiln.
+    fn named(&self, _name: &str) -> Option<PathBuf> {
+        None
+    }
+
     /// Where the copy of a data set lies that ships with Kiln.
     ///
     /// # Errors
@@ -336,7 +341,12 @@ impl Reader<'_> {
             return Some(table);
         };
         self.chain.push(real);
-        let below = self.file(&tidy(&place.folder.join(base)), Some(&extends.place));
+        // A file beside this one counts first; else a preset of that name, as on the command line.
+        let beside = tidy(&place.folder.join(base));
+        let there = self.around.read(&beside).is_ok();
+        let name = base.strip_suffix(".toml").unwrap_or(base);
+        let known = if there || name.contains('/') { None } else { self.around.named(name) };
+        let below = self.file(&known.unwrap_or(beside), Some(&extends.place));
         self.chain.pop();
         let mut merged = below.unwrap_or_default();
         tree::merge(&mut merged, table);

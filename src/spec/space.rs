@@ -158,6 +158,7 @@ fn chain(space: &SpaceDefinition, out: &mut Mistakes) {
             if !space.ops.contains_key(name) {
                 let near = match nearest(name, space.ops.keys().map(String::as_str)) {
                     Some(near) => format!("; did you mean `{near}`?"),
+                    None if name == "skip" => "; define it: [ops] skip = { kind = \"skip\" }".to_owned(),
                     None => format!("; define it: [ops] {name} = {{ kernel = 3, expansion = 3 }}"),
                 };
                 out.push((format!("{key}.ops[{j}]"), format!("there is no operation `{name}` in [ops]{near}")));
@@ -407,6 +408,13 @@ ops = ["k3e1", "k3e3"]
         );
         let twice = answer(&GOOD.replace("skip = { kind = \"skip\" }", "k3e1 = { kind = \"skip\" }"));
         assert!(twice.starts_with("s.toml:15: not TOML: duplicate key"), "{twice}");
+        let single = answer(&GOOD.replace("[[stages]]", "[stages]"));
+        assert!(single.contains("duplicate key") && single.contains("[[stages]]"), "{single}");
+        let nowhere =
+            answer(&GOOD.replace("skip = { kind = \"skip\" }\n", "").replace("[\"k3e1\", \"k3e3\"]", "[\"skip\"]"));
+        let flat = answer(&GOOD.replace("depth = 2\n", ""));
+        assert!(flat.contains("depth") && flat.contains("a whole number from 1 to 65536, or a list of such"), "{flat}");
+        assert!(nowhere.contains("skip = { kind = \"skip\" }"), "{nowhere}");
         let bare = "name = \"a\"\n[stem]\nwidth = 8\n[ops]\na = {}\n[[stages]]\nwidth = 8\ndepth = 2\n";
         assert_eq!(
             answer(bare),

@@ -16,6 +16,10 @@ impl Surroundings for Files {
         found.map(|(_, text)| text.clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn named(&self, name: &str) -> Option<PathBuf> {
+        (name == "shipped").then(|| "presets/shipped.toml".into())
+    }
+
     fn shipped(&self, set: DataSet) -> Result<PathBuf, String> {
         match set {
             DataSet::Digits => Ok("/share/digits.csv.gz".into()),
@@ -318,6 +322,20 @@ fn extends_lays_tables_over_one_another_and_keeps_places() {
     );
     let said = read("none.toml").unwrap_err().to_string();
     assert_eq!(said, "none.toml: there is no such file");
+}
+
+#[test]
+fn what_a_preset_extends_may_be_a_name() {
+    let mine = |base: &str| ("mine.toml", format!("extends = \"{base}\"\ntitle = \"Mine\"\n"));
+    for base in ["shipped", "shipped.toml"] {
+        let files = vec![("presets/shipped.toml", GOOD.to_owned()), mine(base)];
+        let preset = Preset::load(Path::new("mine.toml"), &[], &Files(files)).unwrap();
+        assert_eq!(preset.spec.title, "Mine");
+    }
+    // A file beside it counts first.
+    let beside = GOOD.replace("method = \"dc-nas\"", "method = \"dc-nas\"\nseed = 77");
+    let files = vec![("presets/shipped.toml", GOOD.to_owned()), ("shipped.toml", beside), mine("shipped.toml")];
+    assert_eq!(Preset::load(Path::new("mine.toml"), &[], &Files(files)).unwrap().spec.seed, 77);
 }
 
 #[test]

@@ -51,7 +51,13 @@ impl Source<'_> {
             let place = error.span().map_or_else(|| self.place.clone(), |span| self.place_at(span.start));
             // The parser stumbles on after a mistake: what it says further on about the same line is noise.
             if problems.last().is_none_or(|last| last.line != place.line) {
-                let said = error.message().lines().collect::<Vec<_>>().join(", ");
+                let mut said = error.message().lines().collect::<Vec<_>>().join(", ");
+                // Who writes the same head twice mostly means a list.
+                let line = place.line.and_then(|n| self.text.lines().nth(n - 1)).map_or("", str::trim);
+                let head = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')).filter(|l| !l.starts_with('['));
+                if let Some(head) = head.filter(|_| said.contains("duplicate key")) {
+                    said.push_str(&format!("; where there may be several, each is headed [[{head}]]"));
+                }
                 problems.push(Problem::at(&place, "", format!("not TOML: {said}")));
             }
         }

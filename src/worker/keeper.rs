@@ -9,6 +9,9 @@ use kiln_protocol::checkpoint::{self, CheckpointError, RawTensor, Written};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+/// Until the first checkpoint; the pauses after it double until they are as long as the settings say.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// Where checkpoints are written: the run folder, or in tests a disk that fills.
 pub trait Shelf: Send {
     fn write(&mut self, step: u64, state: &Value, tensors: &[RawTensor]) -> Result<Written, CheckpointError>;
@@ -56,6 +59,8 @@ pub enum Trouble {
 pub struct Keeper {
     shelf: Box<dyn Shelf>,
     every: Duration,
+    /// Until the next checkpoint is due.
+    pause: Duration,
     looked: Instant,
     kept: Kept,
     /// Step of the newest checkpoint.
@@ -65,7 +70,8 @@ pub struct Keeper {
 impl Keeper {
     pub fn new(shelf: Box<dyn Shelf>, every: Duration, method: &str) -> Keeper {
         let kept = Kept { method: method.to_owned(), ..Kept::default() };
-        Keeper { shelf, every, looked: Instant::now(), kept, saved: None }
+        // The first seconds are kept too: what is killed again and again still gets somewhere.
+        Keeper { shelf, every, pause: every.min(FIRST), looked: Instant::now(), kept, saved: None }
     }
 
     /// The newest whole checkpoint in `folder`, and sentences about damaged ones that were passed over.
@@ -105,7 +111,7 @@ impl Keeper {
 
     /// Whether it is time for a checkpoint.
     pub fn due(&self) -> bool {
-        self.looked.elapsed() >= self.every && !self.current()
+        self.looked.elapsed() >= self.pause && !self.current()
     }
 
     /// Whether the newest checkpoint holds all that was done.
@@ -116,6 +122,7 @@ impl Keeper {
     /// Writes a checkpoint, unless the newest one holds everything already. Gives the event to be sent.
     pub fn write(&mut self, method: &dyn Method) -> Result<Option<Body>, Trouble> {
         self.looked = Instant::now();
+        self.pause = self.every.min(2 * self.pause);
         if self.current() {
             return Ok(None);
         }

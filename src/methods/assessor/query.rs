@@ -18,8 +18,8 @@ use crate::error::Result;
 /// Accuracies that must be known before a rank correlation is told.
 const KNOWN: usize = 10;
 
-/// Draws for each architecture of a sample before a small space is taken to have no more.
-const TRIES: usize = 200;
+/// Draws in a row without a new architecture before a space is taken to have no more.
+const TRIES: usize = 20_000;
 
 /// What is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +52,14 @@ pub fn answer(folder: &Path, query: &Query, top: Option<usize>) -> Result<Answer
         Query::Sample { count, seed } => {
             let mut rng = ChaCha8Rng::seed_from_u64(*seed);
             let (mut seen, mut archs) = (HashSet::new(), Vec::new());
-            for _ in 0..count.saturating_mul(TRIES) {
-                if archs.len() == *count {
-                    break;
-                }
+            let mut since = 0;
+            while archs.len() < *count && since < TRIES {
+                since += 1;
                 let arch = space.sample(&mut rng);
                 let hash = table::hash(&space, &arch).map_err(crate::MethodError::failed)?;
-                if seen.insert(hash) {
+                if seen.insert(table::identity(&space, &arch, hash)) {
                     archs.push(arch);
+                    since = 0;
                 }
             }
             archs.into_iter().map(|arch| (arch, None)).unzip()
@@ -81,6 +81,11 @@ pub fn answer(folder: &Path, query: &Query, top: Option<usize>) -> Result<Answer
         };
     }
     let mut said = format!("{} architectures of {}, predicted by {}", archs.len(), space.name, about.predictor);
+    if let Query::Sample { count, .. } = query
+        && archs.len() < *count
+    {
+        let _ = write!(said, ", though {count} were asked for: no others were found in {TRIES} draws");
+    }
     if let Some(tau) = kendall_tau(&pairs).filter(|_| pairs.len() >= KNOWN) {
         let _ = write!(said, "; Kendall tau {tau:.3} on the {} whose accuracy is known", pairs.len());
     }

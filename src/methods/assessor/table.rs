@@ -58,14 +58,9 @@ fn entries(path: &Path, table: &Cells, space: &Space) -> Result<Vec<Entry>> {
         let wrong = |said: String| {
             MethodError::failed(format!("{}, line {}, column {}: {said}", path.display(), row.line, table.column))
         };
-        let (arch, hash) = identify(space, &row.arch).map_err(|said| {
-            wrong(format!(
-                "{said}. Mend the line or leave it out, or set space.name to the space of these architectures"
-            ))
-        })?;
-        // Benchmarks of NAS-Bench-201 train cells that compute the same apart; elsewhere one of two would only be noise.
-        let identity = if space.name == "nas-bench-201" { arch.to_string() } else { hash.clone() };
-        if let Some(first) = seen.insert(identity, row.line) {
+        let (arch, hash) = identify(space, &row.arch)
+            .map_err(|said| wrong(format!("{said}. Mend the line or leave it out; the space is `{}`", space.name)))?;
+        if let Some(first) = seen.insert(identity(space, &arch, hash.clone()), row.line) {
             return Err(wrong(format!(
                 "the architecture {arch} is the same as that of line {first}. Keep one line of them, such as with the mean of \
                  their accuracies"
@@ -98,6 +93,12 @@ fn identify(space: &Space, written: &Written) -> Result<(Arch, String), String> 
     space.validate(&arch).map_err(|e| e.to_string())?;
     let hash = hash(space, &arch).map_err(|e| e.to_string())?;
     Ok((arch, hash))
+}
+
+/// The same text for architectures of which a table has one. Benchmarks of NAS-Bench-201 train cells that compute the same
+/// apart; elsewhere one of two would only be noise.
+pub fn identity(space: &Space, arch: &Arch, hash: String) -> String {
+    if space.name == "nas-bench-201" { arch.to_string() } else { hash }
 }
 
 /// The same text for architectures that compute the same.

@@ -261,7 +261,7 @@ pub struct RunSettings {
     /// Intra-op threads of each candidate. The bits of a result depend on it.
     #[schemars(range(min = 1, max = 256))]
     pub threads: u32,
-    /// Seconds between checkpoints.
+    /// Seconds between checkpoints; the first ones of an attempt come earlier.
     #[schemars(range(min = 0.1, max = 86400.0), extend("x-unit" = "s"))]
     pub checkpoint_every: f64,
     /// How often a run that died is resumed from its last checkpoint.
