@@ -186,7 +186,8 @@ mod tests {
     fn limits_that_nothing_keeps_are_one_sentence_with_the_cheapest() {
         let error = space(Limits { params: 10, macs: 0 }).unwrap_err().to_string();
         assert!(
-            error.contains("no network of space `mobile-xs` is affordable") && error.contains("limits are 10 and no"),
+            error.contains("no network of space `mobile-xs` is affordable")
+                && error.contains("but at most 10 parameters are allowed"),
             "{error}"
         );
     }
