@@ -175,7 +175,7 @@ actions! {
     PointDown "view.down" [Clusters Scatter Matrix Blocks Histogram Images] "j down" "hjkl|move" "Move the cursor down";
     NextMeasure "blocks.measure" [Blocks] "b" "bars" "Draw the next figure as bars: lesion drop, weaken drop, parameters, MACs";
     Weights "blocks.weights" [Blocks] "a" "weights" "Show the weights of all operations alone, or the map";
-    Alone "view.alone" [Histogram Images] "enter z" "one/all" "Show the histogram or picture under the cursor alone, or all again";
+    Alone "view.alone" [Histogram Images] "enter z" "one/all" "Show the histogram or picture under the cursor alone (with the others of its row, where they fit as large), or all again";
     NextWinner "clusters.winner" [Clusters] "w" "next winner" "Go to the next cluster winner";
     Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";
     SortBack "table.sort-back" [Runs Candidates] "S" "" "Sort by the previous column";

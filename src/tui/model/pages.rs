@@ -126,13 +126,19 @@ pub fn settings(spec: &str) -> Vec<Line> {
         .collect()
 }
 
-/// All keys for a page `width` cells wide: those of the current contexts first.
+/// All keys for a page `width` cells wide: first everything that they mean in the current contexts, then the rest.
 pub fn help(width: usize, current: &[Context]) -> Vec<Line> {
     const KEYS: usize = 22;
     let mut lines: Vec<Line> = Vec::new();
+    let mut told: Vec<Action> = Vec::new();
     let others = Context::ALL.iter().filter(|c| !current.contains(c));
     for context in current.iter().chain(others) {
-        let actions = Action::ALL.iter().filter(|a| a.contexts().first() == Some(context)).collect::<Vec<_>>();
+        let here = |a: &&Action| match current.contains(context) {
+            true => a.contexts().contains(context) && !told.contains(a),
+            false => a.contexts().first() == Some(context),
+        };
+        let actions: Vec<&Action> = Action::ALL.iter().filter(here).collect();
+        told.extend(actions.iter().copied());
         if actions.is_empty() {
             continue;
         }
@@ -160,6 +166,19 @@ mod tests {
 
     fn width_of(line: &Line) -> usize {
         line.iter().map(|p| text::width(&p.1)).sum()
+    }
+
+    #[test]
+    fn help_begins_with_everything_the_current_page_understands() {
+        let lines: Vec<String> = help(88, &[Context::Images, Context::Run, Context::Global])
+            .iter()
+            .filter_map(|l| Some(l.first()?.1.clone()))
+            .collect();
+        let first = lines.iter().take_while(|l| *l != Context::Run.title()).cloned().collect::<Vec<_>>().join("\n");
+        assert!(first.starts_with("Pictures\n"), "{first}");
+        for key in ["h, left", "j, down", "enter, z", "pgdn"] {
+            assert!(first.contains(key), "{key} in {first}");
+        }
     }
 
     #[test]

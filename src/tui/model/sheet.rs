@@ -1,5 +1,7 @@
 //! Sheets of pictures: how many fit at which size, and the page that is on the screen, decoded and scaled once.
 
+use std::ops::Range;
+
 use kiln_protocol::view::Images;
 
 use crate::mosaic::{Canvas, DOWN, Factor, Pixels};
@@ -42,7 +44,7 @@ impl Grid {
     /// small to see anything, the smallest that do, in pages. `columns`: pictures a row, 0 for as many as fit; a length that
     /// the pane has no room for counts as 0.
     pub fn new(n: usize, size: (usize, usize), columns: usize, labels: bool, pane: (u16, u16)) -> Grid {
-        let pane = (usize::from(pane.0), usize::from(pane.1) * usize::from(DOWN));
+        let pane = pane_pixels(pane);
         let n = n.max(1);
         let room = pane.0.checked_div(columns).filter(|room| *room > LEAST_IN_ROW);
         let columns = room.map_or(0, |_| columns);
@@ -120,6 +122,10 @@ impl Grid {
     }
 }
 
+fn pane_pixels(cells: (u16, u16)) -> (usize, usize) {
+    (usize::from(cells.0), usize::from(cells.1) * usize::from(DOWN))
+}
+
 fn scaled(size: (usize, usize), factor: Factor) -> (usize, usize) {
     (factor.of(size.0), factor.of(size.1))
 }
@@ -165,14 +171,25 @@ impl Sheet {
         }
         let decoded = self.decoded.get_or_insert_with(|| images.pictures.iter().map(Pixels::of).collect());
         let n = decoded.len();
-        let shown = if alone { selected..selected + 1 } else { 0..n };
-        let largest = |of: fn(&Pixels) -> usize| {
-            decoded.get(shown.clone()).into_iter().flatten().flatten().map(of).max().unwrap_or(LEAST / 2)
+        let size = |shown: &Range<usize>| {
+            let largest = |of: fn(&Pixels) -> usize| {
+                decoded.get(shown.clone()).into_iter().flatten().flatten().map(of).max().unwrap_or(LEAST / 2)
+            };
+            (largest(|p| p.width), largest(|p| p.height))
         };
-        let size = (largest(|p| p.width), largest(|p| p.height));
-        let labels = !alone && images.pictures.iter().any(|p| !p.label.is_empty());
-        let columns = if alone { 0 } else { images.columns as usize };
-        let grid = Grid::new(shown.len(), size, columns.min(n), labels, pane);
+        let columns = (images.columns as usize).min(n);
+        let (shown, grid) = if alone {
+            let one = selected..selected + 1;
+            let grid = Grid::new(1, size(&one), 0, false, pane);
+            // Those of its row stand beside it, if it need not be smaller for that: they are there to be compared.
+            let first = selected - selected.checked_rem(columns).unwrap_or(0);
+            let row = first..(first + columns.max(1)).min(n);
+            let together = Grid::at(grid.factor, row.len(), size(&row), row.len(), false, pane_pixels(pane));
+            together.map_or((one, grid), |grid| (row, grid))
+        } else {
+            let labels = images.pictures.iter().any(|p| !p.label.is_empty());
+            (0..n, Grid::new(n, size(&(0..n)), columns, labels, pane))
+        };
         // Within a page, the selection moves over pictures that stand where they are.
         let mut spots = grid.spots(shown.len(), selected - shown.start);
         spots.iter_mut().for_each(|s| s.picture += shown.start);
@@ -296,6 +313,19 @@ mod tests {
         let mut fresh = Sheet::default();
         fresh.fit(&images, 0, false, (40, 10));
         assert_ne!(fresh.page().unwrap().canvas, first.canvas);
+    }
+
+    #[test]
+    fn one_alone_has_its_row_beside_it_where_that_costs_no_size() {
+        let pairs = Images { columns: 2, ..images(6) };
+        let shown = |pane| {
+            let mut sheet = Sheet::default();
+            sheet.fit(&pairs, 3, true, pane);
+            let page = sheet.page().unwrap();
+            (page.spots.iter().map(|s| s.picture).collect::<Vec<_>>(), page.grid.factor)
+        };
+        assert_eq!(shown((40, 8)), (vec![2, 3], Factor::Up(2)));
+        assert_eq!(shown((20, 8)), (vec![3], Factor::Up(2)), "no room beside it");
     }
 
     #[test]
