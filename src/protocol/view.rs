@@ -148,6 +148,10 @@ pub struct Scatter {
     /// Both axes measure the same: they share their range, and the diagonal `y = x` is drawn.
     #[serde(default)]
     pub diagonal: bool,
+    /// Pairs of points joined by a thin line, such as neighbours in a graph: by their places among all points, group after
+    /// group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<[u32; 2]>,
 }
 
 /// One group of points.

@@ -228,7 +228,7 @@ pub fn views() -> Vec<(String, View)> {
         y_label: "final".into(),
         groups: vec![group(0, "slow, deep"), group(1, "fast"), group(2, "narrow")],
         note: "tau 0.204 over all, 0.387 within clusters, 0.205 ± 0.031 in random ones".into(),
-        diagonal: false,
+        ..Scatter::default()
     };
     let similarity = Matrix {
         title: "Similarity".into(),

@@ -110,6 +110,7 @@ pub fn predicted() -> Scatter {
         groups: vec![group("held out", 0..140), group("labelled", 140..170)],
         note: "tau 0.681 · r 0.902 · MSE 3.1e-05".into(),
         diagonal: true,
+        ..Scatter::default()
     }
 }
 

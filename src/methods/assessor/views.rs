@@ -73,6 +73,7 @@ pub fn scatter(shown: &Shown, clip: f64) -> View {
             shown.tested
         ),
         diagonal: true,
+        ..Scatter::default()
     })
 }
 
@@ -89,11 +90,15 @@ pub fn embedding(shown: &Shown, rows: &[Vec<f64>], labelled: (&[&Arch], &[f64], 
         |y: f64| (sorted.partition_point(|v| *v < y) * GROUPS.len() / sorted.len().max(1)).min(GROUPS.len() - 1);
     let mut groups: Vec<ScatterGroup> =
         GROUPS.iter().map(|name| ScatterGroup { name: (*name).into(), ..ScatterGroup::default() }).collect();
+    // Where each row comes to stand: group, and place in it.
+    let mut places: Vec<(usize, usize)> = Vec::new();
     for (i, (arch, y)) in shown.archs.iter().zip(shown.truth).enumerate() {
         let group = &mut groups[quarter(*y)];
+        places.push((quarter(*y), group.points.len()));
         group.points.push(at(i));
         group.labels.push(format!("{arch}: {y:.2} %"));
     }
+    places.extend((0..labelled.2.len()).map(|i| (GROUPS.len(), i)));
     let own = ScatterGroup {
         name: "labelled".into(),
         points: (0..labelled.2.len()).map(|i| at(rows.len() + i)).collect(),
@@ -101,14 +106,43 @@ pub fn embedding(shown: &Shown, rows: &[Vec<f64>], labelled: (&[&Arch], &[f64], 
         ..ScatterGroup::default()
     };
     groups.push(own);
+    let place = |row: usize| {
+        let (group, i) = places.get(row).copied()?;
+        u32::try_from(groups[..group].iter().map(|g| g.points.len()).sum::<usize>() + i).ok()
+    };
+    let vectors: Vec<&[f64]> = rows.iter().chain(labelled.2).map(Vec::as_slice).collect();
+    let edges: Vec<[u32; 2]> =
+        strongest(&vectors, vectors.len() / 3).into_iter().filter_map(|[a, b]| Some([place(a)?, place(b)?])).collect();
     Some(View::Scatter(Scatter {
         title: format!("Embeddings: {}", shown.title),
         x_label: "first principal component".into(),
         y_label: "second".into(),
         groups,
-        note: "test cells by accuracy, and labelled ones".into(),
-        diagonal: false,
+        note: format!("test cells by accuracy, and labelled ones; lines: the {} strongest relations", edges.len()),
+        edges,
+        ..Scatter::default()
     }))
+}
+
+/// The `n` pairs whose embeddings point most nearly in one direction, which is what the relation graph weighs its edges by
+/// (see [`super::relation`]).
+fn strongest(vectors: &[&[f64]], n: usize) -> Vec<[usize; 2]> {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let norms: Vec<f64> = vectors.iter().map(|v| dot(v, v).sqrt()).collect();
+    let cosine = |a: usize, b: usize| dot(vectors[a], vectors[b]) / (norms[a] * norms[b]);
+    let mut pairs: Vec<(f64, [usize; 2])> = (0..vectors.len())
+        .flat_map(|b| (0..b).map(move |a| [a, b]))
+        .map(|[a, b]| (cosine(a, b), [a, b]))
+        .filter(|pair| pair.0.is_finite())
+        .collect();
+    let n = n.min(pairs.len());
+    if n > 0 && n < pairs.len() {
+        // Only the first few are wanted: no need to sort the rest. Equal ones keep the order of their rows.
+        pairs.select_nth_unstable_by(n - 1, |x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
+    }
+    pairs.truncate(n);
+    pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then(x.1.cmp(&y.1)));
+    pairs.into_iter().map(|pair| pair.1).collect()
 }
 
 /// The best-predicted test cells, one row a rank.
@@ -135,4 +169,20 @@ pub fn candidates(space: &Space, shown: &Shown, params: &[Option<f64>]) -> View 
         ],
         rows: rows.collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strongest_relations_are_those_of_one_direction() {
+        let vectors: [&[f64]; 5] = [&[1.0, 0.0], &[0.0, 2.0], &[3.0, 0.03], &[0.0, 0.0], &[-1.0, 0.0]];
+        assert_eq!(strongest(&vectors, 1), [[0, 2]], "length does not count");
+        assert_eq!(strongest(&vectors, 2), [[0, 2], [1, 2]]);
+        // What has no direction is related to nothing.
+        let all = strongest(&vectors, 99);
+        assert_eq!((all.len(), all.last()), (6, Some(&[0, 4])), "{all:?}");
+        assert!(strongest(&vectors, 0).is_empty() && strongest(&[], 3).is_empty());
+    }
 }

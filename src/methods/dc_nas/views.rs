@@ -171,7 +171,7 @@ pub fn early_final(population: &[Sampled], clustering: &Clustering, note: String
         y_label: "acc@E_F".into(),
         groups,
         note,
-        diagonal: false,
+        ..Scatter::default()
     })
 }
 

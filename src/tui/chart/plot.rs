@@ -86,6 +86,13 @@ impl Plot {
         Some((self.inner.x + column, self.inner.y + row))
     }
 
+    /// Draws a straight line between two points, whichever lies further left.
+    pub fn segment(&self, raster: &mut Raster, a: [f64; 2], b: [f64; 2], owner: u8) {
+        if let (Some(a), Some(b)) = (self.dot(raster, a), self.dot(raster, b)) {
+            raster.line(a, b, owner);
+        }
+    }
+
     /// Draws points as a line; what is not finite is a gap, and a point alone between gaps is a dot.
     pub fn trace(&self, raster: &mut Raster, points: &[[f64; 2]], owner: u8) {
         // One point beyond each edge is enough to lead the line out of view.

@@ -219,9 +219,7 @@ fn outlines(buf: &mut Buffer, plot: &Plot, bins: &Bins, owners: &[usize], look: 
         corners.push([bins.edges[bins.count()], 0.0]);
         // Empty bins are left to the axis.
         for pair in corners.windows(2).filter(|pair| pair[0][1].max(pair[1][1]) > 0.0) {
-            if let (Some(a), Some(b)) = (plot.dot(&raster, pair[0]), plot.dot(&raster, pair[1])) {
-                raster.line(a, b, (*owner % 8) as u8 + 1);
-            }
+            plot.segment(&mut raster, pair[0], pair[1], (*owner % 8) as u8 + 1);
         }
     }
     raster.paint(buf, inner, |owner| look.style(series(usize::from(owner - 1))));

@@ -13,8 +13,9 @@ use crate::text;
 use crate::theme::{Role, series};
 use crate::view::paint;
 
-/// Owner of the diagonal's dots; groups have 1 to 8.
+/// Owners of the dots of the diagonal and of edges; groups have 1 to 8.
 const DIAGONAL: u8 = 9;
+const EDGES: u8 = 10;
 
 /// A point as drawn.
 struct Mark<'a> {
@@ -193,10 +194,16 @@ pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &
     }
 }
 
-/// The diagonal, one straight line a group over the range of its points, and what joins them.
+/// Edges, the diagonal, one straight line a group over the range of its points, and what joins them.
 fn lines(buf: &mut Buffer, plot: &Plot, view: &Scatter, look: &Look) {
     let inner = plot.inner.intersection(buf.area);
     let mut raster = Raster::new(inner.width, inner.height, look.glyphs.braille);
+    let points: Vec<[f64; 2]> = view.groups.iter().flat_map(|g| g.points.iter().copied()).collect();
+    for [a, b] in &view.edges {
+        if let (Some(a), Some(b)) = (points.get(*a as usize), points.get(*b as usize)) {
+            plot.segment(&mut raster, *a, *b, EDGES);
+        }
+    }
     if view.diagonal {
         let (lo, hi) = (plot.x.lo.min(plot.y.lo), plot.x.hi.max(plot.y.hi));
         plot.trace(&mut raster, &[[lo, lo], [hi, hi]], DIAGONAL);
@@ -214,7 +221,7 @@ fn lines(buf: &mut Buffer, plot: &Plot, view: &Scatter, look: &Look) {
         plot.trace(&mut raster, &group.points, (g % 8) as u8 + 1);
     }
     raster.paint(buf, inner, |owner| match owner {
-        DIAGONAL => look.style(Role::Faint),
+        DIAGONAL | EDGES => look.style(Role::Faint),
         owner => look.style(series(usize::from(owner - 1))),
     });
 }

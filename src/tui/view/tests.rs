@@ -2,7 +2,7 @@
 
 use kiln_protocol::view::{
     BlockImportance, Candidates, Clusters, HistogramGroup, HistogramMark, Histograms, Images, Layers, Lines, Matrix,
-    Panel, Picture, Scatter,
+    Panel, Picture, Scatter, ScatterGroup,
 };
 use kiln_protocol::wire::{Push, SeriesInfo};
 use kiln_protocol::{Body, Event, Level, View};
@@ -249,6 +249,7 @@ fn odd_searches() -> Vec<(String, View)> {
     scatter.groups[1].joined = true;
     scatter.groups[1].points[3] = [f64::INFINITY, 0.9];
     scatter.groups[1].ids = vec![4_000_000_000];
+    scatter.edges = vec![[0, 1], [7, u32::MAX], [2, 2], [3, 4]];
     vec![
         ("odd blocks".into(), View::BlockImportance(blocks)),
         ("many blocks".into(), View::BlockImportance(many)),
@@ -472,6 +473,24 @@ fn a_sheet_of_pictures_costs_bytes_only_where_it_changes() {
     // four are in view.
     assert!(bytes[2] > 1000 && bytes[2] < 128 * 41 + 500, "{bytes:?}");
     assert!(bytes[3] > bytes[2] && bytes[3] < 4 * (128 * 41 + 500), "{bytes:?}");
+}
+
+#[test]
+fn edges_join_their_points_whichever_lies_further_left() {
+    let size = Size { width: 80, height: 24 };
+    let drawn = |edges: Vec<[u32; 2]>| {
+        let mut m = fixture::search(size);
+        let group =
+            |name: &str, point| ScatterGroup { name: name.into(), points: vec![point], ..ScatterGroup::default() };
+        let groups = vec![group("a", [1.0, 1.0]), group("b", [0.0, 0.0]), group("c", [1.0, 0.0])];
+        m.detail.as_mut().unwrap().views =
+            vec![("Graph".into(), View::Scatter(Scatter { groups, edges, ..Scatter::default() }))];
+        fixture::keys(&mut m, "2");
+        text(&m, &look()).chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count()
+    };
+    assert_eq!(drawn(vec![]), 0);
+    let (one, two) = (drawn(vec![[0, 1]]), drawn(vec![[0, 1], [1, 2]]));
+    assert!(one > 20 && two > one + 20, "{one} {two}");
 }
 
 #[test]
