@@ -144,6 +144,24 @@ fn screens_at_200x50() {
     snapshot(200, 50);
 }
 
+/// Without colours, signs and characters alone tell groups and pixels apart: text shows all there is.
+#[test]
+fn trainings_without_colour() {
+    let named = ["scores", "histograms", "samples", "sample-alone", "pairs"];
+    for theme in ["dark", "light"] {
+        for (name, m) in screens(Size { width: 80, height: 24 }) {
+            // What the background changes is the pictures.
+            if !named.contains(&name.as_str()) || (theme == "light" && name != "samples") {
+                continue;
+            }
+            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+                let drawn = text(&m, &Look::plain(theme, Depth::None, false));
+                insta::assert_snapshot!(format!("{name}-{theme}-plain-80x24"), drawn);
+            });
+        }
+    }
+}
+
 #[test]
 fn every_screen_draws_at_every_size_in_every_look() {
     for (width, height) in SIZES {
