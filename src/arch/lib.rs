@@ -6,6 +6,7 @@
 //! - [`chain`]: the blocks of a chain space with all their choices: super-networks, budgets, vital blocks
 //! - [`plan`]: the layers of one network with their shapes; costs are counted on it and `nn` builds from it
 //! - [`graph`]: blocks that are small graphs: values over edges of layers, summed or concatenated
+//! - [`sites`]: where a regulariser works in a network, and which layer reads what it distorts
 //! - [`vital`]: which blocks lie on every path from input to output
 //! - [`latency`]: measured time of a chain's blocks on one device, from a file
 //! - [`cost`]: parameters and multiply-accumulates of a plan, block by block
@@ -17,6 +18,7 @@ pub mod graph;
 pub mod latency;
 pub mod limits;
 pub mod plan;
+pub mod sites;
 pub mod space;
 pub mod vital;
 
@@ -28,5 +30,6 @@ pub use cost::Cost;
 pub use graph::{Graph, Input, Join, Node};
 pub use latency::{Latencies, LatencyRequest, LatencyTable};
 pub use plan::{Act, Block, Layer, Plan, Shape};
+pub use sites::{Reader, Site};
 pub use space::{Arch, ArchError, Decision, Space};
 pub use vital::Paths;

@@ -169,7 +169,7 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
     let plan = |arch: &Arch| space.plan(arch, shape, classes);
     let member = |arch: &Arch| plan(arch).map(|p| named(arch, p.cost()));
 
-    let chosen = match spec.train.as_ref().filter(|_| spec.method == MethodName::Train).map(|t| t.arch.as_str()) {
+    let chosen = match own_arch(spec) {
         None | Some("random") => None,
         Some("reference") => Some(space.reference()),
         Some(text) => Some(space.parse(text)?),
@@ -318,11 +318,30 @@ fn work(spec: &Spec, train: f64) -> Vec<Work> {
         (MethodName::Train, Some(own), _) => {
             vec![Work { networks: 1.0, epochs: f64::from(own.epochs), images: train }]
         }
+        (MethodName::Disout, ..) => disout(spec, train),
         (MethodName::DcNas, _, Some(own)) => dc_nas(own, train),
         (MethodName::Hournas, ..) => hournas(spec, train),
         (MethodName::Random | MethodName::Evolution | MethodName::Asha, ..) => search(spec, train),
         _ => Vec::new(),
     }
+}
+
+/// The architecture that a method of a single network names, as the preset writes it.
+pub fn own_arch(spec: &Spec) -> Option<&str> {
+    match spec.method {
+        MethodName::Train => spec.train.as_ref().map(|own| own.arch.as_str()),
+        MethodName::Disout => spec.disout.as_ref().map(|own| own.arch.as_str()),
+        _ => None,
+    }
+}
+
+/// The training, and two looks at some images after each epoch, each a third of a step's work.
+fn disout(spec: &Spec, train: f64) -> Vec<Work> {
+    let own = spec.disout.clone().unwrap_or_default();
+    let looked = if own.look == 0 { train } else { f64::from(own.look).min(train) };
+    let epochs = f64::from(own.epochs);
+    let looks = Work { networks: 1.0, epochs: epochs * 2.0 / 3.0, images: looked };
+    vec![Work { networks: 1.0, epochs, images: train }, looks]
 }
 
 /// Both stages of a search, each with a step of the weights and one of the architecture (which runs two operations a block)

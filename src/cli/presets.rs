@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_protocol::arch::limits::{Affordable, Limits};
-use kiln_protocol::arch::{ArchError, Space};
+use kiln_protocol::arch::{ArchError, Plan, Space, sites};
 use kiln_protocol::home;
 use kiln_protocol::images::shape_and_classes;
 use kiln_protocol::spec::problem::nearest;
@@ -188,8 +188,16 @@ fn misfits(preset: &Preset) -> Vec<Problem> {
     }
     let (shape, classes) = shape_and_classes(&preset.spec.data);
     let fits = |arch| space.plan(&arch, shape, classes);
-    if let Err(e) = fits(space.reference()) {
-        return wrong(("space.name", e));
+    let distorted = |plan: &Plan| sites::find(plan, &preset.spec.regulariser);
+    match fits(space.reference()) {
+        Err(e) => return wrong(("space.name", e)),
+        Ok(plan) => {
+            // Where the preset names its own network, that one counts.
+            let own = crate::estimate::own_arch(&preset.spec).is_some_and(|arch| arch != "reference");
+            if let Err(e) = if own { Ok(Vec::new()) } else { distorted(&plan) } {
+                return wrong(e);
+            }
+        }
     }
     if MethodName::SEARCHES.contains(&preset.spec.method)
         && let Some(own) = &preset.spec.search
@@ -199,12 +207,13 @@ fn misfits(preset: &Preset) -> Vec<Problem> {
         let affordable = Affordable::new(space, shape, classes, limits);
         return affordable.map_or_else(|e| wrong((key, e)), |_| Vec::new());
     }
-    let Some(train) = preset.spec.train.as_ref().filter(|_| preset.spec.method == MethodName::Train) else {
-        return Vec::new();
-    };
-    match train.arch.as_str() {
-        "reference" | "random" => Vec::new(),
-        text => space.parse(text).and_then(fits).map_or_else(|e| wrong(("train.arch", e)), |_| Vec::new()),
+    let key = if preset.spec.method == MethodName::Disout { "disout.arch" } else { "train.arch" };
+    match crate::estimate::own_arch(&preset.spec) {
+        None | Some("reference" | "random") => Vec::new(),
+        Some(text) => match space.parse(text).and_then(fits) {
+            Err(e) => wrong((key, e)),
+            Ok(plan) => distorted(&plan).map_or_else(wrong, |_| Vec::new()),
+        },
     }
 }
 

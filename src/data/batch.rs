@@ -6,26 +6,28 @@ use tch::{Kind, Tensor};
 use crate::{DataError, DataSet, Split};
 
 /// Random changes of training images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Augment {
     /// Crops of the old size at a random place of the image with this many black pixels around it; 0 for none.
     pub crop_pad: i64,
     /// Mirrors left to right, every second image on average.
     pub flip: bool,
+    /// Turns about the middle by up to this many degrees either way, to the nearest pixel, black beyond the border.
+    pub rotate: f64,
 }
 
 impl Augment {
     /// Whether images stay as they are.
     pub fn is_none(&self) -> bool {
-        self.crop_pad <= 0 && !self.flip
+        self.crop_pad <= 0 && !self.flip && self.rotate <= 0.0
     }
 }
 
 /// The images and labels of these rows of a split: f32 `[b, c, h, w]` with the mean 0 and standard deviation 1 of the
 /// training images, and i64 `[b]`. `index` is i64 `[b]` on the device of the set.
 ///
-/// With an [`Augment`], draws come from its generator, which must be of the same device: rows, columns, mirrorings, in
-/// that order and only where needed. So equal generators give equal batches.
+/// With an [`Augment`], draws come from its generator, which must be of the same device: rows, columns, mirrorings,
+/// angles, in that order and only where needed. So equal generators give equal batches.
 ///
 /// # Errors
 /// A row that does not exist (on the CPU), tensors of different devices, or no memory left.
@@ -58,7 +60,7 @@ fn normalise(set: &DataSet, images: &Tensor) -> Result<Tensor, DataError> {
     Ok(images.f_to_kind(Kind::Float)?.f_mul_(&set.scale)?.f_add_(&set.shift)?)
 }
 
-/// Crops and mirrors with one gather: each pixel of the result knows its place in the (padded) image.
+/// Crops, mirrors and turns with one gather: each pixel of the result knows its place in the (padded) image.
 fn apply(augment: &Augment, images: Tensor, generator: &mut Generator) -> Result<Tensor, DataError> {
     if augment.is_none() {
         return Ok(images);
@@ -68,25 +70,64 @@ fn apply(augment: &Augment, images: Tensor, generator: &mut Generator) -> Result
     let whole = (Kind::Int64, images.device());
     let mut rows = Tensor::f_arange(height, whole)?.f_view([1, height, 1])?;
     let mut columns = Tensor::f_arange(width, whole)?.f_view([1, 1, width])?;
-    let mut columns_at = None;
+    let mut at = None;
     if pad > 0 {
-        rows = rows.f_add(&generator.randint(2 * pad + 1, &[count, 1, 1])?)?;
-        columns_at = Some(generator.randint(2 * pad + 1, &[count, 1, 1])?);
+        let row = generator.randint(2 * pad + 1, &[count, 1, 1])?;
+        at = Some((row, generator.randint(2 * pad + 1, &[count, 1, 1])?));
     }
-    if augment.flip {
+    let mirrored = if augment.flip { Some(generator.randint(2, &[count, 1, 1])?) } else { None };
+    let mut inside = None;
+    if augment.rotate > 0.0 {
+        let turned = turned(&rows, &columns, augment.rotate, count, generator)?;
+        (rows, columns) = (turned.0, turned.1);
+        inside = Some(turned.2);
+    }
+    if let Some(mirrored) = mirrored {
         // Mirrored (1): width - 1 - x in place of x, that is x + 1 * (width - 1 - 2 x).
-        let mirrored = generator.randint(2, &[count, 1, 1])?;
         let turn = columns.f_mul_scalar(-2)?.f_add_scalar(width - 1)?;
         columns = columns.f_add(&mirrored.f_mul(&turn)?)?;
     }
-    if let Some(at) = columns_at {
-        columns = columns.f_add(&at)?;
+    if let Some((row, column)) = at {
+        rows = rows.f_add(&row)?;
+        columns = columns.f_add(&column)?;
     }
     let padded = if pad > 0 { images.f_constant_pad_nd([pad, pad, pad, pad])? } else { images };
     let place = rows.f_mul_scalar(width + 2 * pad)?.f_add(&columns)?;
     let place = place.f_view([count, 1, height * width])?.f_expand([count, channels, height * width], false)?;
     let flat = padded.f_view([count, channels, (height + 2 * pad) * (width + 2 * pad)])?;
-    Ok(flat.f_gather(2, &place, false)?.f_view([count, channels, height, width])?)
+    let gathered = flat.f_gather(2, &place, false)?.f_view([count, channels, height, width])?;
+    Ok(match inside {
+        Some(inside) => gathered.f_mul(&inside.f_to_kind(gathered.kind())?.f_view([count, 1, height, width])?)?,
+        None => gathered,
+    })
+}
+
+/// Where each pixel `(row, column)` of images turned by random angles comes from, to the nearest pixel and clamped to the
+/// image, and whether it comes from within: i64, i64 and bool `[count, height, width]`.
+fn turned(
+    rows: &Tensor,
+    columns: &Tensor,
+    degrees: f64,
+    count: i64,
+    generator: &mut Generator,
+) -> Result<(Tensor, Tensor, Tensor), DataError> {
+    let (height, width) = (rows.size()[1], columns.size()[2]);
+    let float = (Kind::Float, rows.device());
+    let mut angle = Tensor::f_empty([count, 1, 1], float)?;
+    let most = degrees.to_radians();
+    generator.uniform_(&mut angle, -most, most)?;
+    let (cos, sin) = (angle.f_cos()?, angle.f_sin()?);
+    let middle = |side: i64| (side - 1) as f64 / 2.0;
+    let y = rows.f_to_kind(Kind::Float)?.f_sub_scalar(middle(height))?;
+    let x = columns.f_to_kind(Kind::Float)?.f_sub_scalar(middle(width))?;
+    let source = |along: Tensor, across: Tensor, side: i64| -> Result<(Tensor, Tensor), DataError> {
+        let at = along.f_add(&across)?.f_add_scalar(middle(side))?.f_round()?;
+        let within = at.f_ge(0.0)?.f_logical_and(&at.f_le((side - 1) as f64)?)?;
+        Ok((at.f_clamp(0.0, (side - 1) as f64)?.f_to_kind(Kind::Int64)?, within))
+    };
+    let (rows, within_rows) = source(cos.f_mul(&y)?, sin.f_mul(&x)?, height)?;
+    let (columns, within_columns) = source(cos.f_mul(&x)?, sin.f_mul(&y)?.f_neg()?, width)?;
+    Ok((rows, columns, within_rows.f_logical_and(&within_columns)?))
 }
 
 #[cfg(test)]
@@ -178,7 +219,7 @@ mod tests {
         let set = set();
         let images = Tensor::cat(&[&set.train.images, &set.train.images, &set.train.images], 0);
         for (crop_pad, flip) in [(1, false), (2, true), (4, true), (9, true)] {
-            let augment = Augment { crop_pad, flip };
+            let augment = Augment { crop_pad, flip, rotate: 0.0 };
             let got = apply(&augment, images.shallow_clone(), &mut generator()).unwrap();
             assert_eq!((got.size(), got.kind()), (images.size(), Kind::Uint8));
             assert_eq!(numbers(&got), by_definition(&images, &augment, &mut generator()), "{augment:?}");
@@ -188,7 +229,7 @@ mod tests {
     #[test]
     fn mirroring_alone_turns_about_half_of_the_images() {
         let images = Tensor::from_slice(&[1_u8, 2, 3]).view([1, 1, 1, 3]).repeat([400, 1, 1, 1]);
-        let augment = Augment { crop_pad: 0, flip: true };
+        let augment = Augment { flip: true, ..Augment::default() };
         let got = numbers(&apply(&augment, images, &mut generator()).unwrap());
         let turned = got.chunks(3).filter(|row| row == &[3, 2, 1]).count();
         assert_eq!(turned + got.chunks(3).filter(|row| row == &[1, 2, 3]).count(), 400);
@@ -198,7 +239,7 @@ mod tests {
     #[test]
     fn every_place_of_a_crop_is_drawn() {
         let images = Tensor::from_slice(&[1_u8]).view([1, 1, 1, 1]).repeat([900, 1, 1, 1]);
-        let got = apply(&Augment { crop_pad: 1, flip: false }, images, &mut generator()).unwrap();
+        let got = apply(&Augment { crop_pad: 1, ..Augment::default() }, images, &mut generator()).unwrap();
         // One of nine places shows the pixel: 100 expected, standard deviation 9.4.
         let shown: i64 = numbers(&got).iter().sum();
         assert!((60..140).contains(&shown), "{shown}");
@@ -208,7 +249,7 @@ mod tests {
     fn equal_generators_give_equal_batches_and_none_draws_nothing() {
         let set = set();
         let index = Tensor::from_slice(&[1_i64, 2, 3, 0]);
-        let augment = Augment { crop_pad: 2, flip: true };
+        let augment = Augment { crop_pad: 2, flip: true, rotate: 0.0 };
         let take = |augment: &Augment, generator: &mut Generator| {
             batch(&set, &set.train, &index, Some((augment, generator))).unwrap().0
         };

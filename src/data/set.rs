@@ -128,6 +128,28 @@ impl DataSet {
         }
     }
 
+    /// Gives a share of the training images, chosen at random, another label, uniform over the other classes. The choice is
+    /// drawn on the CPU, so it is the same on every device. A set of one class stays as it is.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn with_label_noise(mut self, share: f64, seed: u64) -> Result<DataSet, DataError> {
+        let (images, classes) = (self.train.len(), self.classes.len() as i64);
+        let wrong = (share.clamp(0.0, 1.0) * images as f64).round() as i64;
+        if wrong == 0 || classes < 2 {
+            return Ok(self);
+        }
+        let device = self.device();
+        let mut generator = Generator::new(seed, Device::Cpu)?;
+        let rows = generator.randperm(images)?.f_narrow(0, 0, wrong)?;
+        let further = generator.randint(classes - 1, &[wrong])?.f_add_scalar(1)?;
+        let labels = self.train.labels.f_to_device(Device::Cpu)?;
+        let others = labels.f_index_select(0, &rows)?.f_add(&further)?.f_remainder(classes)?;
+        // Other sets may share the labels' memory: these are new.
+        self.train.labels = labels.f_index_copy(0, &rows, &others)?.f_to_device(device)?;
+        Ok(self)
+    }
+
     /// The data set on another device.
     ///
     /// # Errors

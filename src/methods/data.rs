@@ -53,5 +53,6 @@ pub fn load(spec: &Spec, device: Device) -> Result<DataSet> {
         side: data.side as usize,
         seed: derive(spec.seed, "split", 0, 0),
     };
-    kiln_data::load(&request, device).map_err(MethodError::failed)
+    let set = kiln_data::load(&request, device).map_err(MethodError::failed)?;
+    set.with_label_noise(data.label_noise, derive(spec.seed, "label-noise", 0, 0)).map_err(MethodError::failed)
 }

@@ -173,6 +173,11 @@ impl Fleet {
         self.jobs.iter().filter_map(|job| job.trainer.as_ref()).map(Trainer::position).sum()
     }
 
+    /// What is known of a candidate that is not done.
+    pub fn note(&self, id: usize) -> Option<&Note> {
+        self.jobs.iter().map(|job| &job.note).find(|note| note.id == id)
+    }
+
     /// The trainers that are there, to turn their knobs.
     pub fn trainers(&mut self) -> impl Iterator<Item = &mut Trainer> {
         self.jobs.iter_mut().filter_map(|job| job.trainer.as_mut())

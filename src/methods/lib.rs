@@ -8,6 +8,7 @@
 //! - [`train`]: plain training of one architecture, the baseline of all else
 //! - [`dc_nas`]: divide-and-conquer architecture search (arXiv:2005.14456)
 //! - [`hournas`]: the vital blocks first, then the rest within a budget (arXiv:2005.14446)
+//! - [`disout`]: one training with distorted feature maps, watched closely (arXiv:2002.11022)
 //! - [`search`]: random search, regularised evolution, asynchronous successive halving; [`pareto`]: accuracy against cost
 //! - [`assessor`]: a semi-supervised assessor of neural architectures (arXiv:2005.06821)
 //! - [`export`]: finished networks as safetensors; [`text`]: numbers as people read them
@@ -24,6 +25,7 @@ pub mod checkpoint;
 pub mod cx;
 pub mod data;
 pub mod dc_nas;
+pub mod disout;
 pub mod error;
 pub mod export;
 pub mod fleet;

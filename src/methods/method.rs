@@ -59,6 +59,7 @@ pub fn create(spec: &Spec, cx: &mut StepCx) -> Result<Box<dyn Method>> {
     let spec = &Spec { run: cx.spec().run.clone(), ..spec.clone() };
     match spec.method {
         MethodName::Assessor => Ok(Box::new(crate::assessor::Study::new(spec, cx)?)),
+        MethodName::Disout => Ok(Box::new(crate::disout::Disout::new(spec, cx)?)),
         MethodName::Train => Ok(Box::new(crate::train::Train::new(spec, cx)?)),
         MethodName::Hournas => crate::hournas::create(spec, cx),
         MethodName::DcNas => Ok(Box::new(crate::dc_nas::DcNas::new(spec, cx)?)),

@@ -27,13 +27,16 @@ use crate::text::{maybe, thousands};
 /// Work between two looks at the world: short enough for a live curve.
 const SLICE: Duration = Duration::from_millis(400);
 
-/// The method `train`.
-pub struct Train {
+/// The method `train`, and with another recipe the training of one architecture in other methods.
+pub struct Train<R: Recipe<Product = Product> = Finish> {
     spec: Spec,
     settings: TrainSettings,
     arch: Arch,
     plan: Plan,
     data: DataSet,
+    recipe: R,
+    /// Keys of the live knobs; the last one sets the epochs.
+    knobs: &'static [&'static str],
     fleet: Fleet,
     state: State,
     /// The trained network's tensors, once done.
@@ -47,6 +50,9 @@ struct State {
     best: Option<f64>,
     end: Option<End>,
     written: bool,
+    /// What the recipe left after each epoch, once done.
+    #[serde(default)]
+    snapshots: Vec<Vec<f64>>,
 }
 
 /// What is kept of an epoch.
@@ -66,16 +72,21 @@ struct End {
     valid: Option<Eval>,
     /// `None` if the data set has no test images.
     test: Option<Eval>,
+    /// On the training images without augmentation, where the recipe looks.
+    #[serde(default)]
+    train: Option<Eval>,
     seconds: f64,
 }
 
 /// What the candidate's thread hands back.
 #[derive(Default)]
-pub(crate) struct Product {
+pub struct Product {
     pub failure: Option<String>,
     pub valid: Option<Eval>,
     /// `None` if the data set has no test images.
     pub test: Option<Eval>,
+    /// On the training images without augmentation, where the recipe looks.
+    pub train: Option<Eval>,
     /// The trained network's, on the CPU.
     pub tensors: Vec<(String, Tensor)>,
 }
@@ -88,7 +99,7 @@ impl Product {
 }
 
 /// A whole training, judged on the validation images and, once, on the test images.
-pub(crate) struct Finish;
+pub struct Finish;
 
 impl Recipe for Finish {
     type Product = Product;
@@ -119,6 +130,7 @@ impl Recipe for Finish {
             failure,
             valid: finite(valid),
             test: test.and_then(finite),
+            train: None,
             tensors: copies(trainer.network())?,
         }))
     }
@@ -145,7 +157,21 @@ pub(crate) fn space(spec: &Spec) -> Result<Space> {
 
 impl Train {
     pub fn new(spec: &Spec, cx: &mut StepCx) -> Result<Train> {
-        let settings = spec.train.clone().unwrap_or_default();
+        const KNOBS: &[&str] = &["optim.lr", "optim.weight-decay", "optim.grad-clip", "train.epochs"];
+        Train::with(spec, spec.train.clone().unwrap_or_default(), Finish, KNOBS, cx)
+    }
+}
+
+impl<R: Recipe<Product = Product>> Train<R> {
+    /// The training that `settings` describe, with a recipe that may look at the network between epochs. `knobs` are the
+    /// keys of the live knobs, that of the epochs last.
+    pub fn with(
+        spec: &Spec,
+        settings: TrainSettings,
+        recipe: R,
+        knobs: &'static [&'static str],
+        cx: &mut StepCx,
+    ) -> Result<Train<R>> {
         let space = space(spec)?;
         let arch = match settings.arch.as_str() {
             "reference" => space.reference(),
@@ -165,11 +191,38 @@ impl Train {
         };
         fleet.add(0, task, data.share());
         let state = State::default();
-        Ok(Train { spec: spec.clone(), settings, arch, plan, data, fleet, state, network: Vec::new() })
+        Ok(Train { spec: spec.clone(), settings, arch, plan, data, recipe, knobs, fleet, state, network: Vec::new() })
+    }
+
+    /// What the recipe left after each epoch so far.
+    pub fn snapshots(&self) -> &[Vec<f64>] {
+        match self.fleet.note(0) {
+            Some(note) if self.state.end.is_none() => &note.snapshots,
+            _ => &self.state.snapshots,
+        }
+    }
+
+    /// What the training images said at the end, where the recipe asked them.
+    pub fn train_eval(&self) -> Option<Eval> {
+        self.state.end.as_ref().and_then(|end| end.train)
+    }
+
+    /// Validation accuracy after an epoch, counted from 1.
+    pub fn valid_accuracy(&self, epoch: u64) -> Option<f64> {
+        self.state.epochs.iter().find(|row| row.epoch == epoch).and_then(|row| row.valid_accuracy)
+    }
+
+    /// The trainer, while it trains.
+    pub fn trainer(&mut self) -> Option<&mut Trainer> {
+        self.fleet.trainers().next()
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     fn turn_knobs(&mut self, cx: &StepCx) {
-        if let Some(epochs) = cx.knob("train.epochs").filter(|e| e.is_finite() && *e >= 1.0) {
+        if let Some(epochs) = self.knobs.last().and_then(|key| cx.knob(key)).filter(|e| e.is_finite() && *e >= 1.0) {
             self.settings.epochs = epochs.round().min(f64::from(u32::MAX)) as u32;
         }
         self.fleet.set_epochs(self.settings.epochs);
@@ -231,7 +284,7 @@ impl Train {
     }
 }
 
-impl Method for Train {
+impl<R: Recipe<Product = Product>> Method for Train<R> {
     fn step(&mut self, cx: &mut StepCx) -> Result<Flow> {
         if self.state.end.is_some() {
             if !self.state.written {
@@ -240,7 +293,7 @@ impl Method for Train {
             return Ok(Flow::Done);
         }
         self.turn_knobs(cx);
-        let sliced = self.fleet.slice(&Finish, SLICE, cx);
+        let sliced = self.fleet.slice(&self.recipe, SLICE, cx);
         for news in sliced.news {
             self.report(&news.epochs, &news.readings, cx);
         }
@@ -254,8 +307,9 @@ impl Method for Train {
             if let Some(why) = &product.failure {
                 cx.log(Level::Warn, format!("training ended early: {why}"));
             }
-            let (failure, valid, test) = (product.failure, product.valid, product.test);
-            self.state.end = Some(End { failure, valid, test, seconds: finished.note.seconds });
+            let Product { failure, valid, test, train, .. } = product;
+            self.state.end = Some(End { failure, valid, test, train, seconds: finished.note.seconds });
+            self.state.snapshots = finished.note.snapshots;
             self.network = product.tensors;
         }
         self.progress(cx);
@@ -352,7 +406,7 @@ impl Method for Train {
     }
 
     fn knobs(&self) -> &'static [&'static str] {
-        &["optim.lr", "optim.weight-decay", "optim.grad-clip", "train.epochs"]
+        self.knobs
     }
 
     fn score(&self) -> Option<f64> {

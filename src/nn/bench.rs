@@ -30,7 +30,7 @@
 
 use std::time::{Duration, Instant};
 
-use kiln_arch::spec::{OptimSettings, Precision};
+use kiln_arch::spec::{OptimSettings, Precision, RegulariserSettings};
 use kiln_arch::{Act, Block, Layer, Plan, Shape};
 use kiln_data::{DataSet, Split};
 use kiln_nn::{Pool, Trainer, TrainerConfig, Until, Validate};
@@ -121,6 +121,7 @@ fn measure(name: &str, options: &Options, data: &DataSet) -> Result<(), Failure>
             candidate,
             order: candidate,
             epochs: u32::MAX,
+            regulariser: RegulariserSettings::default(),
             augment: None,
             validate: Validate::Never,
         };

@@ -2,6 +2,7 @@
 //!
 //! - [`network`]: a network built from a [`kiln_arch::Plan`], its passes, its named tensors
 //! - [`init`]: seeded initial weights
+//! - [`distort`]: regularisers that distort activations in training: dropout, DropBlock, Disout
 //! - [`optim`]: SGD and AdamW whose state are named tensors
 //! - [`schedule`]: the learning rate at a step
 //! - [`lesion`]: how well a network does without one of its blocks
@@ -19,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod distort;
 pub mod error;
 pub mod init;
 pub mod latency;
@@ -35,6 +37,7 @@ pub mod trainer;
 #[cfg(test)]
 mod testing;
 
+pub use distort::{Channel, Look};
 pub use error::{Result, TrainError};
 /// libtorch as Kiln uses it, for the crates above that save tensors and start the process.
 pub use kiln_torch as torch;

@@ -1,6 +1,6 @@
 //! Small plans and data for the tests of this crate.
 
-use kiln_arch::spec::{OptimSettings, Precision};
+use kiln_arch::spec::{OptimSettings, Precision, RegulariserSettings};
 use kiln_arch::{Act, Block, Layer, Plan, Shape};
 use kiln_data::{DataSet, Split};
 use kiln_torch::Generator;
@@ -106,6 +106,7 @@ pub fn config(optim: OptimSettings, candidate: u64, epochs: u32) -> TrainerConfi
         candidate,
         order: 0,
         epochs,
+        regulariser: RegulariserSettings::default(),
         augment: None,
         validate: Validate::EachEpoch,
     }

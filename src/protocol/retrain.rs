@@ -49,15 +49,19 @@ pub fn network(detail: &RunDetail, spec: &Spec, candidate: Option<u32>) -> Resul
             })?;
             Ok((Some(row.id), row.arch.clone()))
         }
-        (None, Some(number)) if spec.method == MethodName::Train => {
+        (None, Some(number)) if SINGLE.contains(&spec.method) => {
             Err(format!("{run} has a single network and no candidate {number}; leave the number away"))
         }
-        (None, _) => match &spec.train {
-            Some(own) if spec.method == MethodName::Train => Ok((None, own.arch.clone())),
+        (None, _) => match (spec.method, &spec.train, &spec.disout) {
+            (MethodName::Train, Some(own), _) => Ok((None, own.arch.clone())),
+            (MethodName::Disout, _, Some(own)) => Ok((None, own.arch.clone())),
             _ => Err(format!("{run} has no candidates yet")),
         },
     }
 }
+
+/// Methods that train a single network.
+const SINGLE: &[MethodName] = &[MethodName::Train, MethodName::Disout];
 
 /// The run's table of candidates.
 fn candidates(detail: &RunDetail) -> Option<&Candidates> {
@@ -92,6 +96,7 @@ fn no_such(run: &RunId, table: &Candidates, number: u32) -> String {
 fn planned(spec: &Spec) -> u32 {
     let own = match spec.method {
         MethodName::Train => spec.train.as_ref().map(|own| own.epochs),
+        MethodName::Disout => spec.disout.as_ref().map(|own| own.epochs),
         MethodName::DcNas => spec.dc_nas.as_ref().map(|own| own.full_epochs),
         _ => spec.search.as_ref().map(|own| own.final_epochs),
     };

@@ -1,8 +1,8 @@
 //! Settings that must agree with one another: what a schema of single values cannot say.
 
 use crate::settings::{
-    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, HournasMode, HournasSettings, MethodName, OptimKind, Spec,
-    TrainSettings,
+    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, DisoutSettings, HournasMode, HournasSettings, MethodName,
+    OptimKind, Schedule, Spec, TrainSettings,
 };
 
 /// Keys and what is wrong with them.
@@ -14,6 +14,20 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
             "optim.nesterov",
             "is a form of momentum of `sgd`; expected kind = \"sgd\" and a momentum above 0".into(),
         ));
+    }
+    let stepping = optim.schedule == Schedule::Step;
+    if stepping && optim.milestones.is_empty() {
+        out.push(("optim.milestones", "is empty; the schedule `step` needs epochs to step at, such as [60, 120]".into()));
+    }
+    if !stepping && !optim.milestones.is_empty() {
+        out.push(("optim.milestones", "belongs to schedule = \"step\"; set that, or take the milestones away".into()));
+    }
+    if let Some(pair) = optim.milestones.windows(2).find(|pair| pair[0] >= pair[1]) {
+        out.push(("optim.milestones", format!("names {} before {}; expected rising epochs", pair[0], pair[1])));
+    }
+    if spec.method == MethodName::Assessor && spec.regulariser.is_on() {
+        let said = "is a regulariser of networks that learn from images; the method `assessor` trains none. Expected `none`";
+        out.push(("regulariser.kind", said.into()));
     }
     let train = spec.data.train;
     if train > 0 && optim.batch > train {
@@ -47,6 +61,7 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
     }
     match spec.method {
         MethodName::Assessor => assessor(spec, spec.assessor.as_ref(), &mut out),
+        MethodName::Disout => disout(spec, spec.disout.as_ref(), &mut out),
         MethodName::Train => plain(spec, spec.train.as_ref(), &mut out),
         MethodName::Hournas => hournas(spec, spec.hournas.as_ref(), &mut out),
         MethodName::DcNas => dc_nas(spec, spec.dc_nas.as_ref(), &mut out),
@@ -91,6 +106,14 @@ fn plain(spec: &Spec, own: Option<&TrainSettings>, out: &mut Vec<(&'static str, 
         out.push(("train.arch", "is empty; expected `reference`, `random` or an architecture of the space".into()));
     }
     warmup(spec, own.epochs, "train.epochs", out);
+}
+
+fn disout(spec: &Spec, own: Option<&DisoutSettings>, out: &mut Vec<(&'static str, String)>) {
+    let Some(own) = own else { return };
+    if own.arch.trim().is_empty() {
+        out.push(("disout.arch", "is empty; expected `reference`, `random` or an architecture of the space".into()));
+    }
+    warmup(spec, own.epochs, "disout.epochs", out);
 }
 
 fn hournas(spec: &Spec, own: Option<&HournasSettings>, out: &mut Vec<(&'static str, String)>) {

@@ -168,6 +168,11 @@ fn chain(space: &SpaceDefinition, out: &mut Mistakes) {
             }
         }
         let known: Vec<&OpSettings> = offered.iter().filter_map(|name| space.ops.get(*name)).collect();
+        let pooling = known.iter().filter(|op| op.kind == OpKind::ConvPool).count();
+        if pooling > 0 && pooling < known.len() {
+            let said = "offers `conv-pool`, which halves the side, beside operations that keep it; offer one or the other";
+            out.push((format!("{key}{}", if stage.ops.is_some() { ".ops" } else { "" }), said.into()));
+        }
         if offered.is_empty() {
             out.push((format!("{key}.ops"), "offers no operation; name at least one".into()));
         } else if known.len() == offered.len() && known.iter().all(|op| op.kind == OpKind::Skip) {
@@ -215,6 +220,9 @@ fn operation(name: &str, op: &OpSettings, out: &mut Mistakes) {
         }
         OpKind::Separable if *op != plain => {
             "is `separable`: expansion, groups and squeeze-excite belong to an `inverted-residual`"
+        }
+        OpKind::ConvPool | OpKind::Basic | OpKind::Preact if *op != plain => {
+            "has a kernel alone: expansion, groups and squeeze-excite belong to an `inverted-residual`"
         }
         _ => return,
     };

@@ -1,5 +1,5 @@
 //! Residual multi-layer perceptrons on small images, in families that learn at different speed (space D of the DC-NAS
-//! card): `h <- act(norm(W h + b)); h <- h + previous` where the shapes agree. One slot a block, so depth varies.
+//! card): `h <- act(norm(W h + b)); h <- h + previous` where the shapes agree and the family is not plain. One slot a block, so depth varies.
 
 use kiln_spec::{FamilySettings, SpaceDefinition};
 
@@ -62,7 +62,7 @@ impl Rules {
             let mut layers = vec![Layer::Linear { input: builder.shape().channels(), out: width, bias: true }];
             layers.extend(family.norm.then_some(Layer::PlainLayerNorm));
             layers.push(Layer::Act(act_of(family.act)));
-            builder.block(format!("block{}", i + 1), Some(i as usize), true, layers)?;
+            builder.block(format!("block{}", i + 1), Some(i as usize), !family.plain, layers)?;
         }
         let linear = Layer::Linear { input: builder.shape().channels(), out: classes, bias: true };
         builder.block("head".into(), None, false, vec![linear])?;

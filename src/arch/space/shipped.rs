@@ -17,10 +17,14 @@ pub const NAMES: &[&str] = &[
     "hournas-f-cifar",
     "nas-bench-201",
     "nas-bench-101",
+    "plain-mlp",
+    "resnet",
+    "resnet-preact",
+    "cnn-fc",
 ];
 
 /// In the order of [`NAMES`].
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 13] = [
     include_str!("../spaces/digits-mlp.toml"),
     include_str!("../spaces/conv-cells.toml"),
     include_str!("../spaces/mobile-xs.toml"),
@@ -30,6 +34,10 @@ const TEXTS: [&str; 9] = [
     include_str!("../spaces/hournas-f-cifar.toml"),
     include_str!("../spaces/nas-bench-201.toml"),
     include_str!("../spaces/nas-bench-101.toml"),
+    include_str!("../spaces/plain-mlp.toml"),
+    include_str!("../spaces/resnet.toml"),
+    include_str!("../spaces/resnet-preact.toml"),
+    include_str!("../spaces/cnn-fc.toml"),
 ];
 
 /// The file of a shipped space, to read and to copy.

@@ -7,11 +7,15 @@
 //! Convolutions are followed by batch normalisation, or have a bias where there is none. `skip` is offered only where the
 //! block keeps stride and channels.
 
-use kiln_spec::{ActName, Choices, NormName, OpKind, OpSettings, PathName, SpaceDefinition, SwitchName, keeps};
+use kiln_spec::{
+    ActName, Choices, HeadSettings, NormName, OpKind, OpSettings, PathName, SpaceDefinition, StemSettings, SwitchName,
+    keeps,
+};
 use rand::Rng;
 
 use super::{ABSENT, Arch, ArchError, Decision, Space};
 use crate::chain::{Chain, Choice, Slot};
+use crate::graph::{Graph, Input, Join, Node};
 use crate::plan::{Act, Block, Builder, Layer, Plan, Shape};
 
 /// A chain, as its definition says.
@@ -21,11 +25,13 @@ pub(super) struct Rules {
     path: Pick<PathName>,
     act: Pick<ActName>,
     base: Pick<u32>,
-    stem: (u32, u32, u32),
+    stem: StemSettings,
     stages: Vec<Stage>,
     slots: Vec<Place>,
     ops: Vec<(String, OpSettings)>,
-    head: u32,
+    head: HeadSettings,
+    /// The last stage offers blocks that end without normalisation and activation.
+    preact: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -159,16 +165,20 @@ pub(super) fn define(def: &SpaceDefinition) -> Result<(Vec<Decision>, Rules), Ar
         });
         before = Some(stage.width.clone());
     }
+    let offered = def.stages.last().and_then(|stage| stage.ops.clone());
+    let offered = offered.unwrap_or_else(|| def.ops.keys().cloned().collect());
+    let preact = offered.iter().any(|name| def.ops.get(name).is_some_and(|op| op.kind == OpKind::Preact));
     let rules = Rules {
         norm,
         path,
         act,
         base,
-        stem: (stem.width, stem.kernel, stem.stride),
+        stem: stem.clone(),
         stages,
         slots,
         ops: def.ops.clone().into_iter().collect(),
-        head: def.head.as_ref().map_or(0, |head| head.width),
+        head: def.head.clone().unwrap_or_default(),
+        preact,
     };
     Ok((decisions, rules))
 }
@@ -188,6 +198,41 @@ impl Style {
         layers.extend(self.norm.then_some(Layer::BatchNorm { channels: out }));
         layers.extend(active.then_some(Layer::Act(self.act)));
         layers
+    }
+
+    /// What stands before a convolution in pre-activation blocks.
+    fn before(&self, channels: u32) -> Vec<Layer> {
+        let mut layers: Vec<Layer> = self.norm.then_some(Layer::BatchNorm { channels }).into_iter().collect();
+        layers.push(Layer::Act(self.act));
+        layers
+    }
+
+    /// Two convolutions and a shortcut round them, a 1x1 convolution where the shape changes. The activation is behind the
+    /// sum, or before each convolution.
+    fn residual(&self, c: u32, width: u32, kernel: u32, stride: u32, preact: bool) -> Graph {
+        let bare = |input, out, kernel, stride| Layer::Conv { input, out, kernel, stride, groups: 1, bias: !self.norm };
+        let sum = |inputs, layers| Node { join: Join::Sum, inputs, layers };
+        let same = c == width && stride == 1;
+        let mut nodes = Vec::new();
+        let (ways, behind) = if preact {
+            nodes.push(sum(vec![Input { from: 0, layers: self.before(c) }], Vec::new()));
+            let mut inside = vec![bare(c, width, kernel, stride)];
+            inside.extend(self.before(width));
+            inside.push(bare(width, width, kernel, 1));
+            let round = match same {
+                true => Input::plain(0),
+                false => Input { from: 1, layers: vec![bare(c, width, 1, stride)] },
+            };
+            (vec![Input { from: 1, layers: inside }, round], Vec::new())
+        } else {
+            let inside =
+                [self.conv(c, width, kernel, stride, 1, true), self.conv(width, width, kernel, 1, 1, false)].concat();
+            let round = if same { Vec::new() } else { self.conv(c, width, 1, stride, 1, false) };
+            (vec![Input { from: 0, layers: inside }, Input { from: 0, layers: round }], vec![Layer::Act(self.act)])
+        };
+        let ways = if self.residual { ways } else { ways.into_iter().take(1).collect() };
+        nodes.push(sum(ways, behind));
+        Graph { nodes }
     }
 }
 
@@ -250,8 +295,15 @@ impl Rules {
         let stride = if place.index == 0 { stage.stride } else { 1 };
         let (c, k) = (input.channels(), op.kernel);
         let conv = |input, out, kernel, stride, groups, active| style.conv(input, out, kernel, stride, groups, active);
+        let name = format!("stage{}.{}", place.stage + 1, place.index + 1);
+        let slot = self.slots[stage.slots.clone()].iter().position(|p| p == place).map(|i| i + stage.slots.start);
         let layers = match op.kind {
             OpKind::Skip => return Ok(None),
+            OpKind::Basic | OpKind::Preact => {
+                let graph = style.residual(c, width, k, stride, op.kind == OpKind::Preact);
+                return Block::graph(name, slot, input, graph, Vec::new()).map(Some);
+            }
+            OpKind::ConvPool => [conv(c, width, k, stride, 1, true), vec![Layer::MaxPool]].concat(),
             OpKind::Conv => conv(c, width, k, stride, op.groups, true),
             OpKind::Separable => [conv(c, c, k, stride, c, true), conv(c, width, 1, 1, 1, true)].concat(),
             OpKind::InvertedResidual => {
@@ -267,22 +319,31 @@ impl Rules {
                 layers
             }
         };
-        let name = format!("stage{}.{}", place.stage + 1, place.index + 1);
-        let slot = self.slots[stage.slots.clone()].iter().position(|p| p == place).map(|i| i + stage.slots.start);
         Block::new(name, slot, style.residual, input, layers).map(Some)
     }
 
     fn stem(&self, style: &Style, space: &Space, input: Shape) -> Result<Vec<Layer>, ArchError> {
         let channels = space.channels(input)?;
-        let (width, kernel, stride) = self.stem;
-        Ok(style.conv(channels, width * style.base, kernel, stride, 1, true))
+        let own = &self.stem;
+        let mut layers = style.conv(channels, own.width * style.base, own.kernel, own.stride, 1, true);
+        layers.extend(own.pool.then_some(Layer::MaxPool));
+        Ok(layers)
     }
 
-    fn head(&self, style: &Style, channels: u32, classes: u32) -> Vec<Layer> {
-        let width = if self.head > 0 { self.head * style.base } else { channels };
-        let mut layers = if self.head > 0 { style.conv(channels, width, 1, 1, 1, true) } else { Vec::new() };
-        layers.extend([Layer::GlobalAvgPool, Layer::Linear { input: width, out: classes, bias: true }]);
-        layers
+    fn head(&self, style: &Style, input: Shape, classes: u32) -> Result<Vec<Layer>, ArchError> {
+        let channels = input.channels();
+        let mut layers = if self.preact { style.before(channels) } else { Vec::new() };
+        if self.head.width > 0 {
+            layers.extend(style.conv(channels, self.head.width * style.base, 1, 1, 1, true));
+        }
+        layers.push(if self.head.flatten { Layer::Flatten } else { Layer::GlobalAvgPool });
+        let mut units = layers.iter().try_fold(input, |shape, layer| layer.output(shape))?.channels();
+        for width in self.head.hidden.iter().map(|width| width * style.base) {
+            layers.extend([Layer::Linear { input: units, out: width, bias: true }, Layer::Act(style.act)]);
+            units = width;
+        }
+        layers.push(Layer::Linear { input: units, out: classes, bias: true });
+        Ok(layers)
     }
 
     pub(super) fn plan(&self, space: &Space, arch: &Arch, input: Shape, classes: u32) -> Result<Plan, ArchError> {
@@ -301,7 +362,7 @@ impl Rules {
                 builder.push(block);
             }
         }
-        let head = self.head(&style, builder.shape().channels(), classes);
+        let head = self.head(&style, builder.shape(), classes)?;
         builder.block("head".into(), None, false, head)?;
         Ok(builder.finish())
     }
@@ -330,7 +391,7 @@ impl Rules {
             slots.push(Slot { name: decision.name.clone(), input: shape, output, stride, choices });
             shape = output;
         }
-        let layers = self.head(&style, shape.channels(), classes);
+        let layers = self.head(&style, shape, classes)?;
         let head = Block::new("head".into(), None, false, shape, layers)?;
         Ok(Some(Chain { stem: vec![stem], slots, head: vec![head] }))
     }
@@ -351,7 +412,8 @@ impl Rules {
             };
             let (small, large) = match op.kind {
                 OpKind::Skip => return (0.0, '-'),
-                OpKind::Conv => ('c', 'C'),
+                OpKind::Conv | OpKind::ConvPool => ('c', 'C'),
+                OpKind::Basic | OpKind::Preact => ('r', 'R'),
                 OpKind::Separable => ('d', 'D'),
                 OpKind::InvertedResidual if vary => ('i', 'I'),
                 OpKind::InvertedResidual => ('k', 'K'),

@@ -291,7 +291,13 @@ impl Fit {
                 let _ = grad.f_add_(&weight.f_mul_scalar(neural_predictor::L2)?)?;
             }
         }
-        let schedule = LrSchedule { kind: Schedule::Cosine, warmup: 0.0, total: f64::from(total) };
+        let schedule = LrSchedule {
+            kind: Schedule::Cosine,
+            warmup: 0.0,
+            total: f64::from(total),
+            milestones: Vec::new(),
+            drop: 1.0,
+        };
         let how = AdamW { lr: lr * schedule.factor(u64::from(done)), weight_decay, ..AdamW::default() };
         let state = AdamWState { averages: &self.averages, squares: &self.squares, steps: &self.counts };
         fused_adamw(&how, weights, &grads, state)?;

@@ -1,5 +1,7 @@
 //! From the blocks of a plan to operations and their tensors.
 
+use std::collections::HashMap;
+
 use kiln_arch::{Act, ArchError, Block, Graph, Layer, Shape};
 use kiln_torch::Generator;
 use tch::{Device, Kind, Tensor};
@@ -14,10 +16,17 @@ pub(super) struct Builder {
     pub(super) device: Device,
     /// Whether gain and shift of batch normalisation are trained; if not, they stay 1 and 0.
     pub(super) affine: bool,
+    /// Number of each place where activations are distorted, by the layer before it.
+    pub(super) sites: HashMap<String, usize>,
     pub(super) tensors: Vec<Named>,
 }
 
 impl Builder {
+    pub(super) fn new(seed: u64, device: Device) -> Result<Builder> {
+        let generator = Generator::new(seed, Device::Cpu)?;
+        Ok(Builder { generator, device, affine: true, sites: HashMap::new(), tensors: Vec::new() })
+    }
+
     pub(super) fn stage(&mut self, block: &Block) -> Result<Stage> {
         let mut shape = block.input;
         let mut graph = Vec::new();
@@ -87,10 +96,11 @@ impl Builder {
                 .map_err(|why| TrainError::Plan(format!("layer {i} of block `{name}` does not fit: {why}")))?;
             let next = next_act(&layers[i + 1..], next);
             let in_place = i > 0 && forgets_its_output(layers[i - 1]);
-            if layer == Layer::Act(Act::Relu) && ops.last_mut().is_some_and(takes_relu) {
-                continue;
+            let name = format!("{name}.{i}");
+            if layer != Layer::Act(Act::Relu) || !ops.last_mut().is_some_and(takes_relu) {
+                ops.push(self.op(layer, shape, &name, block.slot, next, in_place)?);
             }
-            ops.push(self.op(layer, shape, &format!("{name}.{i}"), block.slot, next, in_place)?);
+            ops.extend(self.sites.get(&name).map(|&place| Op::Distort { place }));
             shape = after;
         }
         Ok((ops, shape))

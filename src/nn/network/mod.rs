@@ -8,8 +8,8 @@ mod walk;
 
 use std::collections::{HashMap, HashSet};
 
-use kiln_arch::spec::Precision;
-use kiln_arch::{Act, Join, Plan, Shape};
+use kiln_arch::spec::{Precision, RegulariserSettings};
+use kiln_arch::{Act, Join, Plan, Shape, sites};
 use kiln_torch::layers::{Conv, Norm};
 use kiln_torch::{Autocast, Generator, NoGrad};
 use tch::{Device, Kind, Tensor};
@@ -18,6 +18,7 @@ use self::build::Builder;
 #[cfg(test)]
 pub(crate) use self::walk::bypass;
 pub(crate) use self::walk::{Against, Gate, Leg};
+use crate::distort::{Distortion, Look, Place, Reading};
 use crate::error::{Result, TrainError};
 
 const NORM_EPS: f64 = 1e-5;
@@ -50,6 +51,19 @@ enum Stats {
     Batch(f64),
     /// Of the batch; the running ones stay.
     BatchOnly,
+}
+
+/// What a pass does beside computing.
+struct Pass<'a, 'b> {
+    stats: Stats,
+    /// What distorts activations on the way; nothing in most passes.
+    distortion: Option<&'a mut Distortion<'b>>,
+}
+
+impl From<Stats> for Pass<'_, '_> {
+    fn from(stats: Stats) -> Self {
+        Pass { stats, distortion: None }
+    }
 }
 
 /// One operation; numbers are places in `Network::tensors`.
@@ -97,6 +111,10 @@ enum Op {
         weight: usize,
         bias: Option<usize>,
     },
+    /// A number in `Network::places`.
+    Distort {
+        place: usize,
+    },
 }
 
 /// A node of a graph: earlier values through operations, joined, and operations behind that.
@@ -132,6 +150,9 @@ pub struct Network {
     layout: Layout,
     precision: Precision,
     stages: Vec<Stage>,
+    /// Where activations are distorted, and how.
+    places: Vec<Place>,
+    regulariser: RegulariserSettings,
     tensors: Vec<Named>,
     /// The trainable ones of `tensors` again (same storage), so that a step need not collect them.
     trainable: Vec<Tensor>,
@@ -143,8 +164,23 @@ impl Network {
     /// # Errors
     /// [`TrainError::Plan`] if shapes do not fit together or two blocks share a name.
     pub fn build(plan: &Plan, seed: u64, device: Device) -> Result<Network> {
-        let generator = Generator::new(seed, Device::Cpu)?;
-        let mut builder = Builder { generator, device, affine: true, tensors: Vec::new() };
+        Network::build_regularised(plan, &RegulariserSettings::default(), seed, device)
+    }
+
+    /// The same with a regulariser, which [`Network::forward_distorted`] applies and no other pass. Weights are those of
+    /// [`Network::build`].
+    ///
+    /// # Errors
+    /// As [`Network::build`]; also a network that has no place for the regulariser, or a map that is smaller than its blocks.
+    pub fn build_regularised(
+        plan: &Plan,
+        regulariser: &RegulariserSettings,
+        seed: u64,
+        device: Device,
+    ) -> Result<Network> {
+        let sites = sites::find(plan, regulariser).map_err(|(key, e)| TrainError::Plan(format!("{key} {e}")))?;
+        let mut builder = Builder::new(seed, device)?;
+        builder.sites = sites.iter().enumerate().map(|(i, site)| (site.name.clone(), i)).collect();
         let mut stages = Vec::with_capacity(plan.blocks.len());
         let mut names = HashSet::new();
         let mut shape = plan.input;
@@ -164,12 +200,15 @@ impl Network {
         if shape != Shape::Flat(plan.classes) {
             return Err(TrainError::Plan(format!("the plan ends in {shape:?}, not in {} logits", plan.classes)));
         }
+        let places = sites.into_iter().map(|site| place(site, &builder.tensors, device)).collect::<Result<_>>()?;
         let mut network = Network {
             plan: plan.clone(),
             device,
             layout: Layout::Plain,
             precision: Precision::F32,
             stages,
+            places,
+            regulariser: regulariser.clone(),
             tensors: builder.tensors,
             trainable: Vec::new(),
         };
@@ -225,7 +264,40 @@ impl Network {
             Mode::Train => Stats::Batch(NORM_MOMENTUM),
             Mode::Eval => Stats::Running,
         };
-        self.pass(images, stats, None)
+        self.pass(images, &mut stats.into(), None)
+    }
+
+    /// Logits in training, as [`Network::forward`] gives them, with activations distorted with the probability `p`. All
+    /// random numbers depend on `key` alone.
+    pub fn forward_distorted(&self, images: &Tensor, p: f64, key: u64) -> Result<Tensor> {
+        if self.places.is_empty() {
+            return self.forward(images, Mode::Train);
+        }
+        let mut distortion = Distortion::new(&self.regulariser, p, key, self.device)?;
+        let mut pass = Pass { stats: Stats::Batch(NORM_MOMENTUM), distortion: Some(&mut distortion) };
+        self.pass(images, &mut pass, None)
+    }
+
+    /// As [`Network::forward_distorted`], but leaves running statistics alone and records no gradients; with what it looked
+    /// like at every place.
+    pub fn look(&self, images: &Tensor, p: f64, key: u64) -> Result<(Tensor, Vec<Look>)> {
+        let _frozen = NoGrad::new();
+        let mut distortion = Distortion::new(&self.regulariser, p, key, self.device)?.watched(key, self.device)?;
+        let logits =
+            self.pass(images, &mut Pass { stats: Stats::BatchOnly, distortion: Some(&mut distortion) }, None)?;
+        Ok((logits, distortion.looks.map(|looks| looks.seen).unwrap_or_default()))
+    }
+
+    /// Logits of [`Network::look`] alone, without its cost.
+    pub fn distorted(&self, images: &Tensor, p: f64, key: u64) -> Result<Tensor> {
+        let _frozen = NoGrad::new();
+        let mut distortion = Distortion::new(&self.regulariser, p, key, self.device)?;
+        self.pass(images, &mut Pass { stats: Stats::BatchOnly, distortion: Some(&mut distortion) }, None)
+    }
+
+    /// Whether activations can be distorted.
+    pub fn is_regularised(&self) -> bool {
+        !self.places.is_empty()
     }
 
     /// Logits, and the output of every searched slot that the plan fills, averaged over height and width to `[n, C]`.
@@ -235,19 +307,19 @@ impl Network {
     pub fn forward_probe(&self, images: &Tensor) -> Result<(Tensor, Vec<(usize, Tensor)>)> {
         let _frozen = NoGrad::new();
         let mut seen = Vec::with_capacity(self.plan.slots);
-        let logits = self.pass(images, Stats::BatchOnly, Some(&mut seen))?;
+        let logits = self.pass(images, &mut Stats::BatchOnly.into(), Some(&mut seen))?;
         Ok((logits, seen))
     }
 
     /// A pass by batch statistics towards which the running ones move by `share`.
     pub(crate) fn forward_recalibrating(&self, images: &Tensor, share: f64) -> Result<Tensor> {
-        self.pass(images, Stats::Batch(share), None)
+        self.pass(images, &mut Stats::Batch(share).into(), None)
     }
 
-    fn pass(&self, images: &Tensor, stats: Stats, mut seen: Option<&mut Vec<(usize, Tensor)>>) -> Result<Tensor> {
+    fn pass(&self, images: &Tensor, pass: &mut Pass, mut seen: Option<&mut Vec<(usize, Tensor)>>) -> Result<Tensor> {
         self.within(images, |mut x| {
             for stage in &self.stages {
-                x = self.stage(stage, x, stats)?;
+                x = self.stage(stage, x, pass)?;
                 if let (Some(slot), Some(seen)) = (stage.slot, seen.as_deref_mut()) {
                     let pooled = if x.dim() == 4 {
                         x.f_mean_dim(&[2i64, 3][..], false, Kind::Float)?
@@ -279,11 +351,11 @@ impl Network {
         Ok(if x.kind() == Kind::Float { x } else { x.f_to_kind(Kind::Float)? })
     }
 
-    fn stage(&self, stage: &Stage, input: Tensor, stats: Stats) -> Result<Tensor> {
+    fn stage(&self, stage: &Stage, input: Tensor, pass: &mut Pass) -> Result<Tensor> {
         let kept = stage.shortcut.then(|| input.shallow_clone());
-        let mut x = if stage.graph.is_empty() { input } else { self.graph(&stage.graph, input, stats)? };
+        let mut x = if stage.graph.is_empty() { input } else { self.graph(&stage.graph, input, pass)? };
         for op in &stage.ops {
-            x = self.op(op, x, stats)?;
+            x = self.op(op, x, pass)?;
         }
         if let Some(kept) = kept {
             x = if stage.add_in_place { x.f_add_(&kept)? } else { x.f_add(&kept)? };
@@ -295,14 +367,14 @@ impl Network {
     }
 
     /// The last value of a graph.
-    fn graph(&self, nodes: &[NodeOps], input: Tensor, stats: Stats) -> Result<Tensor> {
+    fn graph(&self, nodes: &[NodeOps], input: Tensor, pass: &mut Pass) -> Result<Tensor> {
         let mut values = vec![input];
         for node in nodes {
             let mut terms = Vec::with_capacity(node.inputs.len());
             for (from, ops) in &node.inputs {
                 let mut x = values[*from].shallow_clone();
                 for op in ops {
-                    x = self.op(op, x, stats)?;
+                    x = self.op(op, x, pass)?;
                 }
                 terms.push(x);
             }
@@ -319,7 +391,7 @@ impl Network {
                 }
             };
             for op in &node.ops {
-                x = self.op(op, x, stats)?;
+                x = self.op(op, x, pass)?;
             }
             values.push(x);
         }
@@ -327,7 +399,7 @@ impl Network {
         Ok(values.swap_remove(values.len() - 1))
     }
 
-    fn op(&self, op: &Op, x: Tensor, stats: Stats) -> Result<Tensor> {
+    fn op(&self, op: &Op, x: Tensor, pass: &mut Pass) -> Result<Tensor> {
         let at = |i: usize| &self.tensors[i].tensor;
         let rows = self.layout == Layout::ChannelsLast;
         Ok(match *op {
@@ -335,7 +407,7 @@ impl Network {
                 Conv { stride, padding, groups, relu, rows }.of(&x, at(weight), bias.map(at))?
             }
             Op::BatchNorm { weight, bias, mean, var, relu } => {
-                let (momentum, running) = match stats {
+                let (momentum, running) = match pass.stats {
                     Stats::Running => (None, Some((at(mean), at(var)))),
                     Stats::Batch(share) => (Some(share), Some((at(mean), at(var)))),
                     Stats::BatchOnly => (Some(NORM_MOMENTUM), None),
@@ -363,6 +435,13 @@ impl Network {
             Op::GlobalAvgPool => x.f_mean_dim(&[2i64, 3][..], false, None)?,
             Op::Flatten => x.f_flatten(1, -1)?,
             Op::Linear { weight, bias } => x.f_linear(at(weight), bias.map(at))?,
+            Op::Distort { place } => match &mut pass.distortion {
+                Some(distortion) => {
+                    let Place { site, next } = &self.places[place];
+                    distortion.of(x, site, next.as_ref().map(|(weight, reading)| (at(*weight), reading)))?
+                }
+                None => x,
+            },
         })
     }
 
@@ -417,6 +496,21 @@ impl Network {
             self.tensors.iter().map(|t| (t.name.as_str(), t.tensor.shallow_clone())).collect();
         overwrite(own, &by_name)
     }
+}
+
+/// A place with the weights of the layer that reads it.
+fn place(site: kiln_arch::Site, tensors: &[Named], device: Device) -> Result<Place> {
+    let next = match &site.next {
+        Some(reader) => {
+            let weight = format!("{}.weight", reader.name);
+            let weight = tensors.iter().position(|t| t.name == weight).ok_or_else(|| {
+                TrainError::Plan(format!("layer `{}`, which reads `{}`, has no weights", reader.name, site.name))
+            })?;
+            Some((weight, Reading::new(reader, site.shape.channels(), device)?))
+        }
+        None => None,
+    };
+    Ok(Place { site, next })
 }
 
 /// A copy of its own storage, in the same layout.

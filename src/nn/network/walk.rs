@@ -1,7 +1,8 @@
 //! Passes that leave the plan's own order: through some blocks of a library, or round one block of a network.
 
+use kiln_arch::spec::RegulariserSettings;
 use kiln_arch::{Block, Plan, Shape};
-use kiln_torch::{Generator, NoGrad};
+use kiln_torch::NoGrad;
 use tch::{Device, Tensor};
 
 use super::{Builder, Layout, Network, Precision, Stats};
@@ -40,8 +41,7 @@ impl Network {
         seed: u64,
         device: Device,
     ) -> Result<Network> {
-        let generator = Generator::new(seed, Device::Cpu)?;
-        let mut builder = Builder { generator, device, affine: true, tensors: Vec::new() };
+        let mut builder = Builder::new(seed, device)?;
         let mut stages = Vec::with_capacity(blocks.len());
         for block in &blocks {
             builder.affine = block.slot.is_none();
@@ -54,6 +54,8 @@ impl Network {
             layout: Layout::Plain,
             precision: Precision::F32,
             stages,
+            places: Vec::new(),
+            regulariser: RegulariserSettings::default(),
             tensors: builder.tensors,
             trainable: Vec::new(),
         };
@@ -64,7 +66,7 @@ impl Network {
     /// What one block makes of its input, by running statistics.
     pub(crate) fn through(&self, block: usize, input: &Tensor) -> Result<Tensor> {
         match self.stages.get(block) {
-            Some(stage) => self.stage(stage, input.shallow_clone(), Stats::Running),
+            Some(stage) => self.stage(stage, input.shallow_clone(), &mut Stats::Running.into()),
             None => Ok(input.shallow_clone()),
         }
     }
@@ -90,7 +92,7 @@ impl Network {
                 let stage = leg.block.and_then(|block| self.stages.get(block));
                 let input = leg.gate.as_ref().map(|_| x.shallow_clone());
                 if let Some(stage) = stage {
-                    x = self.stage(stage, x, stats)?;
+                    x = self.stage(stage, x, &mut stats.into())?;
                 }
                 if let (Some(gate), Some(input)) = (&leg.gate, input) {
                     let difference = {
@@ -99,7 +101,7 @@ impl Network {
                             Against::Absence if stage.is_some_and(|s| !s.shortcut) => x.f_detach()?,
                             Against::Absence | Against::Rival(None) => x.f_sub(&input)?,
                             Against::Rival(Some(rival)) => match self.stages.get(rival) {
-                                Some(rival) => x.f_sub(&self.stage(rival, input, stats)?)?,
+                                Some(rival) => x.f_sub(&self.stage(rival, input, &mut stats.into())?)?,
                                 None => x.f_sub(&input)?,
                             },
                         }
@@ -129,7 +131,7 @@ impl Network {
             for (stage, block) in self.stages.iter().zip(&self.plan.blocks) {
                 x = match stage.slot == Some(slot) {
                     true => bypass(x, block.output)?,
-                    false => self.stage(stage, x, stats)?,
+                    false => self.stage(stage, x, &mut stats.into())?,
                 };
             }
             Ok(x)

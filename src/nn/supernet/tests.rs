@@ -219,7 +219,7 @@ fn config(kind: OptimKind, augment: bool) -> SearchConfig {
         channels_last: false,
         threads: 1,
         seed: 4,
-        augment: augment.then_some(Augment { crop_pad: 1, flip: false }),
+        augment: augment.then_some(Augment { crop_pad: 1, ..Augment::default() }),
         split: 0.75,
         alpha_lr: 0.01,
         two_paths: true,

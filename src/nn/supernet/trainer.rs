@@ -491,11 +491,7 @@ impl SearchTrainer {
     }
 
     fn schedule(&self) -> LrSchedule {
-        LrSchedule {
-            kind: self.config.optim.schedule,
-            warmup: self.config.optim.warmup * self.steps_per_epoch() as f64,
-            total: self.total_steps() as f64,
-        }
+        LrSchedule::of(&self.config.optim, self.steps_per_epoch() as f64, self.total_steps() as f64)
     }
 
     /// Temperature of the next architecture step.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use kiln_arch::spec::{OptimSettings, Precision, Spec};
+use kiln_arch::spec::{OptimSettings, Precision, RegulariserSettings, Spec};
 use kiln_data::Augment;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,8 @@ pub struct TrainerConfig {
     pub order: u64,
     /// Planned epochs.
     pub epochs: u32,
+    /// What is done to activations in training.
+    pub regulariser: RegulariserSettings,
     /// Random crops and flips.
     pub augment: Option<Augment>,
     /// When to evaluate on the validation split.
@@ -48,7 +50,8 @@ pub struct TrainerConfig {
 impl TrainerConfig {
     /// The configuration that a run's settings ask for. All candidates see the batches in the same order.
     pub fn of(spec: &Spec, candidate: u64, epochs: u32) -> TrainerConfig {
-        let augment = Augment { crop_pad: i64::from(spec.data.crop_pad), flip: spec.data.flip };
+        let augment =
+            Augment { crop_pad: i64::from(spec.data.crop_pad), flip: spec.data.flip, rotate: spec.data.rotate };
         TrainerConfig {
             optim: spec.optim.clone(),
             precision: spec.run.precision,
@@ -58,7 +61,8 @@ impl TrainerConfig {
             candidate,
             order: 0,
             epochs,
-            augment: (augment.crop_pad > 0 || augment.flip).then_some(augment),
+            regulariser: spec.regulariser.clone(),
+            augment: (!augment.is_none()).then_some(augment),
             validate: Validate::EachEpoch,
         }
     }

@@ -11,6 +11,7 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use kiln_arch::spec::seed::derive;
@@ -23,9 +24,10 @@ pub use config::{Divergence, End, Epoch, Ran, Reading, TrainerConfig, Until, Val
 pub use saved::{Saved, TrainerState};
 
 use self::lane::{Lane, LaneGuard};
+use crate::distort::Look;
 use crate::error::{Result, TrainError};
 use crate::loss::{self, Eval, cross_entropy};
-use crate::network::{Layout, Mode, Network, copied};
+use crate::network::{Layout, Network, copied};
 use crate::optim::Optimizer;
 use crate::schedule::LrSchedule;
 
@@ -211,7 +213,7 @@ impl Trainer {
                 kiln_data::batch(&self.data, &self.data.train, &index, Some((augment, &mut stream.generator)))?
             }
         };
-        let logits = self.network.forward(&images, Mode::Train)?;
+        let logits = self.network.forward_distorted(&images, self.distortion(), self.distortion_key("distort"))?;
         let loss = cross_entropy(&logits, &labels, self.config.optim.label_smoothing)?;
         loss.f_backward()?;
         self.optimizer.step(self.schedule().factor(self.step))?;
@@ -337,11 +339,7 @@ impl Trainer {
     }
 
     fn schedule(&self) -> LrSchedule {
-        LrSchedule {
-            kind: self.config.optim.schedule,
-            warmup: self.config.optim.warmup * self.steps_per_epoch() as f64,
-            total: self.total_steps() as f64,
-        }
+        LrSchedule::of(&self.config.optim, self.steps_per_epoch() as f64, self.total_steps() as f64)
     }
 
     /// Loss and accuracy on a split of any size. `None` if `tick` stopped it.
@@ -373,6 +371,50 @@ impl Trainer {
             .map(|i| Ok(index.f_narrow(0, i as i64 * self.batch, self.batch)?))
             .collect::<Result<Vec<_>>>()?;
         loss::recalibrate_bn(&self.network, &self.data, &self.data.train, &batches)
+    }
+
+    /// The probability with which the regulariser distorts in the next step.
+    pub fn distortion(&self) -> f64 {
+        self.config.regulariser.probability(self.step, self.total_steps())
+    }
+
+    /// Key of the random numbers that the next step distorts with. They depend on no step before it.
+    fn distortion_key(&self, purpose: &str) -> u64 {
+        derive(self.config.seed, purpose, self.config.candidate, self.step)
+    }
+
+    /// Figures and pictures of one distorted pass over the first batch of the training images, without augmentation, at the
+    /// present probability (see [`Network::look`]). Changes nothing.
+    pub fn inspect(&self) -> Result<Vec<Look>> {
+        let _lane = self.enter()?;
+        let batch = self.training_part(self.batch)?;
+        let (images, _) = kiln_data::range(&self.data, &batch, 0, self.batch)?;
+        Ok(self.network.look(&images, self.distortion(), self.distortion_key("look"))?.1)
+    }
+
+    /// The first `images` of the training images.
+    pub fn training_part(&self, images: i64) -> Result<Split> {
+        let images = images.clamp(1, self.images);
+        let train = &self.data.train;
+        Ok(match &self.subset {
+            None => Split { images: train.images.f_narrow(0, 0, images)?, labels: train.labels.f_narrow(0, 0, images)? },
+            Some(subset) => {
+                let rows = subset.f_narrow(0, 0, images)?;
+                Split { images: train.images.f_index_select(0, &rows)?, labels: train.labels.f_index_select(0, &rows)? }
+            }
+        })
+    }
+
+    /// Loss and accuracy on a split with the activations distorted as in training, by statistics of the batches, at the
+    /// present probability. `None` if `tick` stopped it.
+    pub fn evaluate_distorted(&self, split: &Split, tick: &dyn Fn() -> bool) -> Result<Option<Eval>> {
+        let _lane = self.enter()?;
+        let (p, key, batch) = (self.distortion(), self.distortion_key("evaluate"), Cell::new(0));
+        let logits = |images: &Tensor| {
+            batch.set(batch.get() + 1);
+            self.network.distorted(images, p, derive(key, "batch", batch.get(), 0))
+        };
+        loss::evaluate_by(&logits, &self.data, split, tick)
     }
 
     /// The network as it stands.
@@ -465,7 +507,7 @@ impl Trainer {
 fn build(plan: &Plan, config: &TrainerConfig, device: Device) -> Result<(Network, Optimizer)> {
     let layout = if config.channels_last { Layout::ChannelsLast } else { Layout::Plain };
     let seed = derive(config.seed, "init", config.candidate, 0);
-    let network = Network::build(plan, seed, device)?.configured(layout, config.precision)?;
+    let network = Network::build_regularised(plan, &config.regulariser, seed, device)?.configured(layout, config.precision)?;
     let optimizer = Optimizer::new(&config.optim, &network)?;
     Ok((network, optimizer))
 }

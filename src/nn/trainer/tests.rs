@@ -67,7 +67,7 @@ fn a_small_network_learns() {
 
 #[test]
 fn a_resumed_training_ends_in_the_same_bits() {
-    let augment = Some(kiln_data::Augment { crop_pad: 1, flip: false });
+    let augment = Some(kiln_data::Augment { crop_pad: 1, ..kiln_data::Augment::default() });
     let cases = [
         (cnn(), TrainerConfig { augment, ..config(sgd(), 3, EPOCHS) }),
         (mlp(), config(adamw(), 3, EPOCHS)),

@@ -53,6 +53,14 @@ pub struct DataSettings {
     /// Mirror training images at random.
     #[serde(default)]
     pub flip: bool,
+    /// Turn training images at random by up to this angle either way; 0 for none.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 180.0), extend("x-unit" = "degrees", "x-aliases" = ["rotation"]))]
+    pub rotate: f64,
+    /// Share of the training images whose label is replaced by another one, drawn with the run's seed: to see what a network learns by heart. Validation and test keep their labels.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-aliases" = ["noise", "noisy-labels"]))]
+    pub label_noise: f64,
 }
 
 impl DataSettings {
@@ -68,7 +76,7 @@ impl DataSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SpaceSettings {
-    /// Name of a shipped space: `digits-mlp` (space D), `conv-cells` (space C), `mobile-xs`, `mobile-m`, `fbnet`, `hournas-f`, `hournas-f-cifar`, `nas-bench-201`, `nas-bench-101`; or a file of a space of your own, such as `my-space.toml`, relative to the preset's folder.
+    /// Name of a shipped space: `digits-mlp` (space D), `conv-cells` (space C), `mobile-xs`, `mobile-m`, `fbnet`, `hournas-f`, `hournas-f-cifar`, `nas-bench-201`, `nas-bench-101`, `plain-mlp`, `resnet`, `resnet-preact`, `cnn-fc`; or a file of a space of your own, such as `my-space.toml`, relative to the preset's folder.
     pub name: String,
     /// Narrows decisions of the space to some options, such as `only = { family = ["fast"] }`.
     #[serde(default)]
@@ -96,6 +104,8 @@ pub enum Schedule {
     Constant,
     /// Half a cosine from the initial rate to zero over the planned epochs.
     Cosine,
+    /// The initial rate, times `drop` at each of `milestones`.
+    Step,
 }
 
 /// The optimiser and its schedule.
@@ -120,6 +130,13 @@ pub struct OptimSettings {
     pub weight_decay: f64,
     /// Schedule of the learning rate.
     pub schedule: Schedule,
+    /// Epochs after which the schedule `step` lowers the rate, rising.
+    #[schemars(inner(range(min = 0.0)), extend("x-unit" = "epochs", "x-expected" = "a list of epochs, such as [60, 120, 160]"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub milestones: Vec<f64>,
+    /// What the schedule `step` multiplies the rate with at each milestone.
+    #[schemars(range(min = 0.0001, max = 1.0), extend("x-aliases" = ["gamma", "factor"]))]
+    pub drop: f64,
     /// Epochs over which the learning rate rises linearly from zero.
     #[schemars(range(min = 0.0, max = 1000.0), extend("x-unit" = "epochs"))]
     pub warmup: f64,
@@ -144,6 +161,8 @@ impl Default for OptimSettings {
             beta2: 0.999,
             weight_decay: 0.0,
             schedule: Schedule::Constant,
+            milestones: Vec::new(),
+            drop: 0.1,
             warmup: 0.0,
             batch: 128,
             label_smoothing: 0.0,

@@ -4,8 +4,10 @@
 mod assessor;
 mod common;
 mod dc_nas;
+mod disout;
 mod experiment;
 mod hournas;
+mod regulariser;
 mod search;
 mod space;
 mod train;
@@ -13,8 +15,10 @@ mod train;
 pub use assessor::*;
 pub use common::*;
 pub use dc_nas::*;
+pub use disout::*;
 pub use experiment::*;
 pub use hournas::*;
+pub use regulariser::*;
 pub use search::*;
 pub use space::*;
 pub use train::*;
@@ -38,6 +42,8 @@ pub enum MethodName {
     Evolution,
     /// Asynchronous successive halving (arXiv:1810.05934).
     Asha,
+    /// Training with distorted feature maps, and its baselines (arXiv:2002.11022).
+    Disout,
     /// Predictors of accuracy compared on a table of architectures: the semi-supervised assessor (arXiv:2005.06821) and its rivals.
     Assessor,
 }
@@ -50,6 +56,7 @@ impl MethodName {
         MethodName::Random,
         MethodName::Evolution,
         MethodName::Asha,
+        MethodName::Disout,
         MethodName::Assessor,
     ];
 
@@ -73,6 +80,7 @@ impl MethodName {
             MethodName::Random => "random",
             MethodName::Evolution => "evolution",
             MethodName::Asha => "asha",
+            MethodName::Disout => "disout",
             MethodName::Assessor => "assessor",
         }
     }
@@ -111,6 +119,10 @@ pub struct Spec {
     /// The optimiser and its schedule, for every network of the run.
     #[serde(default)]
     pub optim: OptimSettings,
+    /// What is done to activations during training, in every network that is trained from its start.
+    #[serde(default)]
+    #[schemars(extend("x-aliases" = ["regularizer", "dropout", "regularisation"]))]
+    pub regulariser: RegulariserSettings,
     /// Device, precision, parallelism, checkpoints, failure policies.
     #[serde(default)]
     pub run: RunSettings,
@@ -132,6 +144,9 @@ pub struct Spec {
     /// Settings of the method `asha`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asha: Option<AshaSettings>,
+    /// Settings of the method `disout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disout: Option<DisoutSettings>,
     /// Settings of the method `assessor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assessor: Option<AssessorSettings>,
@@ -161,6 +176,7 @@ impl Spec {
             MethodName::Hournas => drop(self.hournas.get_or_insert_default()),
             MethodName::Random => {}
             MethodName::Assessor => drop(self.assessor.get_or_insert_default()),
+            MethodName::Disout => drop(self.disout.get_or_insert_default()),
             MethodName::Evolution => drop(self.evolution.get_or_insert_default()),
             MethodName::Asha => drop(self.asha.get_or_insert_default()),
         }

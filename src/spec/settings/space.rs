@@ -222,6 +222,9 @@ pub struct StemSettings {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 16))]
     pub stride: u32,
+    /// 2x2 max pooling behind it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pool: bool,
 }
 
 fn one() -> u32 {
@@ -270,6 +273,12 @@ pub enum OpKind {
     Conv,
     /// A depthwise convolution and a 1x1 convolution, an activation after each.
     Separable,
+    /// One convolution, and 2x2 max pooling that halves the side.
+    ConvPool,
+    /// Two convolutions with their own shortcut (a 1x1 convolution where the shape changes) and an activation behind the sum, as in ResNet.
+    Basic,
+    /// The same with normalisation and activation before each convolution, as in pre-activation ResNet; the head then begins with them.
+    Preact,
     /// Nothing: the block is left out.
     Skip,
 }
@@ -308,6 +317,13 @@ pub struct HeadSettings {
     #[serde(default)]
     #[schemars(range(max = 65536))]
     pub width: u32,
+    /// Gives the classifier every number of the last maps instead of the mean of each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flatten: bool,
+    /// Units of fully connected layers before the classifier (times `switches.base`), each with an activation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(range(min = 1, max = 65536)), extend("x-expected" = "a list of widths, such as [512, 512]"))]
+    pub hidden: Vec<u32>,
 }
 
 /// Residual multi-layer perceptrons: `h <- act(norm(W h + b))`, plus the block's input where the widths agree.
@@ -333,6 +349,9 @@ pub struct FamilySettings {
     /// Layer normalisation without parameters before the activation.
     #[serde(default)]
     pub norm: bool,
+    /// No shortcuts round the blocks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
 }
 
 /// Operations on an edge of a cell, as NAS-Bench-201 has them.
