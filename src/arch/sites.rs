@@ -49,7 +49,9 @@ pub fn find(plan: &Plan, settings: &RegulariserSettings) -> Result<Vec<Site>, (&
     let sites: Vec<Site> = flow.places(settings.at).into_iter().filter_map(|at| flow.site(at)).collect();
     if sites.is_empty() {
         let missing = match settings.at {
-            RegulariserPlace::LastStage => "convolution with a kernel above 1x1 on its last maps; expected `hidden` or `all`",
+            RegulariserPlace::LastStage => {
+                "convolution with a kernel above 1x1 on its last maps; expected `hidden` or `all`"
+            }
             RegulariserPlace::Hidden => "hidden fully connected layer; expected `last-stage` or `all`",
             RegulariserPlace::All => "layer to regularise; expected another network, or kind = \"none\"",
         };
@@ -213,10 +215,14 @@ impl Flow {
                 What::Source => None,
                 What::Sum => value.from.iter().find_map(|&from| origins[from].clone()),
                 What::Concat if value.from.iter().any(|&from| of(from).is_some()) => Some(
-                    value.from.iter().flat_map(|&from| match of(from) {
-                        Some(origin) => origin.clone(),
-                        None => vec![None; self.values[from].shape.channels() as usize],
-                    }).collect(),
+                    value
+                        .from
+                        .iter()
+                        .flat_map(|&from| match of(from) {
+                            Some(origin) => origin.clone(),
+                            None => vec![None; self.values[from].shape.channels() as usize],
+                        })
+                        .collect(),
                 ),
                 What::Concat => None,
                 What::Layer(layer) => {

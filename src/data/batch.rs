@@ -268,4 +268,39 @@ mod tests {
         let set = set();
         assert!(batch(&set, &set.train, &Tensor::from_slice(&[6_i64]), None).is_err());
     }
+
+    #[test]
+    fn a_turn_takes_every_pixel_from_the_nearest_place() {
+        // One image of one channel whose pixels are all different.
+        let images = Tensor::arange(5 * 7, (Kind::Uint8, Device::Cpu)).view([1, 1, 5, 7]) + 1;
+        let augment = Augment { rotate: 40.0, ..Augment::default() };
+        let got = apply(&augment, images.shallow_clone(), &mut generator()).unwrap();
+        let mut angle = Tensor::zeros([1, 1, 1], (Kind::Float, Device::Cpu));
+        let most = 40f64.to_radians();
+        generator().uniform_(&mut angle, -most, most).unwrap();
+        let (sin, cos) = angle.double_value(&[0, 0, 0]).sin_cos();
+        let (mut turned, mut black) = (Vec::new(), 0);
+        for row in 0..5 {
+            for column in 0..7 {
+                let (y, x) = (f64::from(row) - 2.0, f64::from(column) - 3.0);
+                let (y, x) = ((cos * y + sin * x + 2.0).round(), (cos * x - sin * y + 3.0).round());
+                let inside = (0.0..=4.0).contains(&y) && (0.0..=6.0).contains(&x);
+                black += usize::from(!inside);
+                turned.push(if inside { images.int64_value(&[0, 0, y as i64, x as i64]) } else { 0 });
+            }
+        }
+        assert_eq!(numbers(&got), turned);
+        assert!(black > 0 && black < 20 && angle.double_value(&[0, 0, 0]).abs() > 0.1, "a turn that shows");
+    }
+
+    #[test]
+    fn a_turn_leaves_the_draws_before_it() {
+        let set = set();
+        let index = Tensor::arange(6, (Kind::Int64, Device::Cpu));
+        let both = Augment { crop_pad: 1, flip: true, rotate: 0.0 };
+        let (straight, _) = batch(&set, &set.train, &index, Some((&both, &mut generator()))).unwrap();
+        let barely = Augment { rotate: 1e-6, ..both };
+        let (turned, _) = batch(&set, &set.train, &index, Some((&barely, &mut generator()))).unwrap();
+        assert_eq!(straight, turned);
+    }
 }

@@ -512,4 +512,29 @@ mod tests {
         let ask = Request { kind: Kind::Folder, path: &path, train: 0, valid: 10, test: 0, side: 32, seed: 1 };
         assert!(message(load(&ask, Device::Cpu)).contains("has 0 sub-folders; expected at least two"));
     }
+
+    #[test]
+    fn label_noise_changes_that_many_training_labels_and_nothing_else() {
+        let split = |n: i64| Split {
+            images: Tensor::zeros([n, 1, 2, 2], (Element::Uint8, Device::Cpu)),
+            labels: Tensor::arange(n, (Element::Int64, Device::Cpu)).remainder(4),
+        };
+        let classes: Vec<String> = (0..4).map(|c| c.to_string()).collect();
+        let clean = DataSet::new([split(200), split(8), split(8)], classes, "none".into()).unwrap();
+        let noisy = |share, seed| clean.share().with_label_noise(share, seed).unwrap();
+        let labels = |set: &DataSet| Vec::<i64>::try_from(&set.train.labels).unwrap();
+        let own = noisy(0.3, 1);
+        let changed = labels(&own).iter().zip(labels(&clean)).filter(|(a, b)| **a != *b).count();
+        assert_eq!(changed, 60, "none of them by chance its own label again");
+        assert!(labels(&own).iter().all(|label| (0..4).contains(label)));
+        assert_eq!(own.valid.labels, clean.valid.labels);
+        assert_eq!(labels(&own), labels(&noisy(0.3, 1)));
+        assert_ne!(labels(&own), labels(&noisy(0.3, 2)));
+        assert_eq!(labels(&noisy(0.0, 1)), labels(&clean));
+        assert_eq!(
+            labels(&clean),
+            Vec::<i64>::try_from(&split(200).labels).unwrap(),
+            "shared memory is not written to"
+        );
+    }
 }

@@ -17,7 +17,10 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
     }
     let stepping = optim.schedule == Schedule::Step;
     if stepping && optim.milestones.is_empty() {
-        out.push(("optim.milestones", "is empty; the schedule `step` needs epochs to step at, such as [60, 120]".into()));
+        out.push((
+            "optim.milestones",
+            "is empty; the schedule `step` needs epochs to step at, such as [60, 120]".into(),
+        ));
     }
     if !stepping && !optim.milestones.is_empty() {
         out.push(("optim.milestones", "belongs to schedule = \"step\"; set that, or take the milestones away".into()));
@@ -26,7 +29,8 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
         out.push(("optim.milestones", format!("names {} before {}; expected rising epochs", pair[0], pair[1])));
     }
     if spec.method == MethodName::Assessor && spec.regulariser.is_on() {
-        let said = "is a regulariser of networks that learn from images; the method `assessor` trains none. Expected `none`";
+        let said =
+            "is a regulariser of networks that learn from images; the method `assessor` trains none. Expected `none`";
         out.push(("regulariser.kind", said.into()));
     }
     let train = spec.data.train;

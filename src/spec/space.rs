@@ -170,7 +170,8 @@ fn chain(space: &SpaceDefinition, out: &mut Mistakes) {
         let known: Vec<&OpSettings> = offered.iter().filter_map(|name| space.ops.get(*name)).collect();
         let pooling = known.iter().filter(|op| op.kind == OpKind::ConvPool).count();
         if pooling > 0 && pooling < known.len() {
-            let said = "offers `conv-pool`, which halves the side, beside operations that keep it; offer one or the other";
+            let said =
+                "offers `conv-pool`, which halves the side, beside operations that keep it; offer one or the other";
             out.push((format!("{key}{}", if stage.ops.is_some() { ".ops" } else { "" }), said.into()));
         }
         if offered.is_empty() {

@@ -96,7 +96,7 @@ fn every_mistake_is_one_sentence_with_place_and_remedy() {
         (
             "train = 576",
             "banana = 1",
-            "p.toml:5: data.banana: is not a setting; expected `set`, `path`, `train`, `valid`, `test`, `side`, `crop-pad` or `flip`",
+            "p.toml:5: data.banana: is not a setting; expected `set`, `path`, `train`, `valid`, `test`, `side`, `crop-pad`, `flip`, `rotate` or `label-noise`",
         ),
         (
             "lr = 0.02",
@@ -109,6 +109,42 @@ fn every_mistake_is_one_sentence_with_place_and_remedy() {
             "p.toml:9: optim.lr: expected a number from 1e-8 to 100, found the text \"0.02\"; take the quotation marks away",
         ),
         ("lr = 0.02", "lr = -1", "p.toml:9: optim.lr: expected a number from 1e-8 to 100, found -1"),
+        (
+            "[optim]",
+            "[regulariser]\np = 1.0\n[optim]",
+            "p.toml:9: regulariser.p: expected a number from 0 to 0.999, found 1",
+        ),
+        (
+            "[optim]",
+            "[regulariser]\nkind = \"dropot\"\n[optim]",
+            "p.toml:9: regulariser.kind: expected `none`, `dropout`, `spatial-dropout`, `dropblock`, `disout` or `isotropic`, found `dropot`; did you mean `dropout`?",
+        ),
+        (
+            "[optim]",
+            "[regulariser]\nblock = 0\n[optim]",
+            "p.toml:9: regulariser.block: expected a whole number from 1 to 1024 (px), found 0",
+        ),
+        (
+            "[optim]",
+            "[regularizer]\np = 0.1\n[optim]",
+            "p.toml:8: regularizer: is not a setting; did you mean `regulariser`?",
+        ),
+        ("train = 576", "label-noise = 1.5", "p.toml:5: data.label-noise: expected a number from 0 to 1, found 1.5"),
+        (
+            "lr = 0.02",
+            "schedule = \"step\"",
+            "p.toml:8: optim.milestones: is empty; the schedule `step` needs epochs to step at, such as [60, 120]",
+        ),
+        (
+            "lr = 0.02",
+            "milestones = [3]",
+            "p.toml:9: optim.milestones: belongs to schedule = \"step\"; set that, or take the milestones away",
+        ),
+        (
+            "lr = 0.02",
+            "schedule = \"step\"\nmilestones = [9, 3]",
+            "p.toml:10: optim.milestones: names 9 before 3; expected rising epochs",
+        ),
         ("lr = 0.02", "lr = nan", "p.toml:9: optim.lr: expected a number from 1e-8 to 100, found NaN"),
         (
             "batch = 32",

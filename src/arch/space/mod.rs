@@ -165,6 +165,11 @@ impl Space {
                 found = true;
             }
         }
+        if let Lowering::Stages(rules) = &self.lowering {
+            // A word that is a depth leaves or asks for blocks.
+            let first: Vec<String> = self.decisions.iter().map(|d| d.options[0].clone()).collect();
+            stages::settle(rules, &mut genes, |i| first[i].clone());
+        }
         self.reference = if found {
             genes
         } else {

@@ -9,13 +9,7 @@ use super::watch::Snapshot;
 use crate::text::maybe;
 
 /// The training's own outcome with what the regulariser did.
-pub fn outcome(
-    spec: &Spec,
-    sites: &[Site],
-    plain: Outcome,
-    train: Option<Eval>,
-    last: Option<&Snapshot>,
-) -> Outcome {
+pub fn outcome(spec: &Spec, sites: &[Site], plain: Outcome, train: Option<Eval>, last: Option<&Snapshot>) -> Outcome {
     let mut outcome = plain;
     let own = |name: &str| outcome.figures.get(name).copied().flatten();
     let (test, valid) = (own("test_accuracy"), own("valid_accuracy"));
@@ -111,7 +105,15 @@ fn operators(sites: &[Site], last: &Snapshot) -> Table {
     Table {
         title: "Operators".into(),
         columns: [
-            "behind", "values", "read by", "p", "distorted", "noise/std", "mean |c|", "complexity", "when distorted",
+            "behind",
+            "values",
+            "read by",
+            "p",
+            "distorted",
+            "noise/std",
+            "mean |c|",
+            "complexity",
+            "when distorted",
         ]
         .map(String::from)
         .to_vec(),

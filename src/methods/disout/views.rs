@@ -13,12 +13,8 @@ const SHOWN: usize = 4;
 
 /// One row an operator, in the order of the network.
 pub fn operators(settings: &RegulariserSettings, sites: &[Site], snapshot: &Snapshot) -> View {
-    let column = |name: &str, decimals, unit: &str, full| LayerColumn {
-        name: name.into(),
-        decimals,
-        unit: unit.into(),
-        full,
-    };
+    let column =
+        |name: &str, decimals, unit: &str, full| LayerColumn { name: name.into(), decimals, unit: unit.into(), full };
     let rows = sites.iter().zip(&snapshot.sites).map(|(site, figures)| {
         let c = |i: usize| figures.coefficient.map(|c| c[i]);
         let complexity = |i: usize| figures.complexity.map(|c| c[i]);
@@ -51,7 +47,8 @@ pub fn operators(settings: &RegulariserSettings, sites: &[Site], snapshot: &Snap
             column("when distorted", 4, "", None),
         ],
         rows: rows.collect(),
-        note: "complexity: 1/n max_k |sum_i sigma_i (K f_i)[k]| of the next layer's weights K, over 16 draws of signs".into(),
+        note: "complexity: 1/n max_k |sum_i sigma_i (K f_i)[k]| of the next layer's weights K, over 16 draws of signs"
+            .into(),
     })
 }
 

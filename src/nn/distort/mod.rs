@@ -140,11 +140,7 @@ impl<'a> Distortion<'a> {
     }
 
     /// What selected entries become (or what is added to them), and the coefficient of each channel; nothing for zeros.
-    fn change(
-        &mut self,
-        x: &Tensor,
-        next: Option<(&Tensor, &Reading)>,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn change(&mut self, x: &Tensor, next: Option<(&Tensor, &Reading)>) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let settings = self.settings;
         let channels = x.size().get(1).copied().unwrap_or(1);
         let strength = |c: &Tensor| -> Result<Tensor> {

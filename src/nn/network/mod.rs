@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use kiln_arch::spec::{Precision, RegulariserSettings};
 use kiln_arch::{Act, Join, Plan, Shape, sites};
 use kiln_torch::layers::{Conv, Norm};
-use kiln_torch::{Autocast, Generator, NoGrad};
+use kiln_torch::{Autocast, NoGrad};
 use tch::{Device, Kind, Tensor};
 
 use self::build::Builder;

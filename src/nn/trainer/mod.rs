@@ -397,7 +397,9 @@ impl Trainer {
         let images = images.clamp(1, self.images);
         let train = &self.data.train;
         Ok(match &self.subset {
-            None => Split { images: train.images.f_narrow(0, 0, images)?, labels: train.labels.f_narrow(0, 0, images)? },
+            None => {
+                Split { images: train.images.f_narrow(0, 0, images)?, labels: train.labels.f_narrow(0, 0, images)? }
+            }
             Some(subset) => {
                 let rows = subset.f_narrow(0, 0, images)?;
                 Split { images: train.images.f_index_select(0, &rows)?, labels: train.labels.f_index_select(0, &rows)? }
@@ -507,7 +509,8 @@ impl Trainer {
 fn build(plan: &Plan, config: &TrainerConfig, device: Device) -> Result<(Network, Optimizer)> {
     let layout = if config.channels_last { Layout::ChannelsLast } else { Layout::Plain };
     let seed = derive(config.seed, "init", config.candidate, 0);
-    let network = Network::build_regularised(plan, &config.regulariser, seed, device)?.configured(layout, config.precision)?;
+    let network =
+        Network::build_regularised(plan, &config.regulariser, seed, device)?.configured(layout, config.precision)?;
     let optimizer = Optimizer::new(&config.optim, &network)?;
     Ok((network, optimizer))
 }

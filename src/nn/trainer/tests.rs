@@ -1,6 +1,6 @@
 use std::cell::Cell;
 
-use kiln_arch::spec::{OptimKind, OptimSettings, Precision, Schedule};
+use kiln_arch::spec::{OptimKind, OptimSettings, Precision, RegulariserKind, RegulariserSettings, Schedule};
 use kiln_torch::Generator;
 use tch::Device;
 
@@ -65,6 +65,32 @@ fn a_small_network_learns() {
     }
 }
 
+fn disout() -> RegulariserSettings {
+    RegulariserSettings { kind: RegulariserKind::Disout, p: 0.2, block: 3, ramp: 0.5, ..RegulariserSettings::default() }
+}
+
+#[test]
+fn a_look_at_the_distortion_changes_nothing() {
+    let config = TrainerConfig { regulariser: disout(), ..config(sgd(), 3, EPOCHS) };
+    let (mut seen, mut unseen) = (trainer(&cnn(), config.clone()), trainer(&cnn(), config));
+    unseen.run(Until::Steps(u64::MAX), &never).unwrap();
+    assert_eq!(seen.distortion(), 0.0);
+    for steps in [5, 9, u64::MAX] {
+        seen.run(Until::Steps(steps), &never).unwrap();
+        let looks = seen.inspect().unwrap();
+        assert_eq!(looks.len(), 1);
+        assert!(looks[0].kept < 1.0 && looks[0].p > 0.0, "{looks:?}");
+        let part = seen.training_part(40).unwrap();
+        assert_eq!(part.len(), 40);
+        let clean = seen.evaluate(&part, &never).unwrap().unwrap();
+        let distorted = seen.evaluate_distorted(&part, &never).unwrap().unwrap();
+        assert_ne!(clean.loss, distorted.loss);
+        assert_eq!(seen.evaluate_distorted(&part, &never).unwrap().unwrap(), distorted);
+    }
+    same_end(&unseen, &seen);
+    assert_eq!(seen.distortion(), 0.2);
+}
+
 #[test]
 fn a_resumed_training_ends_in_the_same_bits() {
     let augment = Some(kiln_data::Augment { crop_pad: 1, ..kiln_data::Augment::default() });
@@ -76,6 +102,16 @@ fn a_resumed_training_ends_in_the_same_bits() {
             TrainerConfig { precision: Precision::Bf16, channels_last: true, augment, ..config(adamw(), 3, EPOCHS) },
         ),
         (cnn(), TrainerConfig { precision: Precision::Bf16, channels_last: true, ..config(sgd(), 3, EPOCHS) }),
+        (cnn(), TrainerConfig { regulariser: disout(), augment, ..config(sgd(), 3, EPOCHS) }),
+        (
+            cnn(),
+            TrainerConfig {
+                precision: Precision::Bf16,
+                channels_last: true,
+                regulariser: RegulariserSettings { kind: RegulariserKind::Dropblock, ..disout() },
+                ..config(sgd(), 3, EPOCHS)
+            },
+        ),
     ];
     let mut random = Generator::new(99, Device::Cpu).unwrap();
     for (plan, config) in cases {

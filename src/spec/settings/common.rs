@@ -132,7 +132,6 @@ pub struct OptimSettings {
     pub schedule: Schedule,
     /// Epochs after which the schedule `step` lowers the rate, rising.
     #[schemars(inner(range(min = 0.0)), extend("x-unit" = "epochs", "x-expected" = "a list of epochs, such as [60, 120, 160]"))]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub milestones: Vec<f64>,
     /// What the schedule `step` multiplies the rate with at each milestone.
     #[schemars(range(min = 0.0001, max = 1.0), extend("x-aliases" = ["gamma", "factor"]))]
