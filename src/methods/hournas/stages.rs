@@ -364,7 +364,7 @@ impl Hournas {
             let id = finished.note.id;
             report_training(id, &finished.news, cx);
             let product = finished.outcome.unwrap_or_else(|failure| Product::failed(failure.sentence()));
-            let Product { valid, test, failure, tensors } = product;
+            let Product { valid, test, failure, tensors, .. } = product;
             let trained = Trained { valid, test, failure, seconds: finished.note.seconds };
             if let Some(why) = &trained.failure {
                 cx.log(Level::Warn, format!("{} ended early: {why}", name_of(id)));

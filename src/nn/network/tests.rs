@@ -1,5 +1,7 @@
 use kiln_arch::{Act, Layer};
 
+use kiln_torch::Generator;
+
 use super::*;
 use crate::testing::{cnn, conv, linear, mlp, norm, plan, same_bits};
 use kiln_arch::space::{NAMES, Space};
@@ -350,6 +352,57 @@ mod graphs {
         let third = sum.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false);
         assert_eq!((first.size()[1], second.size()[1], third.size()[1]), (43, 43, 42));
         Tensor::cat(&[first, second, third], 1)
+    }
+
+    /// A basic and a pre-activation block whose shape changes, by hand.
+    #[test]
+    fn residual_blocks_are_built_as_published() {
+        let x = images(&[2, 16, 8, 8]);
+        for (space, pre) in [("resnet", false), ("resnet-preact", true)] {
+            let space = Space::named(space).unwrap();
+            let whole = space.plan(&space.reference(), Shape::Image(3, 32, 32), 10).unwrap();
+            let mut block = whole.blocks.iter().find(|b| b.name == "stage2.1").unwrap().clone();
+            let (input, numel) = (Shape::Image(16, 8, 8), 32 * 16);
+            (block.input, block.output, block.slot) = (input, Shape::Flat(numel), Some(0));
+            block.layers = vec![Layer::Flatten];
+            let network = built(&Plan { input, classes: numel, slots: 1, blocks: vec![block] });
+            let t = named(&network);
+            let conv = |x: &Tensor, place: &str, stride: i64, pad: i64| {
+                let weight = &t[&format!("stage2.1.{place}.weight")];
+                x.conv2d(weight, None::<Tensor>, [stride, stride], [pad, pad], [1, 1], 1)
+            };
+            // Normalisation at its start: mean 0, variance 1.
+            let norm = |x: Tensor| x / (1.0 + 1e-5f64).sqrt();
+            let hand = if pre {
+                let shared = norm(x.shallow_clone()).relu();
+                let inside = norm(conv(&shared, "node1.in0.0", 2, 1)).relu();
+                conv(&inside, "node1.in0.3", 1, 1) + conv(&shared, "node1.in1.0", 2, 0)
+            } else {
+                let inside = norm(conv(&x, "node0.in0.0", 2, 1)).relu();
+                (norm(conv(&inside, "node0.in0.3", 1, 1)) + norm(conv(&x, "node0.in1.0", 2, 0))).relu()
+            };
+            assert!(near(&network.forward(&x, Mode::Eval).unwrap(), &hand.flatten(1, -1)), "{}", space.name);
+        }
+    }
+
+    #[test]
+    fn the_spaces_of_disout_learn() {
+        for (space, input) in [
+            ("resnet", Shape::Image(3, 16, 16)),
+            ("resnet-preact", Shape::Image(3, 16, 16)),
+            ("cnn-fc", Shape::Image(3, 16, 16)),
+            ("plain-mlp", Shape::Image(1, 8, 8)),
+        ] {
+            let space = Space::named(space).unwrap();
+            let plan = space.plan(&space.reference(), input, 10).unwrap();
+            let network = built(&plan);
+            assert_eq!(network.parameters(), plan.cost().params, "{}", space.name);
+            let Shape::Image(c, h, w) = input else { panic!("all of these take images") };
+            let logits = network.forward(&images(&[4, c.into(), h.into(), w.into()]), Mode::Train).unwrap();
+            assert_eq!(logits.size(), [4, 10]);
+            logits.square().sum(Kind::Float).backward();
+            assert!(network.trainable().iter().all(|p| p.grad().defined()), "{}", space.name);
+        }
     }
 
     #[test]
