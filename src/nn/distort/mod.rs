@@ -96,7 +96,7 @@ impl<'a> Distortion<'a> {
     ///
     /// # Errors
     /// What libtorch says of shapes that do not fit.
-    pub(crate) fn of(&mut self, x: Tensor, site: &Site, next: Option<(&Tensor, &Reading)>) -> Result<Tensor> {
+    pub fn of(&mut self, x: Tensor, site: &Site, next: Option<(&Tensor, &Reading)>) -> Result<Tensor> {
         if self.p <= 0.0 && self.looks.is_none() {
             return Ok(x);
         }
