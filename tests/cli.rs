@@ -498,6 +498,17 @@ fn check_and_schema_need_neither_engine_nor_home() {
     assert!(estimate["seconds"].as_f64().unwrap() > 0.0 && estimate["memory"].as_u64().unwrap() > 0);
     let said = alone(&["check", kiln.path("search.toml").to_str().unwrap()]);
     assert!(said.code == Some(0) && said.out.contains("estimates") && said.out.contains("8,970"), "{said:?}");
+    let said = alone(&["check", "disout-fashion", "--set", "regulariser.block=8"]);
+    assert_eq!(said.code, Some(2));
+    let map =
+        "regulariser.block: is 8, larger than the 7x7 map behind layer `stage3.1.node0.in0.0`; expected at most 7";
+    assert!(said.err.contains(map) && said.err.contains("nothing was started"), "{said:?}");
+    let said = alone(&["check", "disout-digits", "--set", "regulariser.at=last-stage"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.err.contains("regulariser.at: is `last-stage`") && said.err.contains("(in arm `dropout`)"),
+        "{said:?}"
+    );
     let said = alone(&["check", "dc-nas-cifar10", "--set", "data.path=/nonexistent/cifar"]);
     assert_eq!(said.code, Some(2));
     assert!(said.out.contains("conv-cells") && said.err.contains("`/nonexistent/cifar` does not exist"), "{said:?}");

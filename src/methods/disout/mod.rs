@@ -62,7 +62,7 @@ impl Disout {
         self.train.snapshots().iter().map(|numbers| Snapshot::read(numbers)).collect()
     }
 
-    /// Sends what is new after an epoch.
+    /// Sends what is new after an epoch. Series of one last part share a chart: a mean, and the operators by their names.
     fn tell(&mut self, cx: &mut StepCx) {
         let snapshots = self.snapshots();
         // A training that starts again with a smaller batch tells its epochs again.
@@ -75,16 +75,16 @@ impl Disout {
                 }
             };
             point("train/accuracy", snapshot.clean.map(|eval| eval.accuracy));
-            point("train/accuracy-distorted", snapshot.distorted.map(|eval| eval.accuracy));
-            point("train/loss-clean", snapshot.clean.map(|eval| eval.loss));
+            point("distorted/accuracy", snapshot.distorted.map(|eval| eval.accuracy));
+            point("clean/loss", snapshot.clean.map(|eval| eval.loss));
             let valid = self.train.valid_accuracy(i as u64 + 1);
-            point("gap/valid", snapshot.clean.zip(valid).map(|(clean, valid)| clean.accuracy - valid));
-            point("distortion/p", snapshot.mean(|site| Some(site.p)));
-            point("distortion/kept", snapshot.mean(|site| Some(site.kept)));
-            point("distortion/noise", snapshot.mean(|site| site.noise));
-            point("distortion/coefficient", snapshot.mean(|site| site.coefficient.map(|c| c[0])));
-            point("complexity/clean", snapshot.mean(|site| site.complexity.map(|c| c[0])));
-            point("complexity/distorted", snapshot.mean(|site| site.complexity.map(|c| c[1])));
+            point("valid/gap", snapshot.clean.zip(valid).map(|(clean, valid)| clean.accuracy - valid));
+            point("mean/p", snapshot.mean(|site| Some(site.p)));
+            point("mean/kept", snapshot.mean(|site| Some(site.kept)));
+            point("mean/noise", snapshot.mean(|site| site.noise));
+            point("mean/coefficient", snapshot.mean(|site| site.coefficient.map(|c| c[0])));
+            point("clean/complexity", snapshot.mean(|site| site.complexity.map(|c| c[0])));
+            point("distorted/complexity", snapshot.mean(|site| site.complexity.map(|c| c[1])));
             if self.sites.len() > SINGLE_SERIES {
                 continue;
             }
@@ -94,7 +94,6 @@ impl Disout {
                 point(&format!("{name}/noise"), figures.noise);
                 point(&format!("{name}/coefficient"), figures.coefficient.map(|c| c[0]));
                 point(&format!("{name}/complexity"), figures.complexity.map(|c| c[0]));
-                point(&format!("{name}/complexity-distorted"), figures.complexity.map(|c| c[1]));
             }
         }
         if let Some(last) = snapshots.last().filter(|_| self.told < snapshots.len() && !self.sites.is_empty()) {

@@ -1,6 +1,6 @@
 //! What came of it.
 
-use kiln_arch::Site;
+use kiln_arch::{Shape, Site};
 use kiln_nn::Eval;
 use kiln_protocol::run::{Figure, Outcome, Table};
 use kiln_protocol::spec::{RegulariserKind, RegulariserSettings, Spec};
@@ -33,7 +33,7 @@ pub fn outcome(spec: &Spec, sites: &[Site], plain: Outcome, train: Option<Eval>,
         let what = if test.is_some() { "test" } else { "validation" };
         outcome.verdict += &format!(
             " With {} its accuracy on the training images is {:.2} %, {:.2} points {} that on {what} images.",
-            words(&spec.regulariser, sites.len()),
+            words(&spec.regulariser, sites),
             100.0 * train,
             100.0 * gap.abs(),
             if gap < 0.0 { "below" } else { "above" },
@@ -54,7 +54,7 @@ pub fn outcome(spec: &Spec, sites: &[Site], plain: Outcome, train: Option<Eval>,
     if let Some(table) = outcome.tables.first_mut() {
         table.title = "Training".into();
         let row = |name: &str, value: Option<f64>| vec![name.to_owned(), maybe(value, 4)];
-        table.rows.push(vec!["regulariser".into(), words(&spec.regulariser, sites.len())]);
+        table.rows.push(vec!["regulariser".into(), words(&spec.regulariser, sites)]);
         table.rows.push(row("accuracy on the training images", train));
         table.rows.push(row("gap to images not trained on", gap));
     }
@@ -72,19 +72,20 @@ pub fn outcome(spec: &Spec, sites: &[Site], plain: Outcome, train: Option<Eval>,
 }
 
 /// `disout (p 0.09, blocks of 6, alpha 5) behind 18 layers`.
-fn words(settings: &RegulariserSettings, sites: usize) -> String {
+fn words(settings: &RegulariserSettings, sites: &[Site]) -> String {
     if !settings.is_on() {
         return "no regulariser".into();
     }
     let mut said = format!("{} (p {}", settings.kind, settings.p);
-    if settings.kind.has_blocks() {
+    // Vectors have single entries.
+    if settings.kind.has_blocks() && sites.iter().any(|site| matches!(site.shape, Shape::Image(..))) {
         said += &format!(", blocks of {}", settings.block);
     }
     if matches!(settings.kind, RegulariserKind::Disout | RegulariserKind::Isotropic) {
         said += &format!(", alpha {}", settings.alpha);
     }
-    let layers = if sites == 1 { "layer" } else { "layers" };
-    said + &format!(") behind {sites} {layers}")
+    let layers = if sites.len() == 1 { "layer" } else { "layers" };
+    said + &format!(") behind {} {layers}", sites.len())
 }
 
 /// The operators as the last epoch left them.

@@ -16,20 +16,20 @@ fn figure(outcome: &Outcome, name: &str) -> f64 {
 fn every_epoch_is_told_once_with_what_the_operators_did() {
     let world = World::new(PRESET);
     let outcome = world.run();
-    for name in ["train/loss", "train/accuracy", "train/accuracy-distorted", "gap/valid", "block1.1/noise"] {
+    for name in ["train/loss", "train/accuracy", "distorted/accuracy", "valid/gap", "block1.1/noise"] {
         let xs: Vec<f64> = world.series(name).iter().map(|p| p[0]).collect();
         assert_eq!(xs, (1..=24).map(f64::from).collect::<Vec<_>>(), "{name}");
     }
     let ys = |name: &str| world.series(name).iter().map(|p| p[1]).collect::<Vec<f64>>();
-    let p = ys("distortion/p");
+    let p = ys("mean/p");
     assert!(p.windows(2).all(|pair| pair[0] <= pair[1]) && p[0] < 0.1 && (p[23] - 0.4).abs() < 1e-12, "{p:?}");
-    assert!((ys("distortion/kept")[23] - 0.6).abs() < 0.06, "{:?}", ys("distortion/kept"));
-    for (epoch, gap) in ys("gap/valid").iter().enumerate() {
+    assert!((ys("mean/kept")[23] - 0.6).abs() < 0.06, "{:?}", ys("mean/kept"));
+    for (epoch, gap) in ys("valid/gap").iter().enumerate() {
         assert!((gap - (ys("train/accuracy")[epoch] - ys("valid/accuracy")[epoch])).abs() < 1e-12);
     }
     let gap = figure(&outcome, "gap");
     assert!((gap - (figure(&outcome, "train_accuracy") - figure(&outcome, "test_accuracy"))).abs() < 1e-12);
-    assert!(outcome.verdict.contains("disout (p 0.4, blocks of 5, alpha 0.5) behind 2 layers"), "{}", outcome.verdict);
+    assert!(outcome.verdict.contains("disout (p 0.4, alpha 0.5) behind 2 layers"), "{}", outcome.verdict);
     assert!(outcome.verdict.contains("20 % are wrong on purpose"), "{}", outcome.verdict);
     let events = world.events.lock().unwrap();
     let views = |wanted: &str| {

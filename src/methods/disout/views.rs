@@ -57,7 +57,9 @@ pub fn channels(epochs: f64, looks: &[Look]) -> View {
     let step = looks.len().div_ceil(SHOWN).max(1);
     let mut pictures = Vec::new();
     // The last operator is always among them.
-    for look in looks.iter().rev().step_by(step) {
+    let mut chosen: Vec<&Look> = looks.iter().rev().step_by(step).collect();
+    chosen.reverse();
+    for look in chosen {
         let channel = &look.channel;
         let what = match channel.number {
             Some(number) => format!("{} ch {number}", look.site),
