@@ -369,6 +369,8 @@ impl<R: Recipe<Product = Product>> Method for Train<R> {
             ("params", Some(cost.params as f64)),
             ("macs", Some(cost.macs as f64)),
             ("seconds", Some(seconds)),
+            // Its figures are then those of the last good state.
+            ("diverged", end.map(|e| f64::from(u8::from(e.failure.is_some())))),
         ];
 
         let row = |name: &str, value: String| vec![name.to_owned(), value];
@@ -479,6 +481,7 @@ mod tests {
         let outcome = world.run();
         assert!(outcome.verdict.contains("ended early"), "{}", outcome.verdict);
         assert!(figure(&outcome, "valid_accuracy").is_finite());
+        assert_eq!(figure(&outcome, "diverged"), 1.0);
     }
 
     #[test]

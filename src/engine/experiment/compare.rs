@@ -9,6 +9,9 @@ use kiln_protocol::run::{Figure, Table};
 /// What is called significant. For each figure by itself: with many figures, some will be so by chance.
 const SIGNIFICANCE: f64 = 0.05;
 
+/// The figure by which a method says that its training diverged: 1 if so, 0 if not.
+const DIVERGED: &str = "diverged";
+
 /// Figures shown for single jobs; all are in their own outcomes.
 const SHOWN: usize = 5;
 
@@ -157,13 +160,33 @@ impl Compared<'_> {
                 }
             }
         }
-        let sentences: Vec<String> = self.verdicts(figures.first()).into_iter().chain(notes.iter().cloned()).collect();
+        let verdicts = self.verdicts(figures.first()).into_iter().chain(self.divergences());
+        let sentences: Vec<String> = verdicts.chain(notes.iter().cloned()).collect();
         Outcome {
             verdict: sentences.join(" "),
             figures: values,
             tables: std::iter::once(self.table()).chain(self.tests()).chain([self.jobs()]).collect(),
             headline,
         }
+    }
+
+    /// The arms with jobs that diverged, as their figure [`DIVERGED`] says. What else they found is that of no whole training.
+    fn divergences(&self) -> Vec<String> {
+        let seeds = |arm: usize| -> Vec<String> {
+            self.values(arm, DIVERGED).iter().filter(|(_, v)| **v > 0.0).map(|(seed, _)| seed.to_string()).collect()
+        };
+        let said = |arm: usize| {
+            let seeds = seeds(arm);
+            let who = self.arms.get(arm).map_or_else(|| "Training".to_owned(), |name| format!("Arm {name}"));
+            let which = if seeds.len() == 1 { "seed" } else { "seeds" };
+            (!seeds.is_empty()).then(|| {
+                format!(
+                    "{who} diverged with {which} {}; its figures there are not those of a whole training.",
+                    seeds.join(", ")
+                )
+            })
+        };
+        (0..self.arms.len().max(1)).filter_map(said).collect()
     }
 
     /// What the foremost figure says.
@@ -347,5 +370,28 @@ mod tests {
         let half = Compared { arms: &arms, entries: &entries }.outcome(&[]);
         assert!(half.verdict.contains("no seed in common"), "{}", half.verdict);
         assert_eq!(half.tables[0].rows[0][2], "-");
+    }
+
+    #[test]
+    fn arms_that_diverged_are_named() {
+        let with = |accuracy: f64, diverged: f64| {
+            let mut outcome = outcome(accuracy, None);
+            outcome.figures.insert("diverged".into(), Some(diverged));
+            outcome
+        };
+        let outcomes = [
+            (0, 1, with(0.8, 0.0)),
+            (1, 1, with(0.1, 1.0)),
+            (0, 2, with(0.9, 0.0)),
+            (1, 2, with(0.1, 1.0)),
+            (2, 2, with(0.1, 1.0)),
+        ];
+        let (arms, entries) = (["plain", "wild", "late"].map(String::from), entries(&outcomes));
+        let verdict = Compared { arms: &arms, entries: &entries }.outcome(&[]).verdict;
+        assert!(verdict.contains("Arm wild diverged with seeds 1, 2; its figures"), "{verdict}");
+        assert!(
+            verdict.contains("Arm late diverged with seed 2;") && !verdict.contains("Arm plain diverged"),
+            "{verdict}"
+        );
     }
 }

@@ -97,6 +97,7 @@ fn a_diverged_arm_says_so_and_has_its_figures() {
     world.spec.optim.lr = 1e38;
     let outcome = world.run();
     assert!(outcome.verdict.contains("ended early"), "{}", outcome.verdict);
+    assert_eq!(figure(&outcome, "diverged"), 1.0);
     assert!(figure(&outcome, "test_accuracy").is_finite() && figure(&outcome, "train_accuracy").is_finite());
 }
 
