@@ -10,6 +10,7 @@
 //! - [`vital`]: which blocks lie on every path from input to output
 //! - [`latency`]: measured time of a chain's blocks on one device, from a file
 //! - [`cost`]: parameters and multiply-accumulates of a plan, block by block
+//! - [`quantised`]: networks of few bits: layers, bits and bit operations, packed inference
 
 pub mod cell;
 pub mod chain;
@@ -18,6 +19,7 @@ pub mod graph;
 pub mod latency;
 pub mod limits;
 pub mod plan;
+pub mod quantised;
 pub mod sites;
 pub mod space;
 pub mod vital;

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use kiln_protocol::spec::MethodName;
 
 /// A terminal workbench for people who search, train and shrink neural networks.
 ///
@@ -536,7 +538,10 @@ pub enum Engine {
 #[derive(Args, Debug)]
 pub struct Schema {
     /// The method; or `space`, for files of search spaces (a JSON Schema, whatever else is asked for).
-    #[arg(value_parser = ["train", "dc-nas", "random", "evolution", "asha", "assessor", "space"], required_unless_present = "markdown")]
+    #[arg(
+        value_parser = PossibleValuesParser::new(MethodName::ALL.iter().map(|m| m.as_str()).chain(["space"])),
+        required_unless_present = "markdown"
+    )]
     pub method: Option<String>,
     /// A table of all settings, for reading.
     #[arg(long)]

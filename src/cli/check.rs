@@ -34,7 +34,7 @@ pub fn check(args: &args::Check) -> Outcome {
     } else {
         let wrong = |e: ArchError| Failure::Input(preset.problem("space", e.to_string()).to_string());
         let mut estimate = estimate(&preset).map_err(wrong)?;
-        estimate.extremes = Some(Extremes::of(&preset.spec).map_err(wrong)?);
+        estimate.extremes = Extremes::of(&preset.spec).map_err(wrong)?;
         if args.json {
             say_json(&Checked {
                 preset: &preset.name,
@@ -102,15 +102,10 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     if spec.data.test == 0 && images::holds_out_test(spec.data.set) && e.predictors.is_none() {
         line("test", "no images: this set has no test part of its own; --set data.test=N holds some out".into());
     }
-    line(
-        "space",
-        format!(
-            "{}: {}{} architectures",
-            e.space,
-            if e.space_size_is_bound { "at most " } else { "" },
-            size(e.space_size)
-        ),
-    );
+    if !e.space.is_empty() {
+        let bound = if e.space_size_is_bound { "at most " } else { "" };
+        line("space", format!("{}: {bound}{} architectures", e.space, size(e.space_size)));
+    }
     let mut rows = Vec::new();
     let mut row = |what: &str, m: &Member| {
         rows.push(vec![what.into(), human::count(m.params as f64), human::count(m.macs as f64), m.arch.clone()]);
@@ -118,7 +113,12 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     if let Some(chosen) = &e.chosen {
         row("this preset", chosen);
     }
-    row("reference", &e.reference);
+    if let Some(reference) = &e.reference {
+        row("reference", reference);
+    }
+    for network in &e.networks {
+        row("", network);
+    }
     if let Some(extremes) = &e.extremes {
         row("cheapest", &extremes.cheapest);
         row("dearest", &extremes.dearest);

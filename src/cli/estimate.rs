@@ -61,20 +61,24 @@ pub struct Extremes {
 }
 
 impl Extremes {
-    /// Searches the space (of an experiment: that of its first arm) for them, which takes up to a second where they cannot be counted.
+    /// Searches the space (of an experiment: that of its first arm) for them, which takes up to a second where they cannot be
+    /// counted; none for methods without a space.
     ///
     /// # Errors
     /// As [`estimate`].
-    pub fn of(spec: &Spec) -> Result<Extremes, ArchError> {
+    pub fn of(spec: &Spec) -> Result<Option<Extremes>, ArchError> {
         let jobs = spec.jobs().unwrap_or_default();
         let spec = jobs.first().map_or(spec, |job| &job.spec);
+        if !spec.method.has_space() {
+            return Ok(None);
+        }
         let space = Space::of(&spec.space).map_err(|(_, e)| e)?;
         let (shape, classes) = shape_and_classes(&spec.data);
         let end = |dearest| {
             let arch = space.extreme(shape, classes, dearest)?;
             Ok(named(&arch, space.plan(&arch, shape, classes)?.cost()))
         };
-        Ok(Extremes { cheapest: end(false)?, dearest: end(true)? })
+        Ok(Some(Extremes { cheapest: end(false)?, dearest: end(true)? }))
     }
 }
 
@@ -92,7 +96,12 @@ pub struct Estimate {
     /// The preset's own architecture, where it names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Member>,
-    pub reference: Member,
+    /// The reference network of the space.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Member>,
+    /// What a method without a space trains.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Member>,
     /// The cheapest and the dearest network, where they were asked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub extremes: Option<Extremes>,
@@ -163,6 +172,9 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
 
 /// A run without jobs.
 fn single(spec: &Spec) -> Result<Estimate, ArchError> {
+    if !spec.method.has_space() {
+        return Ok(spaceless(spec));
+    }
     let space = Space::of(&spec.space).map_err(|(_, e)| e)?;
     let (shape, classes) = shape_and_classes(&spec.data);
     let Number { train, seen } = images::number(&spec.data);
@@ -228,7 +240,8 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
         space_size: space.size(),
         space_size_is_bound: space.size_is_bound(),
         chosen: chosen.as_ref().map(member).transpose()?,
-        reference: member(&space.reference())?,
+        reference: Some(member(&space.reference())?),
+        networks: Vec::new(),
         extremes: None,
         images: train,
         images_known: seen,
@@ -244,6 +257,71 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
             None => rates.base + (each * side_by_side + pixels) as u64,
         },
     })
+}
+
+/// A training of a method whose own table describes its networks.
+pub struct Training {
+    pub network: Member,
+    /// Layers that a step goes through, those of a teacher beside it and the work of quantisation included.
+    pub layers: f64,
+    /// Multiply-accumulates of a step's image, counted as forward and backward of so many.
+    pub macs: f64,
+    /// Numbers that a step keeps for each image.
+    pub activations: f64,
+    pub epochs: f64,
+}
+
+/// A run without jobs of a method without a space.
+fn spaceless(spec: &Spec) -> Estimate {
+    let (shape, classes) = shape_and_classes(&spec.data);
+    let trainings = match &spec.widen_squeeze {
+        Some(own) if spec.method == MethodName::WidenSqueeze => crate::quantised::trainings(own, shape, classes),
+        _ => Vec::new(),
+    };
+    let Number { train, seen } = images::number(&spec.data);
+    let gpu = on_gpu(spec);
+    let rates = if gpu { &GPU } else { &CPU };
+    let cores = std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+    let side_by_side = match (spec.run.parallel, gpu) {
+        (0, true) => GPU_PARALLEL,
+        (0, false) => (cores / f64::from(spec.run.threads)).max(1.0).floor(),
+        (n, _) => f64::from(n),
+    }
+    .min(trainings.len().max(1) as f64);
+    let (images, batch) = (train as f64, f64::from(spec.optim.batch));
+    let steps = (images / batch).floor().max(1.0);
+    let each = |t: &Training| {
+        let step = rates.step + t.layers * rates.layer;
+        t.epochs * (steps * step + images * OPS_PER_MAC * t.macs / rates.ops)
+    };
+    let epochs: f64 = trainings.iter().map(|t| t.epochs).sum();
+    let memory = |t: &Training| 16.0 * t.network.params as f64 + 8.0 * batch * t.activations;
+    let largest = trainings.iter().map(memory).fold(0.0, f64::max);
+    let mut networks: Vec<Member> = Vec::new();
+    for training in &trainings {
+        if !networks.iter().any(|n| n.arch == training.network.arch) {
+            networks.push(training.network.clone());
+        }
+    }
+    Estimate {
+        jobs: 0,
+        space: String::new(),
+        space_size: 0.0,
+        space_size_is_bound: false,
+        chosen: None,
+        reference: None,
+        networks,
+        extremes: None,
+        images: train,
+        images_known: seen,
+        epochs,
+        epoch_images: epochs * images,
+        operations: trainings.iter().map(|t| t.epochs * images * OPS_PER_MAC * t.macs).sum(),
+        predictors: None,
+        device: if gpu { "one GPU".into() } else { cpu_name(cores) },
+        seconds: rates.start + trainings.iter().map(each).sum::<f64>() / side_by_side,
+        memory: rates.base + (largest * side_by_side + shape.numel() as f64 * images * 1.3) as u64,
+    }
 }
 
 impl Estimate {

@@ -130,11 +130,12 @@ fn trainings(client: &mut Client, run: &RunId, candidate: Option<u32>) -> Outcom
 pub fn sentence(said: &Json) -> String {
     let text = |key: &str| said[key].as_str().unwrap_or("?").to_owned();
     let number = |key: &str| said[key].as_u64().unwrap_or(0);
+    // Packed bits come from no space.
+    let space = said["space"].as_str().map_or_else(String::new, |space| format!(" of space {space}"));
     format!(
-        "{}: {} of space {}, {} tensors, {} parameters",
+        "{}: {}{space}, {} tensors, {} parameters",
         text("file"),
         text("arch"),
-        text("space"),
         number("tensors"),
         human::count(number("parameters") as f64)
     )

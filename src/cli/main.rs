@@ -7,6 +7,7 @@
 //! - [`jobs`]: experiments: their jobs' rows, bars and logs
 //! - [`control`]: `pause`, `resume`, `stop`, `set`, `rm`
 //! - [`check`], [`estimate`], [`images`]: `check` and `schema`; sizes and times before any training
+//! - [`quantised`]: what widening and squeezing trains
 //! - [`presets`]: finding and checking presets
 //! - [`engines`], [`engine`]: reaching the engine; `engine start|stop|status|rebuild`
 //! - [`spaces`]: `spaces`, `latency`
@@ -36,6 +37,7 @@ mod list;
 mod plot;
 mod predict;
 mod presets;
+mod quantised;
 mod retrain;
 mod run;
 mod spaces;

@@ -46,6 +46,11 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("hournas-fashion-claim.toml", include_str!("../../presets/hournas-fashion-claim.toml")),
     ("hournas-cifar10.toml", include_str!("../../presets/hournas-cifar10.toml")),
     ("hournas-paper.toml", include_str!("../../presets/hournas-paper.toml")),
+    ("widen-squeeze-digits.toml", include_str!("../../presets/widen-squeeze-digits.toml")),
+    ("widen-squeeze-digits-claim.toml", include_str!("../../presets/widen-squeeze-digits-claim.toml")),
+    ("widen-squeeze-fashion.toml", include_str!("../../presets/widen-squeeze-fashion.toml")),
+    ("widen-squeeze-cifar10.toml", include_str!("../../presets/widen-squeeze-cifar10.toml")),
+    ("widen-squeeze-paper.toml", include_str!("../../presets/widen-squeeze-paper.toml")),
 ];
 
 /// Folder that stands for the program itself in the paths of built-in presets.
@@ -183,6 +188,10 @@ pub fn space(preset: &Preset) -> Result<Space, (&'static str, ArchError)> {
 /// What only the architecture crate can tell: unknown spaces, options and architectures, images that do not fit.
 fn misfits(preset: &Preset) -> Vec<Problem> {
     let wrong = |(key, e): (&'static str, ArchError)| vec![preset.problem(key, e.to_string())];
+    if !preset.spec.method.has_space() {
+        let found = images::shortage(&preset.spec.data).or_else(|| crate::quantised::misfit(&preset.spec));
+        return found.into_iter().map(|(key, said)| preset.problem(key, said)).collect();
+    }
     let space = match space(preset) {
         Ok(space) => space,
         Err(e) => return wrong(e),

@@ -37,8 +37,8 @@ struct Choice {
 /// The data cannot be read, no setting works on the device, or the choice cannot be kept.
 pub fn settle(cx: &mut StepCx) -> Result<Option<String>> {
     let run = &cx.spec().run;
-    // A table of architectures trains nothing.
-    if cx.spec().data.set == DataSet::Cells {
+    // A table of architectures trains nothing; networks of a method's own are not built from a space.
+    if cx.spec().data.set == DataSet::Cells || !cx.spec().method.has_space() {
         return Ok(None);
     }
     if run.precision != Precision::Auto && run.channels_last != ChannelsLast::Auto {

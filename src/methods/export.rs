@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use kiln_arch::quantised::PackedNet;
 use kiln_arch::{Arch, Plan, Shape};
 use kiln_data::DataSet;
 use kiln_nn::Network;
@@ -144,7 +145,15 @@ pub struct Found {
     /// The run folder.
     run: PathBuf,
     file: PathBuf,
-    network: Exported,
+    kept: Kept,
+}
+
+/// What a network file holds.
+enum Kept {
+    /// A network of a space.
+    Network(Exported),
+    /// Packed bits, which only Kiln's own inference reads.
+    Packed(Box<PackedNet>),
 }
 
 /// The trained network of the first of these run folders that has one of this architecture (of any, if `None`).
@@ -158,9 +167,16 @@ pub fn find(runs: &[PathBuf], arch: Option<&str>) -> Result<Found> {
             // Other tensors may lie there as well.
             let Ok(network) = read(&file) else { continue };
             if arch.is_none_or(|arch| arch == network.about.arch) {
-                return Ok(Found { run: run.clone(), file, network });
+                return Ok(Found { run: run.clone(), file, kept: Kept::Network(network) });
             }
             others.push(network.about.arch);
+        }
+        let packed = run.join("artifacts").join(crate::widen_squeeze::packed::FILE);
+        if arch.is_none()
+            && let Ok(bytes) = std::fs::read(&packed)
+            && let Ok(net) = PackedNet::read(&bytes)
+        {
+            return Ok(Found { run: run.clone(), file: packed, kept: Kept::Packed(Box::new(net)) });
         }
     }
     let has = match others.as_slice() {
@@ -182,22 +198,39 @@ fn network_files(run: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Writes a network to `out`, whole or not at all, and says what was written: `file`, `arch`, `space`, `tensors`,
-/// `parameters` (running statistics are none).
+/// Writes a network to `out`, whole or not at all, and says what was written: `file`, `arch`, `space` (not of packed bits, which
+/// come from none), `tensors`, `parameters` (running statistics are none).
 ///
 /// # Errors
-/// A sentence that names the file.
+/// A sentence that names the file; packed bits in another format than their own.
 pub fn write(found: &Found, format: Format, out: &Path) -> Result<serde_json::Value> {
     let fail = |why: &dyn std::fmt::Display| {
         MethodError::failed(format!("the network cannot be written to {}: {why}", out.display()))
     };
-    let about = &found.network.about;
-    let network = rebuilt(found)?;
-    match format {
-        Format::Safetensors => {
-            let bytes = std::fs::read(&found.file).map_err(|error| fail(&error))?;
-            replace(out, &bytes).map_err(|error| fail(&error))?;
+    let copy = || {
+        let bytes = std::fs::read(&found.file).map_err(|error| fail(&error))?;
+        replace(out, &bytes).map_err(|error| fail(&error))
+    };
+    let exported = match &found.kept {
+        Kept::Network(exported) => exported,
+        Kept::Packed(net) if format == Format::Safetensors => {
+            copy()?;
+            let network = &net.about.network;
+            let widths: Vec<String> = network.widths.iter().map(u32::to_string).collect();
+            let bits = network.bits.map_or(32, |bits| bits.weights);
+            return Ok(json!({
+                "file": out,
+                "arch": format!("packed network of widths {} and {bits}-bit weights", widths.join("-")),
+                "tensors": net.tensors(),
+                "parameters": network.cost().params,
+            }));
         }
+        Kept::Packed(_) => return Err(fail(&"packed bits have no such form; take --format safetensors")),
+    };
+    let about = &exported.about;
+    let network = rebuilt(found, exported)?;
+    match format {
+        Format::Safetensors => copy()?,
         Format::Torchscript => {
             // libtorch writes a file of its own; beside the place and renamed in, like all others.
             let part = out.with_extension("part");
@@ -217,14 +250,14 @@ pub fn write(found: &Found, format: Format, out: &Path) -> Result<serde_json::Va
         "file": out,
         "arch": about.arch,
         "space": about.space,
-        "tensors": found.network.tensors.len(),
+        "tensors": exported.tensors.len(),
         "parameters": network.parameters(),
     }))
 }
 
 /// The network on the CPU, from the space in its run's settings: a file alone cannot know a user's own space.
-fn rebuilt(found: &Found) -> Result<Network> {
-    let about = &found.network.about;
+fn rebuilt(found: &Found, exported: &Exported) -> Result<Network> {
+    let about = &exported.about;
     let path = found.run.join("spec.toml");
     let text = std::fs::read_to_string(&path)
         .map_err(|error| MethodError::failed(format!("cannot read {}: {error}", path.display())))?;
@@ -235,7 +268,7 @@ fn rebuilt(found: &Found) -> Result<Network> {
     let plan = space.plan(&arch, about.input, classes).map_err(MethodError::failed)?;
     let built = || -> Result<Network, kiln_nn::TrainError> {
         let mut network = Network::build(&plan, 0, Device::Cpu)?;
-        network.load(&found.network.tensors)?;
+        network.load(&exported.tensors)?;
         Ok(network)
     };
     built().map_err(|error| MethodError::failed(format!("{} cannot be rebuilt: {error}", found.file.display())))
@@ -268,7 +301,8 @@ mod tests {
         write(&found, Format::Torchscript, &out).unwrap();
         let module = tch::CModule::load(&out).unwrap();
         let images = Tensor::rand([3, 1, 8, 8], (tch::Kind::Float, Device::Cpu));
-        let expected = rebuilt(&found).unwrap().forward(&images, kiln_nn::Mode::Eval).unwrap();
+        let Kept::Network(exported) = &found.kept else { panic!("a network of a space") };
+        let expected = rebuilt(&found, exported).unwrap().forward(&images, kiln_nn::Mode::Eval).unwrap();
         assert!(module.forward_ts(&[images]).unwrap().equal(&expected));
 
         let unwritable = write(&found, Format::Torchscript, Path::new("/nonexistent/n.pt")).unwrap_err().to_string();

@@ -11,6 +11,7 @@
 //! - [`disout`]: one training with distorted feature maps, watched closely (arXiv:2002.11022)
 //! - [`search`]: random search, regularised evolution, asynchronous successive halving; [`pareto`]: accuracy against cost
 //! - [`assessor`]: a semi-supervised assessor of neural architectures (arXiv:2005.06821)
+//! - [`widen_squeeze`]: wide binary networks led by a full-precision one, then squeezed (arXiv:2002.00555)
 //! - [`export`]: finished networks as safetensors; [`text`]: numbers as people read them
 //! - [`arithmetic`]: precision and order of memory where a preset leaves them open
 //! - [`latency`]: measured times of the blocks of a space
@@ -36,6 +37,7 @@ pub mod runtime;
 pub mod search;
 pub mod text;
 pub mod train;
+pub mod widen_squeeze;
 
 mod method;
 #[cfg(test)]

@@ -66,5 +66,6 @@ pub fn create(spec: &Spec, cx: &mut StepCx) -> Result<Box<dyn Method>> {
         MethodName::Random | MethodName::Evolution | MethodName::Asha => {
             Ok(Box::new(crate::search::Search::new(spec, cx)?))
         }
+        MethodName::WidenSqueeze => Ok(Box::new(crate::widen_squeeze::WidenSqueeze::new(spec, cx)?)),
     }
 }

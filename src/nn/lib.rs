@@ -9,6 +9,7 @@
 //! - [`loss`]: cross-entropy, evaluation of a split, recalibration of batch normalisation
 //! - [`trainer`]: one candidate in training: steps, epochs, saved states that continue bit for bit
 //! - [`supernet`]: all choices of a chain over shared weights, and the search of one of them
+//! - [`quantised`]: networks of few bits: estimators, projections, squeezes
 //! - [`pool`]: many candidates side by side, with the bits they would have had in turn
 //! - [`probe`]: which arithmetic and order of memory is fastest here
 //! - [`latency`]: what the blocks of a chain take on a device
@@ -30,6 +31,7 @@ pub mod network;
 pub mod optim;
 pub mod pool;
 pub mod probe;
+pub mod quantised;
 pub mod schedule;
 pub mod supernet;
 pub mod trainer;

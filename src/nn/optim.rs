@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use kiln_arch::spec::{OptimKind, OptimSettings};
 use kiln_torch::optim_kernels::{self, AdamW, AdamWState, Sgd};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 use crate::network::{Network, overwrite};
@@ -39,10 +39,16 @@ pub struct Optimizer {
 impl Optimizer {
     /// A fresh optimiser for `network`, which must not change its layout afterwards.
     pub fn new(settings: &OptimSettings, network: &Network) -> Result<Optimizer> {
-        let params: Vec<Tensor> = network.trainable().iter().map(Tensor::shallow_clone).collect();
+        let names = network.trainable_names().into_iter().map(String::from);
+        let named = names.zip(network.trainable().iter().map(Tensor::shallow_clone)).collect();
+        Optimizer::over(settings, named, network.device())
+    }
+
+    /// A fresh optimiser for these parameters, which share their storage with it, all on one device.
+    pub fn over(settings: &OptimSettings, named: Vec<(String, Tensor)>, device: Device) -> Result<Optimizer> {
+        let (names, params): (Vec<String>, Vec<Tensor>) = named.into_iter().unzip();
         let zeros = || -> Result<Vec<Tensor>> { params.iter().map(|p| Ok(p.f_zeros_like()?.f_detach()?)).collect() };
         let adam = settings.kind == OptimKind::Adamw;
-        let device = network.device();
         let counts = if adam {
             params.iter().map(|_| Ok(Tensor::f_zeros([1], (Kind::Float, device))?)).collect::<Result<_>>()?
         } else {
@@ -56,7 +62,7 @@ impl Optimizer {
             nesterov: settings.nesterov && settings.momentum > 0.0,
             beta2: settings.beta2,
             clip: settings.grad_clip,
-            names: network.trainable_names().into_iter().map(String::from).collect(),
+            names,
             first: if adam || settings.momentum > 0.0 { zeros()? } else { Vec::new() },
             second: if adam { zeros()? } else { Vec::new() },
             counts,
@@ -182,7 +188,6 @@ mod tests {
     use super::*;
     use crate::testing::{linear, plan};
     use kiln_arch::Shape;
-    use tch::Device;
 
     const GRADS: [[f32; 2]; 3] = [[0.5, -1.0], [0.25, 2.0], [-1.5, 0.125]];
 

@@ -61,6 +61,21 @@ pub(crate) fn spec(table: &Table, file: &Place, also: &[MethodName]) -> Checked 
             ),
         ));
     }
+    let has_space = method.is_none_or(MethodName::has_space);
+    match (rest.get("space"), method) {
+        (None, _) if has_space => {
+            walk.wrong(file, "space", format!("{MISSING}: a preset needs the table `[space]`"));
+        }
+        (Some(node), Some(method)) if !has_space && !also.iter().any(|m| m.has_space()) => {
+            let message = format!(
+                "is the search space of methods that take their networks from one; `{method}` names its networks itself, in the \
+                 table `{method}`. Take the table away"
+            );
+            walk.problems.push(Problem::at(&node.place, "space", message));
+            rest.remove("space");
+        }
+        _ => {}
+    }
     let value = walk.table(schema, &rest, "", file);
     Checked { value, problems: walk.problems, places: walk.places }
 }

@@ -1,8 +1,8 @@
 //! Settings that must agree with one another: what a schema of single values cannot say.
 
 use crate::settings::{
-    AssessorSettings, BudgetUnit, DataSet, DcNasSettings, DisoutSettings, HournasMode, HournasSettings, MethodName,
-    OptimKind, Schedule, Spec, TrainSettings,
+    AssessorSettings, BudgetUnit, ChannelsLast, DataSet, DcNasSettings, DisoutSettings, HournasMode, HournasSettings,
+    MethodName, OptimKind, Precision, QuantFamily, Schedule, Spec, TrainSettings, WidenSqueezeSettings,
 };
 
 /// Keys and what is wrong with them.
@@ -70,8 +70,48 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
         MethodName::Hournas => hournas(spec, spec.hournas.as_ref(), &mut out),
         MethodName::DcNas => dc_nas(spec, spec.dc_nas.as_ref(), &mut out),
         MethodName::Random | MethodName::Evolution | MethodName::Asha => search(spec, &mut out),
+        MethodName::WidenSqueeze => widen_squeeze(spec, spec.widen_squeeze.as_ref(), &mut out),
     }
     out
+}
+
+fn widen_squeeze(spec: &Spec, own: Option<&WidenSqueezeSettings>, out: &mut Vec<(&'static str, String)>) {
+    let Some(own) = own else { return };
+    for (key, bits) in
+        [("widen-squeeze.weight-bits", own.weight_bits), ("widen-squeeze.activation-bits", own.activation_bits)]
+    {
+        if ![1, 2, 4].contains(&bits) {
+            out.push((key, format!("is {bits}; expected 1, 2 or 4")));
+        }
+    }
+    if own.widths.is_empty() {
+        out.push(("widen-squeeze.widths", "is empty; expected the channels of every layer, such as [16, 32, 64]".into()));
+    } else if own.widths.len() < 2 && own.network != QuantFamily::Resnet {
+        let said = "has one width, which leaves no layer to quantise; expected two and more, such as [16, 16]";
+        out.push(("widen-squeeze.widths", said.into()));
+    }
+    if own.factors.is_empty() || own.factors.windows(2).any(|pair| pair[0] >= pair[1]) {
+        out.push(("widen-squeeze.factors", "expected rising factors, such as [2.0, 4.0]".into()));
+    } else if own.squeeze_to >= own.widest() {
+        out.push((
+            "widen-squeeze.squeeze-to",
+            format!(
+                "is {}; expected less than the largest factor ({}), whose network is squeezed",
+                own.squeeze_to,
+                own.widest()
+            ),
+        ));
+    }
+    for (key, set) in [
+        ("run.precision", spec.run.precision != Precision::F32),
+        ("run.channels-last", spec.run.channels_last != ChannelsLast::No),
+    ] {
+        if set {
+            let said = "cannot be changed for quantised networks, which compute in 32 bits and plain order; take it away";
+            out.push((key, said.into()));
+        }
+    }
+    warmup(spec, own.teacher_epochs, "widen-squeeze.teacher-epochs", out);
 }
 
 fn assessor(spec: &Spec, own: Option<&AssessorSettings>, out: &mut Vec<(&'static str, String)>) {

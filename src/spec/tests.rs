@@ -507,3 +507,35 @@ fn tables_of_architectures_are_for_the_assessor_and_its_settings_hold_together()
     assert!(said(&GOOD.replace("set = \"digits\"", "set = \"cells\"")).contains("`dc-nas` cannot train on"));
     assert!(said(&TABLE.replace("cells", "digits")).contains("data.set: is a set of images"));
 }
+
+#[test]
+fn quantised_networks_have_no_space_and_settings_that_hold_together() {
+    const TABLE: &str = "method = \"widen-squeeze\"\n[data]\nset = \"digits\"\n[widen-squeeze]\n";
+    let said = |text: &str| match Spec::from_toml("p.toml", text) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.to_string(),
+    };
+    assert_eq!(said(TABLE), "");
+    let wrong = |line: &str| said(&format!("{TABLE}{line}\n"));
+    assert_eq!(wrong("weight-bits = 3"), "p.toml:5: widen-squeeze.weight-bits: is 3; expected 1, 2 or 4");
+    assert!(wrong("activation-bits = 8").contains("p.toml:5: widen-squeeze.activation-bits: expected a whole number from 1 to 4"));
+    assert!(wrong("factors = [4.0, 2.0]").contains("expected rising factors"));
+    assert!(wrong("factors = []").contains("expected rising factors"));
+    assert!(wrong("factors = [0.5]").contains("widen-squeeze.factors"));
+    assert!(wrong("squeeze-to = 4.0").contains("expected less than the largest factor (4)"));
+    assert!(wrong("widths = []").contains("widen-squeeze.widths: is empty"));
+    assert!(wrong("network = \"mlp\"\nwidths = [8]").contains("leaves no layer to quantise"));
+    assert!(wrong("projecton = \"none\"").contains("did you mean `projection`?"));
+    assert!(wrong("[run]\nprecision = \"bf16\"").contains("run.precision: cannot be changed for quantised networks"));
+    let space = wrong("[space]\nname = \"digits-mlp\"");
+    assert!(space.contains("p.toml:5: space: is the search space of methods that take their networks from one"), "{space}");
+    let arm = wrong("[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nset = { \"widen-squeeze.weight-bits\" = 3 }");
+    assert!(arm.contains("is 3; expected 1, 2 or 4 (in arm `b`)"), "{arm}");
+    let unknown = wrong("[[arms]]\nname = \"a\"\nset = { \"widen-squeeze.width\" = 3 }");
+    assert!(unknown.contains("`widths`") && unknown.contains("arm `a`"), "{unknown}");
+    // A frozen preset stays without a space, and is read again.
+    let spec = Spec::from_toml("p.toml", TABLE).unwrap();
+    let text = spec.to_toml().unwrap();
+    assert!(!text.contains("[space]"), "{text}");
+    assert_eq!(Spec::from_toml("spec.toml", &text).unwrap(), spec);
+}

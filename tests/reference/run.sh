@@ -14,6 +14,8 @@ cargo run --quiet --package kiln-nn --example torchscript -- "$folder"
 "$python" tests/reference/torchscript.py "$folder"
 cargo run --quiet --package kiln-nn --example distort -- "$folder"
 "$python" tests/reference/distort.py "$folder"
+cargo run --quiet --package kiln-nn --example quantised -- "$folder"
+"$python" tests/reference/quantised.py "$folder/quantised.safetensors"
 "$python" -c "import scipy" 2>/dev/null || "$python" -m pip install --quiet scipy >&2
 cargo build --quiet --package kiln-metrics --example tau
 "$python" tests/reference/kendall.py "${CARGO_TARGET_DIR:-target}/debug/examples/tau"

@@ -72,8 +72,8 @@ impl DataSettings {
     }
 }
 
-/// The search space that architectures come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The search space that architectures come from. By default none, for methods that need none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SpaceSettings {
     /// Name of a shipped space: `digits-mlp` (space D), `conv-cells` (space C), `mobile-xs`, `mobile-m`, `fbnet`, `hournas-f`, `hournas-f-cifar`, `nas-bench-201`, `nas-bench-101`, `plain-mlp`, `resnet`, `resnet-preact`, `cnn-fc`; or a file of a space of your own, such as `my-space.toml`, relative to the preset's folder.
@@ -84,6 +84,13 @@ pub struct SpaceSettings {
     /// The space itself, if it does not ship with Kiln: what its file says, kept in the run's own settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<SpaceDefinition>,
+}
+
+impl SpaceSettings {
+    /// Whether nobody named a space.
+    pub fn is_none(&self) -> bool {
+        *self == SpaceSettings::default()
+    }
 }
 
 /// Optimisers.

@@ -11,6 +11,7 @@ mod regulariser;
 mod search;
 mod space;
 mod train;
+mod widen_squeeze;
 
 pub use assessor::*;
 pub use common::*;
@@ -22,6 +23,7 @@ pub use regulariser::*;
 pub use search::*;
 pub use space::*;
 pub use train::*;
+pub use widen_squeeze::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +48,8 @@ pub enum MethodName {
     Disout,
     /// Predictors of accuracy compared on a table of architectures: the semi-supervised assessor (arXiv:2005.06821) and its rivals.
     Assessor,
+    /// Wide binary networks led by a full-precision one, then squeezed (arXiv:2002.00555).
+    WidenSqueeze,
 }
 
 impl MethodName {
@@ -58,15 +62,25 @@ impl MethodName {
         MethodName::Asha,
         MethodName::Disout,
         MethodName::Assessor,
+        MethodName::WidenSqueeze,
     ];
 
     /// The methods that share the table `search`.
     pub const SEARCHES: &'static [MethodName] = &[MethodName::Random, MethodName::Evolution, MethodName::Asha];
 
+    /// The methods whose networks come from no search space: their presets have no table `space`.
+    pub const SPACELESS: &'static [MethodName] = &[MethodName::WidenSqueeze];
+
+    /// Whether its networks come from a search space.
+    pub fn has_space(self) -> bool {
+        !MethodName::SPACELESS.contains(&self)
+    }
+
     /// The methods whose presets may have this table; none for a table that all may have.
     pub fn owners(table: &str) -> Vec<MethodName> {
         match table {
             "search" => MethodName::SEARCHES.to_vec(),
+            "space" => MethodName::ALL.iter().copied().filter(|m| m.has_space()).collect(),
             table => MethodName::ALL.iter().copied().filter(|m| m.as_str() == table).collect(),
         }
     }
@@ -82,6 +96,7 @@ impl MethodName {
             MethodName::Asha => "asha",
             MethodName::Disout => "disout",
             MethodName::Assessor => "assessor",
+            MethodName::WidenSqueeze => "widen-squeeze",
         }
     }
 }
@@ -114,7 +129,8 @@ pub struct Spec {
     pub seeds: Vec<u64>,
     /// The data set and its split.
     pub data: DataSettings,
-    /// The search space that architectures come from.
+    /// The search space that architectures come from. Methods whose own table describes their networks have none.
+    #[serde(default, skip_serializing_if = "SpaceSettings::is_none")]
     pub space: SpaceSettings,
     /// The optimiser and its schedule, for every network of the run.
     #[serde(default)]
@@ -150,6 +166,9 @@ pub struct Spec {
     /// Settings of the method `assessor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assessor: Option<AssessorSettings>,
+    /// Settings of the method `widen-squeeze`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub widen_squeeze: Option<WidenSqueezeSettings>,
     /// Variants to compare, each with a `name` and what it `set`s, such as `[[arms]]` with `name = "fast"` and `set = { "optim.lr" = 0.1 }`. Every arm is run with every seed; the first is what the others are compared with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arms: Vec<Arm>,
@@ -177,6 +196,7 @@ impl Spec {
             MethodName::Random => {}
             MethodName::Assessor => drop(self.assessor.get_or_insert_default()),
             MethodName::Disout => drop(self.disout.get_or_insert_default()),
+            MethodName::WidenSqueeze => drop(self.widen_squeeze.get_or_insert_default()),
             MethodName::Evolution => drop(self.evolution.get_or_insert_default()),
             MethodName::Asha => drop(self.asha.get_or_insert_default()),
         }
