@@ -85,7 +85,10 @@ fn widen_squeeze(spec: &Spec, own: Option<&WidenSqueezeSettings>, out: &mut Vec<
         }
     }
     if own.widths.is_empty() {
-        out.push(("widen-squeeze.widths", "is empty; expected the channels of every layer, such as [16, 32, 64]".into()));
+        out.push((
+            "widen-squeeze.widths",
+            "is empty; expected the channels of every layer, such as [16, 32, 64]".into(),
+        ));
     } else if own.widths.len() < 2 && own.network != QuantFamily::Resnet {
         let said = "has one width, which leaves no layer to quantise; expected two and more, such as [16, 16]";
         out.push(("widen-squeeze.widths", said.into()));
@@ -107,7 +110,8 @@ fn widen_squeeze(spec: &Spec, own: Option<&WidenSqueezeSettings>, out: &mut Vec<
         ("run.channels-last", spec.run.channels_last != ChannelsLast::No),
     ] {
         if set {
-            let said = "cannot be changed for quantised networks, which compute in 32 bits and plain order; take it away";
+            let said =
+                "cannot be changed for quantised networks, which compute in 32 bits and plain order; take it away";
             out.push((key, said.into()));
         }
     }

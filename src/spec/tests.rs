@@ -518,7 +518,10 @@ fn quantised_networks_have_no_space_and_settings_that_hold_together() {
     assert_eq!(said(TABLE), "");
     let wrong = |line: &str| said(&format!("{TABLE}{line}\n"));
     assert_eq!(wrong("weight-bits = 3"), "p.toml:5: widen-squeeze.weight-bits: is 3; expected 1, 2 or 4");
-    assert!(wrong("activation-bits = 8").contains("p.toml:5: widen-squeeze.activation-bits: expected a whole number from 1 to 4"));
+    assert!(
+        wrong("activation-bits = 8")
+            .contains("p.toml:5: widen-squeeze.activation-bits: expected a whole number from 1 to 4")
+    );
     assert!(wrong("factors = [4.0, 2.0]").contains("expected rising factors"));
     assert!(wrong("factors = []").contains("expected rising factors"));
     assert!(wrong("factors = [0.5]").contains("widen-squeeze.factors"));
@@ -528,7 +531,10 @@ fn quantised_networks_have_no_space_and_settings_that_hold_together() {
     assert!(wrong("projecton = \"none\"").contains("did you mean `projection`?"));
     assert!(wrong("[run]\nprecision = \"bf16\"").contains("run.precision: cannot be changed for quantised networks"));
     let space = wrong("[space]\nname = \"digits-mlp\"");
-    assert!(space.contains("p.toml:5: space: is the search space of methods that take their networks from one"), "{space}");
+    assert!(
+        space.contains("p.toml:5: space: is the search space of methods that take their networks from one"),
+        "{space}"
+    );
     let arm = wrong("[[arms]]\nname = \"a\"\n[[arms]]\nname = \"b\"\nset = { \"widen-squeeze.weight-bits\" = 3 }");
     assert!(arm.contains("is 3; expected 1, 2 or 4 (in arm `b`)"), "{arm}");
     let unknown = wrong("[[arms]]\nname = \"a\"\nset = { \"widen-squeeze.width\" = 3 }");

@@ -273,8 +273,10 @@ impl PackedNet {
             }
         }
         let each = net.units.last().map_or(area(net.first.output), |unit| area(unit.output));
-        let mean: Vec<f32> =
-            x.chunks_exact(each).map(|map| (map.iter().map(|&v| f64::from(v)).sum::<f64>() / each as f64) as f32).collect();
+        let mean: Vec<f32> = x
+            .chunks_exact(each)
+            .map(|map| (map.iter().map(|&v| f64::from(v)).sum::<f64>() / each as f64) as f32)
+            .collect();
         let dot = |row: &[f32]| row.iter().zip(&mean).map(|(w, v)| f64::from(*w) * f64::from(*v)).sum::<f64>();
         let rows = self.weight.chunks_exact(mean.len());
         Ok(rows.zip(&self.bias).map(|(row, bias)| (dot(row) + f64::from(*bias)) as f32).collect())

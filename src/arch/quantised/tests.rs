@@ -51,7 +51,11 @@ fn a_residual_network_costs_what_is_counted_by_hand() {
     assert_eq!(cost.flops, 36 * 64 + 32 * 16 + 80);
     assert_eq!(cost.bits, 1152 + 32 * 254);
     let wide = network(&resnet(), 2.0, Some(BINARY)).cost();
-    assert_eq!((wide.quantised, wide.bops), (4 * cost.quantised, 4 * cost.bops), "twice as wide, four times the weights");
+    assert_eq!(
+        (wide.quantised, wide.bops),
+        (4 * cost.quantised, 4 * cost.bops),
+        "twice as wide, four times the weights"
+    );
     let more = network(&resnet(), 1.0, Some(bits(2, 4, false))).cost();
     assert_eq!((more.bits, more.bops), (2 * 1152 + 32 * 254, 8 * cost.bops));
     let names: Vec<String> = network(&resnet(), 1.0, None).layers().into_iter().map(|l| l.name).collect();
@@ -69,7 +73,8 @@ fn a_channel_costs_its_filter_and_its_slices() {
     assert_eq!(twice, 2.0 * net.cost().bops as f64, "every product of widths is counted from both ends");
     let net = network(&WidenSqueezeSettings { widths: vec![16, 32, 64], ..resnet() }, 4.0, Some(BINARY));
     let about: f64 =
-        net.marginal(QuantBudget::Ops).iter().zip(&net.widths).map(|(m, w)| m * f64::from(*w)).sum::<f64>() / net.cost().ops();
+        net.marginal(QuantBudget::Ops).iter().zip(&net.widths).map(|(m, w)| m * f64::from(*w)).sum::<f64>()
+            / net.cost().ops();
     assert!((1.7..2.05).contains(&about), "{about}: most of the cost is a product of two widths");
 }
 
@@ -89,7 +94,11 @@ fn stems_and_halves_fit_the_published_networks() {
     assert!((net.cost().flops as f64 / 1.814e9 - 1.0).abs() < 0.01, "{}", net.cost().flops);
     let tiny = Blueprint::new(&own, [3, 8, 8], 10, 1.0, None).unwrap_err();
     assert!(tiny.contains("8x8") && tiny.contains("stage"), "{tiny}");
-    let conv = WidenSqueezeSettings { network: QuantFamily::Conv, widths: vec![8, 8, 16, 16], ..WidenSqueezeSettings::default() };
+    let conv = WidenSqueezeSettings {
+        network: QuantFamily::Conv,
+        widths: vec![8, 8, 16, 16],
+        ..WidenSqueezeSettings::default()
+    };
     let net = network(&conv, 1.0, Some(BINARY));
     assert_eq!(net.units.iter().map(|u| u.stride).collect::<Vec<_>>(), [1, 2, 1]);
     assert!(net.head_is_quantised() && !network(&resnet(), 1.0, Some(BINARY)).head_is_quantised());
@@ -97,7 +106,8 @@ fn stems_and_halves_fit_the_published_networks() {
 
 #[test]
 fn sums_that_floats_cannot_hold_and_budgets_below_the_floors_are_refused() {
-    let own = WidenSqueezeSettings { network: QuantFamily::Mlp, widths: vec![8192, 8192], ..WidenSqueezeSettings::default() };
+    let own =
+        WidenSqueezeSettings { network: QuantFamily::Mlp, widths: vec![8192, 8192], ..WidenSqueezeSettings::default() };
     let said = Blueprint::new(&own, [1, 8, 8], 10, 16.0, Some(bits(4, 4, false))).unwrap_err();
     assert!(said.contains("hold exactly") && said.contains("layer2"), "{said}");
     assert_eq!(check(&mlp(), [1, 8, 8], 10), Ok(()));
@@ -119,7 +129,8 @@ fn plainly(unit: &Unit, map: &[i32], from: usize, weight: &[i8], to: usize, arou
                     for tap in 0..k * k {
                         let (y, x) = (row * stride + tap / k - k / 2, column * stride + tap % k - k / 2);
                         let inside = (0..h).contains(&y) && (0..w).contains(&x);
-                        let value = if inside { map[(c as i32 * h + y) as usize * w as usize + x as usize] } else { around };
+                        let value =
+                            if inside { map[(c as i32 * h + y) as usize * w as usize + x as usize] } else { around };
                         sum += value * i32::from(weight[(o * from + c) * (k * k) as usize + tap as usize]);
                     }
                 }
@@ -137,7 +148,8 @@ fn products_of_bits_are_the_sums_of_the_numbers() {
         [(1, 1, false), (1, 1, true), (2, 2, false), (4, 4, false), (1, 4, false), (4, 1, true), (2, 1, false)]
     {
         let bits = bits(weight_bits, activation_bits, pad_plus);
-        for (from, to, kernel, stride, side) in [(3, 5, 3, 1, 4), (64, 2, 3, 2, 5), (70, 3, 1, 1, 1), (130, 2, 3, 2, 6)] {
+        for (from, to, kernel, stride, side) in [(3, 5, 3, 1, 4), (64, 2, 3, 2, 5), (70, 3, 1, 1, 1), (130, 2, 3, 2, 6)]
+        {
             let output = if stride == 2 { halved([side; 2]) } else { [side; 2] };
             let (input, name, shortcut) = ([side; 2], "x".to_owned(), Shortcut::None);
             let unit = Unit { name, from: 0, to: 1, kernel, stride, input, output, shortcut };
@@ -149,7 +161,13 @@ fn products_of_bits_are_the_sums_of_the_numbers() {
             let whole: Vec<i32> = real
                 .iter()
                 .map(|&v| match activation_bits {
-                    1 => if v >= 0.0 { 1 } else { -1 },
+                    1 => {
+                        if v >= 0.0 {
+                            1
+                        } else {
+                            -1
+                        }
+                    }
                     _ => level(v, bits) as i32,
                 })
                 .collect();

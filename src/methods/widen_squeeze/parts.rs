@@ -80,8 +80,13 @@ pub fn parts(own: &WidenSqueezeSettings) -> Vec<Part> {
     }
     let mut squeeze = last;
     for round in 0..own.rounds {
-        squeeze =
-            add(format!("squeeze-{}", round + 1), format!("squeeze {}", round + 1), Kind::Squeeze(round), own.squeeze_epochs, vec![last]);
+        squeeze = add(
+            format!("squeeze-{}", round + 1),
+            format!("squeeze {}", round + 1),
+            Kind::Squeeze(round),
+            own.squeeze_epochs,
+            vec![last],
+        );
         let name = if round + 1 == own.rounds { "squeezed".into() } else { format!("tuned-{}", round + 1) };
         let title = format!("squeezed from {} to {}", own.widest(), own.squeeze_to);
         last = add(name, title, Kind::Tune(round), own.tune_epochs, vec![squeeze]);
@@ -106,8 +111,19 @@ mod tests {
         let own = WidenSqueezeSettings { factors: vec![2.0, 3.0, 4.0], rounds: 2, ..WidenSqueezeSettings::default() };
         let all = parts(&own);
         let names: Vec<&str> = all.iter().map(|p| p.name.as_str()).collect();
-        let order =
-            ["full", "wide-4", "wide-3", "wide-2", "squeeze-1", "tuned-1", "squeeze-2", "squeezed", "random", "scratch", "plain"];
+        let order = [
+            "full",
+            "wide-4",
+            "wide-3",
+            "wide-2",
+            "squeeze-1",
+            "tuned-1",
+            "squeeze-2",
+            "squeezed",
+            "random",
+            "scratch",
+            "plain",
+        ];
         assert_eq!(names, order);
         assert!(all.iter().enumerate().all(|(i, p)| p.after.iter().all(|&a| a < i)));
         let after = |name: &str| -> Vec<&str> {

@@ -143,10 +143,7 @@ mod tests {
 
     /// The first group is strong throughout, the second weak throughout.
     fn importances() -> Vec<Vec<Importance>> {
-        vec![
-            vec![[0.9, 9.0], [1.1, 9.0], [1.0, 9.0], [0.2, 9.0]],
-            vec![[0.0, 1.0], [0.2, 2.0], [0.0, 3.0], [0.1, 1.0]],
-        ]
+        vec![vec![[0.9, 9.0], [1.1, 9.0], [1.0, 9.0], [0.2, 9.0]], vec![[0.0, 1.0], [0.2, 2.0], [0.0, 3.0], [0.1, 1.0]]]
     }
 
     #[test]

@@ -215,7 +215,8 @@ fn probes(probes: &[super::study::Probed]) -> Table {
         vec![p.name.clone(), p.width.to_string(), percent(Some(p.accuracy)), maybe(p.distances, 3)]
     };
     Table {
-        title: "Frozen features: a linear classifier (validation), and correlation of distances with the teacher's".into(),
+        title: "Frozen features: a linear classifier (validation), and correlation of distances with the teacher's"
+            .into(),
         columns: ["network", "width", "accuracy", "distances"].map(String::from).to_vec(),
         rows: probes.iter().map(row).collect(),
     }

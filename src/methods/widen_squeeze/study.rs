@@ -102,7 +102,8 @@ impl WidenSqueeze {
             return Err(MethodError::failed("widen-squeeze trains on images"));
         };
         let input = [channels, height, width];
-        quantised::check(&settings, input, classes).map_err(|(key, said)| MethodError::failed(format!("{key}: {said}")))?;
+        quantised::check(&settings, input, classes)
+            .map_err(|(key, said)| MethodError::failed(format!("{key}: {said}")))?;
         let parts = parts::parts(&settings);
         Ok(WidenSqueeze {
             pool: Pool::new(spec.run.parallel, spec.run.threads, cx.device()),
@@ -263,7 +264,8 @@ impl WidenSqueeze {
                 last_round: round + 1 == rounds,
             }
         };
-        let items: Vec<(&mut Active, Job)> = self.active.iter_mut().map(|a| (job(a.part), a)).map(|(j, a)| (a, j)).collect();
+        let items: Vec<(&mut Active, Job)> =
+            self.active.iter_mut().map(|a| (job(a.part), a)).map(|(j, a)| (a, j)).collect();
         let results = self.pool.map(items, &mut || cx.tick().is_err(), |(active, job), stop| {
             let began = Instant::now();
             let left = work::advance(&mut active.trainer, &job, deadline, stop);
@@ -326,7 +328,11 @@ impl WidenSqueeze {
                 if let (Kind::Tune(round), Some(valid)) = (self.parts[active.part].kind, product.valid)
                     && round + 1 == self.settings.rounds
                 {
-                    cx.best(Best { name: "squeezed/valid-accuracy".into(), value: valid.accuracy, higher_is_better: true });
+                    cx.best(Best {
+                        name: "squeezed/valid-accuracy".into(),
+                        value: valid.accuracy,
+                        higher_is_better: true,
+                    });
                 }
                 if let Some(squeezed) = &product.squeezed {
                     let counts = squeezed.groups.iter().map(|g| g.counts.clone()).collect();
@@ -376,7 +382,8 @@ impl WidenSqueeze {
         }
         let squeeze = |a: &&Active| matches!(self.parts[a.part].kind, Kind::Squeeze(_));
         let quantised = |a: &&Active| a.trainer.network().blueprint().bits.is_some() && !a.trainer.history().is_empty();
-        let Some(active) = self.active.iter().filter(quantised).find(squeeze).or_else(|| self.active.iter().find(quantised))
+        let Some(active) =
+            self.active.iter().filter(quantised).find(squeeze).or_else(|| self.active.iter().find(quantised))
         else {
             return Ok(());
         };
@@ -408,7 +415,8 @@ impl WidenSqueeze {
         }
         let epochs = |part: &Part| f64::from(part.epochs);
         let total: f64 = self.parts.iter().map(epochs).sum();
-        let done: f64 = (self.parts.iter().zip(&self.state.done)).filter(|(_, d)| d.is_some()).map(|(p, _)| epochs(p)).sum();
+        let done: f64 =
+            (self.parts.iter().zip(&self.state.done)).filter(|(_, d)| d.is_some()).map(|(p, _)| epochs(p)).sum();
         let under_way: f64 = self.active.iter().map(|a| a.trainer.position()).sum();
         let names: Vec<&str> = self.active.iter().map(|a| self.parts[a.part].name.as_str()).collect();
         let note = if names.is_empty() { "done".to_owned() } else { names.join(", ") };
@@ -430,14 +438,20 @@ impl WidenSqueeze {
         for (part, Part { name, kind, .. }) in self.parts.iter().enumerate() {
             let Some(tensors) = self.networks.get(&part).filter(|_| wanted(*kind)) else { continue };
             let network = self.network(part, tensors)?;
-            let accuracy = kiln_nn::quantised::measure::linear_accuracy(&network, &self.data).map_err(MethodError::failed)?;
+            let accuracy =
+                kiln_nn::quantised::measure::linear_accuracy(&network, &self.data).map_err(MethodError::failed)?;
             let apart = kiln_nn::quantised::measure::distances(&network, &self.data).map_err(MethodError::failed)?;
             let distances = taught.as_ref().and_then(|theirs: &Vec<f64>| {
                 let pairs: Vec<(f64, f64)> = theirs.iter().copied().zip(apart.iter().copied()).collect();
                 kiln_metrics::pearson(&pairs)
             });
             let blueprint = network.blueprint();
-            out.push(Probed { name: name.clone(), width: blueprint.widths[blueprint.last_group()], accuracy, distances });
+            out.push(Probed {
+                name: name.clone(),
+                width: blueprint.widths[blueprint.last_group()],
+                accuracy,
+                distances,
+            });
             if *kind == Kind::Full {
                 taught = Some(apart);
             }
@@ -460,7 +474,8 @@ impl WidenSqueeze {
             let check = packed::check(&network, &file, &self.data).map_err(MethodError::failed)?;
             let path = cx.write_artifact(packed::FILE, &file)?;
             cx.log(Level::Info, format!("the squeezed network is packed in {}", path.display()));
-            let about = serde_json::json!({ "form": "latent", "network": network.blueprint(), "data": self.data.digest });
+            let about =
+                serde_json::json!({ "form": "latent", "network": network.blueprint(), "data": self.data.digest });
             let latent = crate::export::file(tensors, &about)?;
             cx.write_artifact("squeezed.safetensors", &latent)?;
             self.state.packed = Some(check);
@@ -547,7 +562,8 @@ impl Method for WidenSqueeze {
     }
 
     fn axes(&self) -> BTreeMap<String, f64> {
-        let series = ["loss", "valid-accuracy", "valid-loss", "projection", "sign-flips", "faint", "mean-importance", "lambda"];
+        let series =
+            ["loss", "valid-accuracy", "valid-loss", "projection", "sign-flips", "faint", "mean-importance", "lambda"];
         let of = |part: &Part| series.map(|what| (format!("{}/{what}", part.name), f64::from(part.epochs)));
         self.parts.iter().flat_map(of).collect()
     }

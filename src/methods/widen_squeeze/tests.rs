@@ -52,7 +52,10 @@ fn a_run_compares_everything_and_packs_what_it_squeezed() {
     assert_eq!(kiln_arch::quantised::packed::payload(&file), Some(claimed.bytes));
     assert_eq!(claimed.bytes as f64, figure(&outcome, "bytes_squeezed"));
     let table = outcome.tables.iter().find(|t| t.title.starts_with("Packed")).unwrap();
-    assert!(table.rows.iter().any(|row| row[0].starts_with("logits equal") && row[1] == "100 of 100 images"), "{table:?}");
+    assert!(
+        table.rows.iter().any(|row| row[0].starts_with("logits equal") && row[1] == "100 of 100 images"),
+        "{table:?}"
+    );
 
     use crate::export::{Format, find, write};
     let found = find(&[world.dir.path().to_owned()], None).unwrap();
@@ -63,10 +66,14 @@ fn a_run_compares_everything_and_packs_what_it_squeezed() {
     assert!(write(&found, Format::Torchscript, &out).unwrap_err().to_string().contains("safetensors"));
 
     let views = views(&world);
-    for wanted in ["layers", "weights", "importances", "accuracy-ops", "accuracy-bits", "budget", "probe", "features-full"] {
+    for wanted in
+        ["layers", "weights", "importances", "accuracy-ops", "accuracy-bits", "budget", "probe", "features-full"]
+    {
         assert!(views.iter().any(|(name, _)| name == wanted), "{wanted}");
     }
-    let Some((_, View::Layers(layers))) = views.iter().rev().find(|(name, _)| name == "layers") else { panic!("no layers") };
+    let Some((_, View::Layers(layers))) = views.iter().rev().find(|(name, _)| name == "layers") else {
+        panic!("no layers")
+    };
     assert_eq!(layers.rows.len(), 3);
     let kept: Vec<Option<f64>> = layers.rows.iter().map(|row| row.cells[2]).collect();
     assert_eq!(kept[1], Some(figure(&outcome, "width_2")), "the squeezed network stands there at the end");
@@ -96,10 +103,14 @@ fn side_by_side_or_in_turn_the_bits_are_the_same() {
 #[test]
 fn convolutions_with_more_bits_run_too() {
     let preset = PRESET.replace("network = \"mlp\"\nwidths = [8, 8, 8]", "network = \"conv\"\nwidths = [4, 4, 6]");
-    let preset = preset.replace("factors = [2.0, 4.0]", "factors = [2.0]\nsqueeze-to = 1.5\nweight-bits = 2\nactivation-bits = 2");
+    let preset = preset
+        .replace("factors = [2.0, 4.0]", "factors = [2.0]\nsqueeze-to = 1.5\nweight-bits = 2\nactivation-bits = 2");
     let outcome = World::new(&preset).run();
     let table = outcome.tables.iter().find(|t| t.title.starts_with("Packed")).unwrap();
-    assert!(table.rows.iter().any(|row| row[0].starts_with("logits equal") && row[1] == "100 of 100 images"), "{table:?}");
+    assert!(
+        table.rows.iter().any(|row| row[0].starts_with("logits equal") && row[1] == "100 of 100 images"),
+        "{table:?}"
+    );
     // Bit operations are multiply-accumulates times both widths of numbers; those of full precision are the same layers'.
     let quantised = figure(&outcome, "bops_plain") / 4.0;
     assert_eq!(figure(&outcome, "flops_full"), figure(&outcome, "flops_plain") + quantised);
@@ -110,7 +121,11 @@ fn a_diverged_teacher_is_reported_and_what_needs_none_is_trained() {
     let mut world = World::new(PRESET);
     world.spec.optim.lr = 1e36;
     let outcome = world.run();
-    assert!(outcome.verdict.contains("no squeezed network") && outcome.verdict.contains("diverged"), "{}", outcome.verdict);
+    assert!(
+        outcome.verdict.contains("no squeezed network") && outcome.verdict.contains("diverged"),
+        "{}",
+        outcome.verdict
+    );
     assert!(figure(&outcome, "test_accuracy_plain") > 0.1);
     assert_eq!(outcome.figures["test_accuracy_wide_2"], None);
     let table = outcome.tables.iter().find(|t| t.title.contains("without a result")).unwrap();

@@ -6,8 +6,8 @@ use kiln_nn::quantised::trainer::FAINT;
 use kiln_nn::quantised::{LayerFigures, QuantEpoch, QuantNetwork, measure};
 use kiln_protocol::View;
 use kiln_protocol::view::{
-    BlockCell, BlockImportance, Gauge, HistogramGroup, HistogramMark, Histograms, Layer, LayerColumn, Layers, Line, Lines,
-    Panel, Scatter, ScatterGroup,
+    BlockCell, BlockImportance, Gauge, HistogramGroup, HistogramMark, Histograms, Layer, LayerColumn, Layers, Line,
+    Lines, Panel, Scatter, ScatterGroup,
 };
 
 use super::parts::Kind;
@@ -30,7 +30,12 @@ pub fn layers(
     last: Option<&QuantEpoch>,
 ) -> View {
     let bar = |name: &str| LayerColumn { name: name.into(), decimals: 2, unit: String::new(), full: Some(1.0) };
-    let number = |name: &str, decimals: u8, unit: &str| LayerColumn { name: name.into(), decimals, unit: unit.into(), full: None };
+    let number = |name: &str, decimals: u8, unit: &str| LayerColumn {
+        name: name.into(),
+        decimals,
+        unit: unit.into(),
+        full: None,
+    };
     let columns = vec![
         number("bits", 0, ""),
         number("widened", 0, ""),
@@ -169,7 +174,12 @@ pub(super) fn budget(study: &WidenSqueeze, results: &Results) -> Result<Option<V
     let network = study.blueprint(part)?;
     let limit = study.widened(study.settings.squeeze_to, true)?.cost();
     let (own, full, budget) = (network.cost(), results.full, study.settings.budget);
-    let gauge = |name: &str, limit: f64, chosen: f64| Gauge { name: name.into(), limit, chosen: Some(chosen), ..Gauge::default() };
+    let gauge = |name: &str, limit: f64, chosen: f64| Gauge {
+        name: name.into(),
+        limit,
+        chosen: Some(chosen),
+        ..Gauge::default()
+    };
     let blocks = network.layers().into_iter().map(|layer| BlockCell {
         name: layer.name,
         chosen: Some(format!("{} bits", layer.bits)),

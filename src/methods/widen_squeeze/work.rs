@@ -114,17 +114,13 @@ fn finish(trainer: &QuantTrainer, job: &Job, stop: &dyn Fn() -> bool) -> Result<
             None => return Ok(None),
         },
     };
-    let product = Product { valid: finite(valid), test: test.and_then(finite), layers: trainer.figures()?, squeezed: None };
+    let product =
+        Product { valid: finite(valid), test: test.and_then(finite), layers: trainer.figures()?, squeezed: None };
     Ok(Some(Left { product, network: (network.blueprint().clone(), trainer.tensors()?), random: None }))
 }
 
 /// Takes channels out, and measures what is left before anything is trained again.
-fn squeeze(
-    trainer: &QuantTrainer,
-    job: &Job,
-    round: u32,
-    stop: &dyn Fn() -> bool,
-) -> Result<Option<Left>, TrainError> {
+fn squeeze(trainer: &QuantTrainer, job: &Job, round: u32, stop: &dyn Fn() -> bool) -> Result<Option<Left>, TrainError> {
     let (network, data) = (trainer.network(), trainer.data());
     let importances = trainer.importances()?;
     let blueprint = network.blueprint();
@@ -163,21 +159,10 @@ fn squeeze(
     let ended: Option<&QuantEpoch> = trainer.history().last();
     let groups = importances.iter().enumerate().map(|(g, group)| {
         let [faint, mean] = ended.and_then(|e| e.importances.get(g)).copied().unwrap_or_default();
-        Group {
-            before: blueprint.widths[g],
-            after: widths[g],
-            faint,
-            mean,
-            counts: views::importance_counts(group),
-        }
+        Group { before: blueprint.widths[g], after: widths[g], faint, mean, counts: views::importance_counts(group) }
     });
-    let squeezed = Squeezed {
-        groups: groups.collect(),
-        most,
-        random: chance,
-        least,
-        lambda: ended.map_or(0.0, |e| e.lambda),
-    };
+    let squeezed =
+        Squeezed { groups: groups.collect(), most, random: chance, least, lambda: ended.map_or(0.0, |e| e.lambda) };
     let valid = ended.map(|e| e.valid);
     let product = Product { valid, test: None, layers: trainer.figures()?, squeezed: Some(squeezed) };
     let random = random.map(|(blueprint, tensors, _)| (blueprint, tensors));

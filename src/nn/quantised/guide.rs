@@ -48,7 +48,8 @@ pub fn explicit(projection: &Tensor, teacher: &Tensor, student: &Tensor) -> Resu
 pub fn divergence(teacher: &Tensor, student: &Tensor, temperature: f64) -> Result<Tensor> {
     let soft = |logits: &Tensor| logits.f_div_scalar(temperature)?.f_log_softmax(1, Kind::Float);
     let (teacher, student) = (soft(teacher)?, soft(student)?);
-    let each = teacher.f_exp()?.f_mul(&teacher.f_sub(&student)?)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
+    let each =
+        teacher.f_exp()?.f_mul(&teacher.f_sub(&student)?)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
     Ok(each.f_mean(Kind::Float)?.f_mul_scalar(temperature * temperature)?)
 }
 

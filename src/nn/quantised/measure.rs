@@ -33,7 +33,8 @@ pub struct LayerFigures {
 
 /// Numbers of a tensor on the CPU.
 pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
-    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_flatten(0, -1)?.f_contiguous()?;
+    let tensor =
+        tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_flatten(0, -1)?.f_contiguous()?;
     let mut out = vec![0.0; tensor.numel()];
     tensor.f_copy_data(&mut out, tensor.numel())?;
     Ok(out)
@@ -63,7 +64,11 @@ pub(super) fn flips(network: &QuantNetwork, before: &[Tensor]) -> Result<Vec<f64
 }
 
 /// Looks at every layer on the first validation images: one entry a feature (see [`kiln_arch::quantised::Blueprint::feature_names`]).
-pub(super) fn layers(network: &QuantNetwork, data: &DataSet, importances: Option<&[Tensor]>) -> Result<Vec<LayerFigures>> {
+pub(super) fn layers(
+    network: &QuantNetwork,
+    data: &DataSet,
+    importances: Option<&[Tensor]>,
+) -> Result<Vec<LayerFigures>> {
     let _frozen = NoGrad::new();
     let (x, _) = kiln_data::range(data, &data.valid, 0, LOOKED_AT)?;
     let seen = network.forward(&x, Pass::Eval, importances)?;

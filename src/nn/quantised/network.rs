@@ -62,13 +62,8 @@ pub struct QuantNetwork {
 impl QuantNetwork {
     /// A network with initial weights. Every tensor is drawn from a stream named after it.
     pub fn new(blueprint: &Blueprint, gradient: SignGradient, seed: u64, device: Device) -> Result<QuantNetwork> {
-        let mut network = QuantNetwork {
-            blueprint: blueprint.clone(),
-            gradient,
-            device,
-            tensors: Vec::new(),
-            index: HashMap::new(),
-        };
+        let mut network =
+            QuantNetwork { blueprint: blueprint.clone(), gradient, device, tensors: Vec::new(), index: HashMap::new() };
         let width = |group: usize| i64::from(blueprint.widths[group]);
         let [channels, height, breadth] = blueprint.input.map(i64::from);
         let quantised = blueprint.bits.is_some();
@@ -140,9 +135,7 @@ impl QuantNetwork {
             blueprint: self.blueprint.clone(),
             gradient: self.gradient,
             device: self.device,
-            tensors: tensors
-                .map(|t| Named { name: t.name.clone(), tensor: t.tensor.shallow_clone(), ..*t })
-                .collect(),
+            tensors: tensors.map(|t| Named { name: t.name.clone(), tensor: t.tensor.shallow_clone(), ..*t }).collect(),
             index: self.index.clone(),
         }
     }
@@ -343,7 +336,9 @@ impl QuantNetwork {
             dims.insert(format!("guide.{i}"), [None, Some(group)]);
         }
         let mut out = Vec::with_capacity(self.tensors.len() + others.len());
-        for (name, tensor) in self.named_tensors().into_iter().chain(others.iter().map(|(n, t)| (n.clone(), t.detach()))) {
+        for (name, tensor) in
+            self.named_tensors().into_iter().chain(others.iter().map(|(n, t)| (n.clone(), t.detach())))
+        {
             let mut tensor = tensor.f_detach_copy()?;
             for (dim, group) in dims.get(&name).copied().unwrap_or_default().into_iter().enumerate() {
                 if let Some(index) = group.and_then(|g| index.get(g)) {

@@ -57,7 +57,8 @@ pub fn numbers(network: &QuantNetwork) -> Result<BTreeMap<String, Numbers>> {
 }
 
 fn floats(tensor: &Tensor) -> Result<Vec<f32>> {
-    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_flatten(0, -1)?.f_contiguous()?;
+    let tensor =
+        tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_flatten(0, -1)?.f_contiguous()?;
     let mut out = vec![0.0; tensor.numel()];
     tensor.f_copy_data(&mut out, tensor.numel())?;
     Ok(out)

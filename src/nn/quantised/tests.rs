@@ -236,7 +236,8 @@ fn channels_without_importance_may_be_taken_out() {
             })
             .collect();
         let masked = network.forward(&images, Pass::Eval, Some(&masks)).unwrap().logits;
-        let guide = ("guide.1".to_owned(), Tensor::ones([2, i64::from(widths[network.blueprint().feature_groups()[1]])], CPU));
+        let guide =
+            ("guide.1".to_owned(), Tensor::ones([2, i64::from(widths[network.blueprint().feature_groups()[1]])], CPU));
         let (smaller, tensors) = network.slice(&keep, &[guide]).unwrap();
         let mut left = QuantNetwork::new(&smaller, own.gradient, 0, Device::Cpu).unwrap();
         left.load(&tensors).unwrap();
@@ -256,7 +257,10 @@ fn channels_without_importance_may_be_taken_out() {
         let cut = left.forward(&images, Pass::Eval, None).unwrap().logits;
         let apart = (masked - cut).abs().max().double_value(&[]);
         assert!(apart < 1e-4, "{own:?}: {apart}");
-        assert!(left.named_tensors().iter().map(|t| t.1.numel()).sum::<usize>() < 3 * network.named_tensors().iter().map(|t| t.1.numel()).sum::<usize>() / 4);
+        assert!(
+            left.named_tensors().iter().map(|t| t.1.numel()).sum::<usize>()
+                < 3 * network.named_tensors().iter().map(|t| t.1.numel()).sum::<usize>() / 4
+        );
         let guide = &tensors.iter().find(|(name, _)| name == "guide.1").unwrap().1;
         assert_eq!(guide.size(), [2, keep[network.blueprint().feature_groups()[1]].len() as i64]);
     }
@@ -309,8 +313,7 @@ fn finish(trainer: &mut QuantTrainer) {
 
 #[test]
 fn a_binary_network_learns_with_latents_in_range() {
-    let mut trainer =
-        QuantTrainer::new(&small(1.0, Some(BINARY)), config(25), stripes(128), None, None).unwrap();
+    let mut trainer = QuantTrainer::new(&small(1.0, Some(BINARY)), config(25), stripes(128), None, None).unwrap();
     finish(&mut trainer);
     let last = trainer.history().last().unwrap();
     assert!(last.valid.accuracy > 0.8, "{last:?}");
@@ -327,7 +330,8 @@ fn a_binary_network_learns_with_latents_in_range() {
 fn weight_decay_leaves_latents_alone() {
     let run = |weight_decay: f64| {
         // A learning rate that moves nothing but by decay.
-        let optim = OptimSettings { kind: OptimKind::Adamw, lr: 1e-7, weight_decay, batch: 16, ..OptimSettings::default() };
+        let optim =
+            OptimSettings { kind: OptimKind::Adamw, lr: 1e-7, weight_decay, batch: 16, ..OptimSettings::default() };
         let config = QuantConfig { optim, ..config(1) };
         let mut trainer = QuantTrainer::new(&small(1.0, Some(BINARY)), config, stripes(64), None, None).unwrap();
         finish(&mut trainer);
@@ -350,7 +354,8 @@ fn a_squeeze_makes_importances_faint_along_the_line() {
     assert!(all.iter().all(|[s, area]| *s >= 0.0 && *area > 0.0));
     let faint = all.iter().filter(|i| i[0] < trainer::FAINT).count();
     assert!((5..=35).contains(&faint), "{faint} of 40");
-    let squares: Vec<f64> = trainer.importances().unwrap().iter().map(|g| g.iter().map(|i| i[0] * i[0]).sum()).collect();
+    let squares: Vec<f64> =
+        trainer.importances().unwrap().iter().map(|g| g.iter().map(|i| i[0] * i[0]).sum()).collect();
     close(&squares, &[16.0, 24.0], 1e-3);
     assert_eq!((last.importances.len(), last.projection.len()), (2, 5));
     assert!(last.lambda > 0.0 && last.projection.iter().all(|v| *v > 0.0));
@@ -388,7 +393,8 @@ fn saved_anywhere_it_goes_on_with_the_same_bits() {
 fn a_loss_that_is_no_number_ends_the_training_with_a_sentence() {
     let optim = OptimSettings { kind: OptimKind::Sgd, lr: 1e30, batch: 16, ..OptimSettings::default() };
     let mut trainer =
-        QuantTrainer::new(&small(1.0, Some(BINARY)), QuantConfig { optim, ..config(3) }, stripes(64), None, None).unwrap();
+        QuantTrainer::new(&small(1.0, Some(BINARY)), QuantConfig { optim, ..config(3) }, stripes(64), None, None)
+            .unwrap();
     let error = trainer.run(Instant::now() + Duration::from_secs(60), &never).unwrap_err();
     assert!(matches!(error, crate::TrainError::Diverged(_)), "{error}");
     assert!(!trainer.finished());

@@ -211,7 +211,8 @@ impl QuantTrainer {
             false => Some(Optimizer::over(&plain, latent, device)?),
         };
         let guides = projections.iter().enumerate().map(|(i, p)| (format!("guide.{i}"), p.shallow_clone()));
-        let others = Optimizer::over(&config.optim, network.trainable(false).into_iter().chain(guides).collect(), device)?;
+        let others =
+            Optimizer::over(&config.optim, network.trainable(false).into_iter().chain(guides).collect(), device)?;
         let squeezer = match &config.squeeze {
             None => None,
             Some(squeeze) => {
@@ -380,7 +381,8 @@ impl QuantTrainer {
     }
 
     fn epoch_is_open(&self) -> bool {
-        self.step / self.steps_per_epoch() > self.history.len() as u64 && self.step.is_multiple_of(self.steps_per_epoch())
+        self.step / self.steps_per_epoch() > self.history.len() as u64
+            && self.step.is_multiple_of(self.steps_per_epoch())
     }
 
     fn close_epoch(&mut self, stop: &dyn Fn() -> bool) -> Result<bool> {
@@ -492,15 +494,15 @@ impl QuantTrainer {
 
     /// Plain values and copies of all tensors, complete enough to go on bit for bit.
     pub fn save(&self) -> Result<(QuantState, Vec<(String, Tensor)>)> {
-        let tensors = self.living().into_iter().map(|(name, t)| Ok((name, t.f_detach_copy()?))).collect::<Result<_>>()?;
-        let state =
-            QuantState {
-                step: self.step,
-                batch: self.batch,
-                lambda: self.lambda,
-                history: self.history.clone(),
-                last: [self.last.projection.clone(), self.last.flips.clone()],
-            };
+        let tensors =
+            self.living().into_iter().map(|(name, t)| Ok((name, t.f_detach_copy()?))).collect::<Result<_>>()?;
+        let state = QuantState {
+            step: self.step,
+            batch: self.batch,
+            lambda: self.lambda,
+            history: self.history.clone(),
+            last: [self.last.projection.clone(), self.last.flips.clone()],
+        };
         Ok((state, tensors))
     }
 
