@@ -151,7 +151,7 @@ pub struct Found {
 /// What a network file holds.
 enum Kept {
     /// A network of a space.
-    Network(Exported),
+    Network(Box<Exported>),
     /// Packed bits, which only Kiln's own inference reads.
     Packed(Box<PackedNet>),
 }
@@ -167,7 +167,7 @@ pub fn find(runs: &[PathBuf], arch: Option<&str>) -> Result<Found> {
             // Other tensors may lie there as well.
             let Ok(network) = read(&file) else { continue };
             if arch.is_none_or(|arch| arch == network.about.arch) {
-                return Ok(Found { run: run.clone(), file, kept: Kept::Network(network) });
+                return Ok(Found { run: run.clone(), file, kept: Kept::Network(Box::new(network)) });
             }
             others.push(network.about.arch);
         }

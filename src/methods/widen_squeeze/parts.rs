@@ -46,7 +46,7 @@ impl Part {
     pub fn is_result(&self, parts: &[Part]) -> bool {
         match self.kind {
             Kind::Squeeze(_) => false,
-            Kind::Tune(_) => parts.iter().filter(|p| matches!(p.kind, Kind::Tune(_))).next_back() == Some(self),
+            Kind::Tune(_) => parts.iter().rfind(|p| matches!(p.kind, Kind::Tune(_))) == Some(self),
             _ => true,
         }
     }

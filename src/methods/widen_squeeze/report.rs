@@ -111,7 +111,7 @@ pub(super) fn outcome(study: &WidenSqueeze) -> Outcome {
 
 fn last_squeeze(study: &WidenSqueeze) -> Option<(&str, &Squeezed)> {
     let all = study.parts.iter().zip(&study.state.done);
-    all.filter_map(|(part, done)| Some((part.title.as_str(), done.as_ref()?.product.squeezed.as_ref()?))).last()
+    all.rev().find_map(|(part, done)| Some((part.title.as_str(), done.as_ref()?.product.squeezed.as_ref()?)))
 }
 
 fn percent(v: Option<f64>) -> String {

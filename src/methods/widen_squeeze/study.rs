@@ -482,9 +482,12 @@ impl WidenSqueeze {
             let widest = self.widened(self.settings.widest(), true)?;
             let done = self.state.done[part].as_ref();
             let figures = done.map(|d| d.product.layers.clone()).unwrap_or_default();
-            let last = done.and_then(|d| d.last.as_ref());
+            // What is known of the importances is the squeeze's.
+            let squeeze = self.parts[part].after.first().and_then(|&a| self.state.done[a].as_ref()?.last.as_ref());
+            let importances = squeeze.map(|epoch| epoch.importances.clone()).unwrap_or_default();
+            let last = done.and_then(|d| d.last.clone()).map(|epoch| QuantEpoch { importances, ..epoch });
             let title = &self.parts[part].title;
-            cx.view("layers", views::layers(title, network.blueprint(), &widest, &figures, last));
+            cx.view("layers", views::layers(title, network.blueprint(), &widest, &figures, last.as_ref()));
             cx.view("weights", views::weights(title, &network).map_err(MethodError::failed)?);
         }
         if let Some(probes) = &self.state.probes {

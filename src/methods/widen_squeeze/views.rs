@@ -1,6 +1,6 @@
 //! The pictures of a run.
 
-use kiln_arch::quantised::Blueprint;
+use kiln_arch::quantised::{Blueprint, Shortcut};
 use kiln_nn::TrainError;
 use kiln_nn::quantised::trainer::FAINT;
 use kiln_nn::quantised::{LayerFigures, QuantEpoch, QuantNetwork, measure};
@@ -181,8 +181,9 @@ pub(super) fn budget(study: &WidenSqueeze, results: &Results) -> Result<Option<V
         ..Gauge::default()
     };
     let blocks = network.layers().into_iter().map(|layer| BlockCell {
+        vital: !network.units.iter().any(|u| u.name == layer.name && u.shortcut != Shortcut::None),
         name: layer.name,
-        chosen: Some(format!("{} bits", layer.bits)),
+        chosen: Some(if layer.bits == 1 { "1 bit".to_owned() } else { format!("{} bits", layer.bits) }),
         params: layer.cost.params,
         macs: layer.cost.ops().round() as u64,
         ..BlockCell::default()
@@ -194,10 +195,10 @@ pub(super) fn budget(study: &WidenSqueeze, results: &Results) -> Result<Option<V
         blocks: blocks.collect(),
         gauges: vec![
             gauge(kiln_arch::quantised::cost::unit(budget), limit.of(budget), own.of(budget)),
-            gauge("OPs / full", full.ops(), own.ops()),
-            gauge("bits / full", full.bits as f64, own.bits as f64),
-            gauge("OPs / plain", results.plain.ops(), own.ops()),
-            gauge("bits / plain", results.plain.bits as f64, own.bits as f64),
+            gauge("OPs full", full.ops(), own.ops()),
+            gauge("bit full", full.bits as f64, own.bits as f64),
+            gauge("OPs k=1", results.plain.ops(), own.ops()),
+            gauge("bit k=1", results.plain.bits as f64, own.bits as f64),
         ],
         note: format!(
             "widths {:?}; {:.1} % of the bits and {:.1} % of the OPs of full precision",

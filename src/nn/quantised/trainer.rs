@@ -333,14 +333,11 @@ impl QuantTrainer {
 
     /// The projection's terms, one a feature.
     fn projected(&self, teacher: &[Tensor], student: &[Tensor], projection: Projection) -> Result<Vec<Tensor>> {
-        let pairs = teacher.iter().zip(student).enumerate();
+        let pairs = teacher.iter().zip(student);
         match projection {
             Projection::None => Ok(Vec::new()),
-            Projection::Relational => pairs.map(|(_, (f, b))| guide::relational(f, b)).collect(),
-            Projection::Explicit => pairs
-                .filter_map(|(i, (f, b))| Some((self.projections.get(i)?, f, b)))
-                .map(|(p, f, b)| guide::explicit(p, f, b))
-                .collect(),
+            Projection::Relational => pairs.map(|(f, b)| guide::relational(f, b)).collect(),
+            Projection::Explicit => pairs.zip(&self.projections).map(|((f, b), p)| guide::explicit(p, f, b)).collect(),
         }
     }
 
