@@ -115,6 +115,10 @@ fn widen_squeeze(spec: &Spec, own: Option<&WidenSqueezeSettings>, out: &mut Vec<
             out.push((key, said.into()));
         }
     }
+    if spec.regulariser.is_on() {
+        let said = "works in networks of a space; those of `widen-squeeze` have none of its places. Expected `none`";
+        out.push(("regulariser.kind", said.into()));
+    }
     warmup(spec, own.teacher_epochs, "widen-squeeze.teacher-epochs", out);
 }
 

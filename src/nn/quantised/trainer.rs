@@ -480,8 +480,7 @@ impl QuantTrainer {
     }
 
     fn schedule(&self) -> LrSchedule {
-        let warmup = self.config.optim.warmup * self.steps_per_epoch() as f64;
-        LrSchedule { kind: self.config.optim.schedule, warmup, total: self.total_steps() as f64 }
+        LrSchedule::of(&self.config.optim, self.steps_per_epoch() as f64, self.total_steps() as f64)
     }
 
     /// Is everything done, the last evaluation included?
