@@ -159,7 +159,7 @@ pub(super) fn pareto(results: &Results) -> [(&'static str, View); 2] {
             y_label: "validation accuracy".into(),
             groups,
             note: format!("{} of {} networks on the front", front.len(), known.len()),
-            diagonal: false,
+            ..Scatter::default()
         })
     };
     [
@@ -248,6 +248,6 @@ pub(super) fn plane(name: &str, points: &[([f64; 2], i64)], classes: &[String]) 
         y_label: "second component".into(),
         groups: classes.iter().enumerate().map(group).collect(),
         note: format!("{} validation images", points.len()),
-        diagonal: false,
+        ..Scatter::default()
     })
 }
