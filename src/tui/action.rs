@@ -213,6 +213,7 @@ actions! {
     ClearFilter "runs.clear" [Runs] "esc" "" "Take the filter away";
     Help "app.help" [Global] "? f1" "help" "Show all keys";
     Quit "app.quit" [Global] "q ctrl-c" "quit" "Leave Kiln; runs go on";
+    Messages "app.messages" [Global] "i" "" "Read the messages of late in full; `esc` takes those on the screen away";
     Theme "app.theme" [Global] "T" "" "Switch between the dark and the light theme";
     Redraw "app.redraw" [Global] "ctrl-l" "" "Draw the screen anew";
     Suspend "app.suspend" [Global] "ctrl-z" "" "Suspend Kiln; `fg` brings it back";

@@ -43,6 +43,24 @@ pub fn bands(size: Size) -> Bands {
     }
 }
 
+/// The line of a message: one that the screen leaves empty, else the headline of a run, else the header, as over anything that
+/// lies over the screen. Never a row of a list, never the keys.
+pub fn message(size: Size, detail: bool, covered: bool) -> Rect {
+    let Bands { header, body, .. } = bands(size);
+    let top = match body.height {
+        _ if covered => None,
+        34.. if detail && inset(body).width >= 100 => Some(7),
+        16.. if detail => Some(2),
+        9.. if detail => Some(0),
+        10.. => Some(0),
+        _ => None,
+    };
+    match top {
+        Some(top) => rows(body, top, 1),
+        None => header,
+    }
+}
+
 /// The screen of runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RunsAreas {

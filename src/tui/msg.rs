@@ -51,6 +51,8 @@ pub enum Msg {
     },
     /// Something to tell.
     Note(Level, String),
+    /// What has come of writing weights.
+    Exported(Level, String),
     /// Stop as a job of the shell (SIGTSTP, `ctrl-z`).
     Suspend,
     /// Back from that (SIGCONT).
@@ -75,7 +77,7 @@ pub enum Effect {
     },
     /// Say how long a run of this frozen spec will take; answered with [`Msg::Estimated`].
     Estimate(String),
-    /// Write the weights of a run's network, or of a candidate; answered with [`Msg::Note`].
+    /// Write the weights of a run's network, or of a candidate; answered with [`Msg::Exported`].
     Export {
         run: RunId,
         candidate: Option<u32>,

@@ -152,10 +152,10 @@ impl Host for Program {
             }),
             Effect::Export { run, candidate } => {
                 self.aside(move |launcher| match catch_unwind(AssertUnwindSafe(|| launcher.export(&run, candidate))) {
-                    Ok(Ok(said)) => Msg::Note(Level::Info, said),
-                    Ok(Err(said)) => Msg::Note(Level::Warn, said),
+                    Ok(Ok(said)) => Msg::Exported(Level::Info, said),
+                    Ok(Err(said)) => Msg::Exported(Level::Warn, said),
                     Err(_) => {
-                        Msg::Note(Level::Error, format!("writing the network of {run} failed; the log says where"))
+                        Msg::Exported(Level::Error, format!("writing the network of {run} failed; the log says where"))
                     }
                 })
             }

@@ -27,7 +27,7 @@ pub mod retrain;
 pub mod runs;
 pub mod sheet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use kiln_protocol::wire::{Request, System, ToEngine};
 use kiln_protocol::{Level, RunId};
@@ -42,6 +42,7 @@ use crate::model::retrain::Retrain;
 use crate::model::runs::Runs;
 use crate::msg::Effect;
 use crate::options::{PresetInfo, Start};
+use crate::text;
 
 /// Everything the client knows.
 #[derive(Clone, Debug)]
@@ -58,7 +59,10 @@ pub struct Model {
     pub overlay: Option<Overlay>,
     /// The line being typed, over anything else.
     pub prompt: Option<Prompt>,
+    /// Messages on the screen; the newest is last.
     pub notes: Vec<Note>,
+    /// All messages of late, also those that have gone from the screen.
+    pub said: VecDeque<Said>,
     pub system: Option<System>,
     pub runs: Runs,
     pub detail: Option<Detail>,
@@ -95,6 +99,8 @@ pub enum Screen {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Overlay {
     Help(Scroll),
+    /// Messages of late, in full.
+    Messages(Scroll),
     /// The choice of series.
     Picker,
     Confirm(Question),
@@ -135,8 +141,19 @@ pub enum PromptKind {
 pub struct Note {
     pub level: Level,
     pub text: String,
+    /// What it is about, such as a run: a later message about the same takes its place. Empty if about nothing else.
+    pub subject: String,
     /// When it goes, in seconds since the Unix epoch.
     pub until: f64,
+}
+
+/// A message that has been told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// Seconds since the Unix epoch.
+    pub t: f64,
+    pub level: Level,
+    pub text: String,
 }
 
 /// The launcher's presets.
@@ -223,6 +240,9 @@ impl Asked {
 /// Notes kept at once; older ones make room.
 const MAX_NOTES: usize = 3;
 
+/// Messages kept to be read again.
+const MAX_SAID: usize = 200;
+
 impl Model {
     pub fn new(presets: Vec<PresetInfo>, start: Start, braille: bool, size: Size, now: f64) -> Model {
         let mut launcher = LauncherState { presets, ..LauncherState::default() };
@@ -241,6 +261,7 @@ impl Model {
             overlay: None,
             prompt: None,
             notes: Vec::new(),
+            said: VecDeque::new(),
             system: None,
             runs: Runs::default(),
             detail: None,
@@ -252,13 +273,39 @@ impl Model {
 
     /// Tells something for a while: long enough to be read, longer for what went wrong.
     pub fn note(&mut self, level: Level, text: impl Into<String>) {
+        self.note_about("", level, text);
+    }
+
+    /// As [`Model::note`], in place of what was told of the same subject before.
+    pub fn note_about(&mut self, subject: &str, level: Level, text: impl Into<String>) {
         let text = text.into();
-        self.notes.retain(|n| n.text != text);
-        let seconds = if level >= Level::Warn { 12.0 } else { 5.0 };
-        self.notes.push(Note { level, until: self.now + seconds + text.len() as f64 / 20.0, text });
+        self.notes.retain(|n| n.text != text && (subject.is_empty() || n.subject != subject));
+        let seconds = if level >= Level::Warn { 8.0 } else { 4.0 };
+        let until = self.now + seconds + (text.len() as f64 / 40.0).min(4.0);
+        self.said.push_back(Said { t: self.now, level, text: text.clone() });
+        self.notes.push(Note { level, until, text, subject: subject.to_owned() });
         if self.notes.len() > MAX_NOTES {
             self.notes.remove(0);
         }
+        if self.said.len() > MAX_SAID {
+            self.said.pop_front();
+        }
+    }
+
+    /// The newest message on the screen, and how many more there are: a note, else why there is no engine.
+    pub fn message(&self) -> Option<(Level, String, usize)> {
+        let down = match &self.link {
+            Link::Down { reason, since, .. } if self.runs.loaded => {
+                let age = text::age(self.now - since);
+                Some((Level::Warn, format!("The engine has been out of reach for {age}: {reason}")))
+            }
+            Link::Down { reason, .. } => Some((Level::Warn, reason.clone())),
+            _ => None,
+        };
+        let told = self.notes.iter().rev().map(|n| (n.level, n.text.clone()));
+        let mut all = told.chain(down);
+        let (level, text) = all.next()?;
+        Some((level, text, all.count()))
     }
 
     /// The run that commands act on: the open one, else the selected one.
@@ -273,7 +320,7 @@ impl Model {
     /// Contexts whose keys are valid now, from special to general.
     pub fn contexts(&self) -> Vec<Context> {
         match &self.overlay {
-            Some(Overlay::Help(_)) => return vec![Context::Help],
+            Some(Overlay::Help(_) | Overlay::Messages(_)) => return vec![Context::Help],
             Some(Overlay::Confirm(_)) => return vec![Context::Confirm],
             Some(Overlay::Retrain(_)) => return vec![Context::Confirm],
             Some(Overlay::Picker) => return vec![Context::Picker, Context::Global],

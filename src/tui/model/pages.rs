@@ -1,10 +1,11 @@
 //! Outcome, tables and settings as lines of text: what each part is for, not what it looks like.
 
-use kiln_protocol::Outcome;
 use kiln_protocol::run::Table;
+use kiln_protocol::{Level, Outcome};
 
 use crate::action::{Action, Context};
 use crate::glyphs::Glyphs;
+use crate::model::{Link, Model};
 use crate::text;
 use crate::theme::Role;
 
@@ -124,6 +125,38 @@ pub fn settings(spec: &str) -> Vec<Line> {
             }
         })
         .collect()
+}
+
+/// Why there is no engine, if so, and messages of late, the newest first, for a page `width` cells wide.
+pub fn messages(m: &Model, width: usize, glyphs: &Glyphs) -> Vec<Line> {
+    const TIME: usize = 8;
+    let down = match &m.link {
+        Link::Down { reason, since, .. } => Some((*since, Level::Warn, reason.as_str())),
+        _ => None,
+    };
+    let said = m.said.iter().rev().map(|s| (s.t, s.level, s.text.as_str()));
+    let mut lines: Vec<Line> = Vec::new();
+    for (t, level, words) in down.into_iter().chain(said) {
+        let (role, sign) = match level {
+            Level::Debug => (Role::Faint, glyphs.separator),
+            Level::Info => (Role::Info, glyphs.info),
+            Level::Warn => (Role::Warn, glyphs.warning),
+            Level::Error => (Role::Bad, glyphs.error),
+        };
+        for (i, part) in text::wrap(words, width.saturating_sub(TIME + 2)).into_iter().enumerate() {
+            let time = if i == 0 { text::age(m.now - t) } else { String::new() };
+            let sign = if i == 0 { sign } else { " " };
+            lines.push(vec![
+                (Role::Faint, text::left(&time, TIME, glyphs.ellipsis)),
+                (role, format!("{sign} ")),
+                (Role::Text, part),
+            ]);
+        }
+    }
+    if lines.is_empty() {
+        lines.push(vec![(Role::Dim, "No messages yet.".to_owned())]);
+    }
+    lines
 }
 
 /// All keys for a page `width` cells wide: first everything that they mean in the current contexts, then the rest.

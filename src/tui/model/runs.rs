@@ -91,6 +91,18 @@ fn urgency(state: RunState) -> u8 {
     }
 }
 
+/// What a run is doing, or why it is not: its reason, else its note. The last note of an ended run says nothing any more.
+pub fn doing(run: &RunSummary) -> &str {
+    match &run.reason {
+        // The state is said beside it: `paused on request` would say it twice.
+        Some(reason) if run.state != RunState::Running => {
+            reason.strip_prefix(run.state.as_str()).map_or(reason.as_str(), str::trim_start)
+        }
+        _ if run.state.is_ended() => "",
+        _ => &run.progress.note,
+    }
+}
+
 impl Runs {
     /// Takes over the whole list.
     pub fn replace(&mut self, all: Vec<RunSummary>) {

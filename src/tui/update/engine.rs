@@ -4,6 +4,7 @@ use kiln_protocol::wire::{FromEngine, Push, Reply, Request};
 use kiln_protocol::{Level, RunId, RunState, RunSummary};
 
 use crate::model::detail::Detail;
+use crate::model::runs::doing;
 use crate::model::{Ask, Link, Model, Screen};
 use crate::msg::Effect;
 use crate::options::Start;
@@ -144,7 +145,7 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
         }
         (Ask::Launch(preset), Reply::Launched { run }) => {
             m.launcher.busy = None;
-            m.note(Level::Info, format!("Started {preset} as {run}."));
+            m.note_about(&run.0, Level::Info, format!("Started {preset} as {run}."));
             open(m, run, effects);
         }
         (Ask::Watch | Ask::Do(..), _) => {}
@@ -159,7 +160,7 @@ fn refused(m: &mut Model, ask: Ask, reason: String) {
             m.launcher.problems.insert(preset, reason.clone());
             m.note(Level::Error, reason);
         }
-        Ask::Do(run, what) => m.note(Level::Error, format!("Cannot {what} {run}: {reason}")),
+        Ask::Do(run, what) => m.note_about(&run.0, Level::Error, format!("Cannot {what} {run}: {reason}")),
         Ask::Run(id) => {
             if m.screen == Screen::Detail && m.detail.as_ref().is_some_and(|d| d.id == id && !d.loaded) {
                 (m.detail, m.screen) = (None, Screen::Runs);
@@ -217,12 +218,18 @@ fn tell_of_change(m: &mut Model, new: &RunSummary) {
     if old == new.state {
         return;
     }
-    let because = new.reason.as_deref().map(|r| format!(": {r}")).unwrap_or_default();
+    let because = match doing(new) {
+        "" => String::new(),
+        // `paused on request` reads on by itself.
+        rest if new.reason.as_deref().is_some_and(|r| r.starts_with(new.state.as_str())) => format!(" {rest}"),
+        reason => format!(": {reason}"),
+    };
+    let id = new.id.0.as_str();
     match new.state {
-        RunState::Completed => m.note(Level::Info, format!("{} has completed.", new.id)),
-        RunState::Failed => m.note(Level::Error, format!("{} has failed{because}", new.id)),
-        RunState::Paused => m.note(Level::Info, format!("{} is paused{because}", new.id)),
-        RunState::Stopped => m.note(Level::Info, format!("{} has stopped{because}", new.id)),
+        RunState::Completed => m.note_about(id, Level::Info, format!("{} has completed.", new.id)),
+        RunState::Failed => m.note_about(id, Level::Error, format!("{} has failed{because}", new.id)),
+        RunState::Paused => m.note_about(id, Level::Info, format!("{} is paused{because}", new.id)),
+        RunState::Stopped => m.note_about(id, Level::Info, format!("{} has stopped{because}", new.id)),
         _ => {}
     }
 }

@@ -20,6 +20,7 @@ use kiln_protocol::{Command, Level, RunState};
 use ratatui::layout::{Position, Size};
 
 use crate::action::{self, Action, Context};
+use crate::glyphs::{ASCII, UNICODE};
 use crate::keys::Key;
 use crate::layout;
 use crate::model::detail::Tab;
@@ -53,6 +54,7 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Looked { preset, changes, info, settings } => form::looked(m, &preset, &changes, *info, settings),
         Msg::Estimated { spec, words } => retrain::estimated(m, spec, words),
         Msg::Note(level, text) => m.note(level, text),
+        Msg::Exported(level, text) => m.note_about(retrain::EXPORT, level, text),
         Msg::Suspend => effects.push(Effect::Suspend),
         Msg::Continued => effects.extend([Effect::TakeOver, Effect::Redraw]),
         Msg::Leave => effects.push(Effect::Quit),
@@ -74,6 +76,14 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
         let area = layout::framed(layout::help(size));
         scroll.fit(pages::help(usize::from(area.width), &current).len(), usize::from(area.height));
     }
+    if let Some(Overlay::Messages(scroll)) = m.overlay {
+        let area = layout::framed(layout::help(size));
+        let glyphs = if m.braille { &UNICODE } else { &ASCII };
+        let lines = pages::messages(m, usize::from(area.width), glyphs).len();
+        let mut scroll = scroll;
+        scroll.fit(lines, usize::from(area.height));
+        m.overlay = Some(Overlay::Messages(scroll));
+    }
     if m.screen == Screen::Detail {
         detail::settle(m, effects);
     }
@@ -85,6 +95,14 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
 fn on_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     if m.prompt.is_some() {
         return prompt_key(m, key, effects);
+    }
+    if key.code == crossterm::event::KeyCode::Esc && m.overlay.is_none() {
+        // What went wrong is acknowledged by a key of its own; other messages go along.
+        let failed = m.notes.iter().any(|n| n.level == Level::Error);
+        m.notes.clear();
+        if failed {
+            return;
+        }
     }
     if let Some(action) = action::lookup(&m.contexts(), key) {
         act(m, action, key, effects);
@@ -99,6 +117,7 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::Redraw => effects.push(Effect::Redraw),
         Action::Theme => effects.push(Effect::SwitchTheme),
         Action::Help => m.overlay = Some(Overlay::Help(Scroll::default())),
+        Action::Messages => m.overlay = Some(Overlay::Messages(Scroll::default())),
         Action::CloseHelp | Action::Decline | Action::ClosePicker => m.overlay = None,
         Action::Confirm => confirmed(m, effects),
         Action::Retrain => retrain::ask(m, effects),
@@ -152,7 +171,7 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
 /// Rows of whatever scrolls now, less one for context.
 fn page(m: &Model) -> isize {
     let height = match (&m.overlay, m.screen) {
-        (Some(Overlay::Help(_)), _) => layout::framed(layout::help(m.size)).height,
+        (Some(Overlay::Help(_) | Overlay::Messages(_)), _) => layout::framed(layout::help(m.size)).height,
         (Some(Overlay::Picker), _) => layout::framed(layout::picker(m.size)).height,
         (_, Screen::Runs) => layout::runs(m.size).list.height,
         (_, Screen::Launcher) if m.launcher.form.is_some() => layout::form(m.size).list.height,
@@ -165,7 +184,7 @@ fn page(m: &Model) -> isize {
 /// Moves whatever scrolls or selects now.
 fn step(m: &mut Model, by: isize) {
     match (&mut m.overlay, m.screen) {
-        (Some(Overlay::Help(scroll)), _) => scroll.step(by),
+        (Some(Overlay::Help(scroll) | Overlay::Messages(scroll)), _) => scroll.step(by),
         (Some(Overlay::Confirm(_) | Overlay::Retrain(_)), _) => {}
         (Some(Overlay::Picker), _) => {
             if let Some(detail) = &mut m.detail {
@@ -282,7 +301,8 @@ fn connected(m: &mut Model) -> bool {
 fn command(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     let Some(run) = m.target().and_then(|id| m.runs.get(&id)).cloned() else { return };
     let state = run.state;
-    let refuse = |m: &mut Model, what: &str| m.note(Level::Info, format!("{} is {state}: {what}", run.id));
+    let refuse =
+        |m: &mut Model, what: &str| m.note_about(&run.id.0, Level::Info, format!("{} is {state}: {what}", run.id));
     let command = match action {
         Action::Pause if state == RunState::Paused => Command::Resume,
         Action::Pause if state == RunState::Running => Command::Pause,

@@ -42,6 +42,9 @@ fn open_run(m: &Model) -> Option<RunDetail> {
     })
 }
 
+/// What messages about files of weights are about.
+pub const EXPORT: &str = "export";
+
 /// Has the weights of the candidate that is looked at written to a file, or those of the run's own network.
 pub fn export(m: &mut Model, effects: &mut Vec<Effect>) {
     let Some(detail) = &m.detail else { return };
@@ -51,7 +54,7 @@ pub fn export(m: &mut Model, effects: &mut Vec<Effect>) {
         Some(None) => return m.note(Level::Info, "This point is no candidate of the run: there is nothing to export."),
     };
     let run = detail.id.clone();
-    m.note(Level::Info, "Writing the weights");
+    m.note_about(EXPORT, Level::Info, "Writing the weights");
     effects.push(Effect::Export { run, candidate });
 }
 

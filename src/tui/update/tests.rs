@@ -499,6 +499,29 @@ fn a_refused_series_is_not_asked_for_in_a_loop() {
 }
 
 #[test]
+fn messages_of_one_subject_replace_each_other_and_esc_takes_them_away() {
+    let mut m = model(SIZE);
+    keys(&mut m, "n");
+    let mut run = fixture::summaries().remove(0);
+    for (state, reason) in [(RunState::Paused, Some("paused on request")), (RunState::Completed, None)] {
+        (run.state, run.reason) = (state, reason.map(str::to_owned));
+        fixture::push(&mut m, Push::Runs { runs: vec![run.clone()] });
+    }
+    let texts: Vec<&str> = m.notes.iter().map(|n| n.text.as_str()).collect();
+    assert_eq!(texts, ["dc-nas-digits-k3f7 has completed."]);
+    assert_eq!(m.said[0].text, "dc-nas-digits-k3f7 is paused on request");
+    m.note(Level::Error, "Something has failed.");
+    keys(&mut m, "esc");
+    assert!(m.notes.is_empty() && m.screen == Screen::Launcher, "an error alone");
+    keys(&mut m, "i");
+    assert!(matches!(m.overlay, Some(Overlay::Messages(_))) && m.said.len() == 3, "what has been told can be read");
+    keys(&mut m, "esc");
+    m.note(Level::Info, "Nothing much.");
+    keys(&mut m, "esc");
+    assert!(m.notes.is_empty() && m.screen == Screen::Runs, "what only tells goes along");
+}
+
+#[test]
 fn pushes_change_the_list_and_tell_of_ends() {
     let mut m = model(SIZE);
     let mut run = fixture::summaries().remove(0);

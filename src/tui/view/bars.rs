@@ -159,40 +159,28 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
     paint::line(buf, area, look, &parts);
 }
 
-/// Messages, over the status bar: what they hide there is in the help too, while the row above it holds labels of charts.
-/// Only what does not fit into it takes rows above; the newest is at the bottom. A line being typed keeps its place.
+/// The newest message, in the line that costs least: one that is empty anyway, where there is such a line. What does not fit
+/// can be read in full with a key.
 pub fn messages(buf: &mut Buffer, m: &Model, look: &Look) {
-    let bands = layout::bands(m.size);
-    // Nor does an engine that is away hide for long what the keys are.
-    let room = match (&m.prompt, &m.link) {
-        (Some(_), _) | (_, Link::Down { .. }) => bands.body,
-        _ => Rect { height: bands.body.height + bands.footer.height, ..bands.body },
-    };
-    let area = layout::inset(room);
-    let mut messages: Vec<(Level, String)> = Vec::new();
-    if let Link::Down { reason, since, .. } = &m.link {
-        let age = text::age(m.now - since);
-        let what = if m.runs.loaded { format!("The engine has been out of reach for {age}: ") } else { String::new() };
-        messages.push((Level::Warn, format!("{what}{reason}")));
+    // A list that waits for its engine has the reason in its middle.
+    let waits = m.screen == Screen::Runs && m.runs.is_empty() && !m.runs.loaded && m.overlay.is_none();
+    let Some((level, text, more)) = m.message().filter(|_| !waits || !m.notes.is_empty()) else { return };
+    let area = layout::message(m.size, m.screen == Screen::Detail, m.overlay.is_some());
+    for position in area.intersection(buf.area).positions() {
+        buf[position].reset();
     }
-    messages.extend(m.notes.iter().map(|n| (n.level, n.text.clone())));
-    let mut lines: Vec<(Level, bool, String)> = Vec::new();
-    for (level, text) in messages {
-        let wrapped = text::wrap(&text, usize::from(area.width).saturating_sub(3));
-        lines.extend(wrapped.into_iter().enumerate().map(|(i, line)| (level, i == 0, line)));
-    }
-    let most = usize::from(area.height / 2).clamp(1, 6);
-    let skip = lines.len().saturating_sub(most);
-    let lines = &lines[skip..];
-    let top = room.height.saturating_sub(lines.len() as u16);
-    for (i, (level, first, text)) in lines.iter().enumerate() {
-        let row = layout::rows(room, top + i as u16, 1);
-        for position in row.positions() {
-            buf[position].reset();
-        }
-        let (role, sign) = level_sign(*level, look);
-        let sign = if *first { sign } else { " " };
-        paint::line(buf, layout::inset(row), look, &[(role, sign), (role, " "), (Role::Text, text)]);
+    let area = layout::inset(area);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let whole = text::width(&text) + 2 <= usize::from(area.width);
+    let count = if more > 0 { format!("+{more} ") } else { String::new() };
+    let hint = [(Role::Faint, count.as_str()), (Role::Key, "i"), (Role::Dim, " more")];
+    let wide = if whole && more == 0 { 0 } else { hint.iter().map(|p| text::width(p.1) as u16).sum::<u16>() + 2 };
+    let wide = if area.width >= 4 * wide { wide } else { 0 };
+    let (role, sign) = level_sign(level, look);
+    let left = Rect { width: area.width - wide, ..area };
+    paint::line(buf, left, look, &[(role, sign), (role, " "), (Role::Text, &text)]);
+    if wide > 0 {
+        paint::line_right(buf, area, look, &hint);
     }
 }
 

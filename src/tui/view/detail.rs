@@ -8,10 +8,11 @@ use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::detail::{Detail, Tab};
 use crate::model::figure::Pane;
+use crate::model::runs::doing;
 use crate::model::{Link, Model, pages};
 use crate::text;
 use crate::theme::Role;
-use crate::view::runs::{doing, facts, state_sign};
+use crate::view::runs::{facts, state_sign};
 use crate::view::{
     blocks, candidates, curves, histogram, images, inspect, jobs, layers, lines, log, matrix, paint, picture,
 };

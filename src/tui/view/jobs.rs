@@ -8,10 +8,11 @@ use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::Model;
 use crate::model::detail::Detail;
+use crate::model::runs::doing;
 use crate::text;
 use crate::theme::Role;
 use crate::view::paint;
-use crate::view::runs::{doing, state_sign};
+use crate::view::runs::state_sign;
 
 /// Cells of each column; 0 leaves it out. The arm takes what it needs, the note what is left.
 struct Columns {

@@ -54,6 +54,7 @@ pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
     bars::footer(buf, m, look);
     match (&m.overlay, &m.detail) {
         (Some(Overlay::Help(scroll)), _) => overlay::help(buf, m, *scroll, look),
+        (Some(Overlay::Messages(scroll)), _) => overlay::messages(buf, m, *scroll, look),
         (Some(Overlay::Confirm(question)), _) => overlay::confirm(buf, m, question, look),
         (Some(Overlay::Retrain(question)), _) => overlay::retrain(buf, m, question, look),
         (Some(Overlay::Picker), Some(detail)) => overlay::picker(buf, m, detail, look),

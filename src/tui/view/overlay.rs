@@ -23,6 +23,15 @@ pub fn help(buf: &mut Buffer, m: &Model, scroll: Scroll, look: &Look) {
     paint::scrollbar(buf, bar, look, scroll.top, lines.len());
 }
 
+/// Messages of late in full, the newest first.
+pub fn messages(buf: &mut Buffer, m: &Model, scroll: Scroll, look: &Look) {
+    let inner = paint::boxed(buf, layout::help(m.size), look, "Messages");
+    let lines = pages::messages(m, usize::from(inner.width), look.glyphs);
+    paint::page(buf, inner, look, &lines, scroll.top);
+    let bar = Rect { width: (inner.width + 2).min(buf.area.right() - inner.x), ..inner };
+    paint::scrollbar(buf, bar, look, scroll.top, lines.len());
+}
+
 pub fn confirm(buf: &mut Buffer, m: &Model, question: &Question, look: &Look) {
     let (title, text, yes) = match question {
         Question::Stop(run) => {

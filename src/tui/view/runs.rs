@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use crate::glyphs::Glyphs;
 use crate::layout::{self, rows};
 use crate::look::Look;
-use crate::model::runs::SortBy;
+use crate::model::runs::{SortBy, doing};
 use crate::model::{Link, Model};
 use crate::text;
 use crate::theme::Role;
@@ -174,15 +174,6 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
     paint::words(buf, area, look, &parts);
 }
 
-/// What a run is doing, or why it is not: its reason, else its note. The last note of an ended run says nothing any more.
-pub fn doing(run: &RunSummary) -> &str {
-    match &run.reason {
-        Some(reason) if run.state != RunState::Running => reason,
-        _ if run.state.is_ended() => "",
-        _ => &run.progress.note,
-    }
-}
-
 /// How many jobs of an experiment have ended, in at most `cells` cells.
 fn jobs_in_words(run: &RunSummary, cells: usize) -> Option<String> {
     let jobs = run.jobs?;
@@ -284,4 +275,10 @@ fn empty(buf: &mut Buffer, m: &Model, look: &Look) {
     };
     paint::line_centre(buf, rows(body, middle.saturating_sub(1), 1), look, &[(Role::Title, what)]);
     paint::line_centre(buf, rows(body, middle + 1, 1), look, &how);
+    if let (false, Link::Down { reason, .. }) = (m.runs.loaded, &m.link) {
+        let width = usize::from(body.width.saturating_sub(4)).clamp(1, 90);
+        for (i, line) in text::wrap(reason, width).iter().enumerate() {
+            paint::line_centre(buf, rows(body, middle + 3 + i as u16, 1), look, &[(Role::Text, line)]);
+        }
+    }
 }

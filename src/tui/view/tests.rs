@@ -538,19 +538,34 @@ fn a_lost_connection_is_told_and_the_last_state_stays() {
     assert!(drawn.contains("0.9612") && drawn.contains("running"), "{drawn}");
 }
 
+/// A message takes a line that is empty anyway: nothing that was on the screen goes.
 #[test]
-fn a_short_message_leaves_the_labels_of_a_chart_alone() {
+fn a_message_covers_nothing_at_80x24() {
     let size = Size { width: 80, height: 24 };
-    let mut m = fixture::opened(size);
-    let before = text(&m, &look());
-    m.note(Level::Info, "A checkpoint was written.");
-    let after = text(&m, &look());
     let lines = |screen: &str| screen.lines().map(str::to_owned).collect::<Vec<_>>();
-    let (before, after) = (lines(&before), lines(&after));
-    assert_eq!(before[..23], after[..23]);
-    assert!(before[22].ends_with("epochs") && after[23].contains("A checkpoint was written."), "{after:#?}");
-    // What is being typed stays in view.
-    fixture::keys(&mut m, "v /");
-    let typing = lines(&text(&m, &look()));
-    assert!(typing[23].contains("series") && typing[22].contains("A checkpoint"), "{typing:#?}");
+    for (name, mut m) in screens(size).into_iter().filter(|(_, m)| m.overlay.is_none()) {
+        let before = lines(&text(&m, &look()));
+        m.note(Level::Error, format!("rnd-4jx9 has failed: {}", "its worker was killed. ".repeat(9)));
+        let after = lines(&text(&m, &look()));
+        let changed: Vec<usize> = (0..24).filter(|i| before[*i] != after[*i]).collect();
+        assert_eq!(changed.len(), 1, "{name}");
+        assert_eq!(before[changed[0]], "", "{name}");
+        assert!(after[changed[0]].starts_with(" ✗ rnd-4jx9 has failed: its worker"), "{name}: {after:#?}");
+        assert!(after[changed[0]].ends_with("…  i more"), "{name}: {after:#?}");
+    }
+    // In full where the hint leads.
+    let mut m = fixture::opened(size);
+    m.note(Level::Error, format!("a {} z", "long ".repeat(60)));
+    m.now += 100.0;
+    fixture::keys(&mut m, "i");
+    let read = text(&m, &look());
+    assert!(read.contains("Messages") && read.contains(" z "), "{read}");
+}
+
+#[test]
+fn an_engine_that_never_came_says_why_in_full() {
+    let mut m = Model::new(vec![], Start::Auto, true, Size { width: 80, height: 24 }, fixture::NOW);
+    let reason = format!("the folder {} cannot be written; set KILN_HOME", "/a/long/path".repeat(9));
+    update(&mut m, Msg::Disconnected { reason, retry: 4.0 });
+    assert!(text(&m, &look()).contains("set KILN_HOME"), "{}", text(&m, &look()));
 }
