@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kiln_protocol::spec::problem::Problem;
 use kiln_protocol::spec::schema::{self, Field};
-use kiln_protocol::spec::{Preset, Spec};
+use kiln_protocol::spec::{Arm, Preset, Spec};
 use kiln_protocol::wire::{FromEngine, ToEngine};
 use kiln_protocol::{RunId, client, home};
 use kiln_tui::{Colour, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
@@ -22,6 +22,7 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
         let chosen = args::Chosen { preset, set: Vec::new(), seeds: None };
         return run::run(engines, &args::Run { chosen, launch: args::Launch::default() });
     }
+    usable(engines)?;
     let (named, start) = match &look.preset {
         // A mistake is better named before the screen changes.
         Some(asked) => (Some(presets::read(asked, &[])?.0.name), Start::Launcher(asked.clone())),
@@ -49,6 +50,15 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
         mouse: look.mouse,
     };
     kiln_tui::run(options).map_err(|e| Failure::Unexpected(e.into()))
+}
+
+/// Whether an engine can be had at all: in a home that cannot be used none ever starts, however often it is tried, and that is
+/// better said before the screen changes.
+fn usable(engines: &Engines) -> Outcome {
+    if engines.is_remote() || engines.reach().is_ok() {
+        return Ok(());
+    }
+    Engines::home()?.create().map_err(|e| Failure::Engine(e.to_string()))
 }
 
 /// What the workbench cannot do by asking the engine alone: presets by name, estimates, files of weights.
@@ -111,13 +121,19 @@ fn info(name: &str, changes: &[String]) -> PresetInfo {
         Ok((preset, missing)) => PresetInfo {
             title: preset.spec.title.clone(),
             description: preset.spec.description.clone(),
-            method: preset.spec.method.to_string(),
+            method: method_of(&preset.spec),
             estimate: estimate::estimate(&preset).map(|e| e.in_words()).unwrap_or_default(),
             problem: missing.map(|p| p.to_string()),
             ..blank
         },
         Err(said) => PresetInfo { problem: Some(said), ..blank },
     }
+}
+
+/// The method; of an experiment over several, how many arms it compares: the first one's method says little of it.
+fn method_of(spec: &Spec) -> String {
+    let several = spec.arms.iter().filter_map(Arm::method).any(|method| method != spec.method);
+    if several { format!("{} arms", spec.arms.len()) } else { spec.method.to_string() }
 }
 
 /// What is not for a form: the method decides which settings there are, arms are tables, and the words are for lists.
@@ -202,6 +218,12 @@ mod tests {
             spec.fill_defaults();
             assert_eq!(same.spec.to_toml(), spec.to_toml(), "{name}");
         }
+    }
+
+    #[test]
+    fn an_experiment_over_several_methods_is_listed_by_its_arms() {
+        assert_eq!(info("search-digits-claim", &[]).method, "4 arms");
+        assert_eq!(info("hournas-digits", &[]).method, "hournas");
     }
 
     #[test]

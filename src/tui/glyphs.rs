@@ -70,6 +70,7 @@ glyphs! {
     scrollbar: Sign = "┃", "|";
     rule: Sign = "─", "-";
     back: Sign = "‹", "<";
+    forward: Sign = "›", ">";
     separator: Sign = "·", "|";
     none: Sign = "–", "-";
     info: Sign = "●", "*";

@@ -141,25 +141,17 @@ pub fn detail(size: Size) -> DetailAreas {
 }
 
 /// Cells at the end of the line of tabs that say which one this is of how many, where they are not all in view.
-pub const TAB_COUNT: u16 = 7;
+pub const TAB_COUNT: u16 = 11;
 
-/// Where the titles of tabs go in a line `width` cells wide: index, first cell, cells. Where they do not all fit, the longest
-/// are cut, but not the current one; and if even that is not enough, those before and after it move out of view, and
-/// [`TAB_COUNT`] cells are left at the end of a line that has room for them.
+/// Where the titles of tabs go in a line `width` cells wide: index, first cell, cells. No title is cut but one that is wider
+/// than the line: where they do not all fit, those before and after the current one move out of view, and [`TAB_COUNT`]
+/// cells are left at the end of a line that has room for them.
 pub fn tabs(titles: &[&str], current: usize, width: u16) -> Vec<(usize, u16, u16)> {
-    // A number, a blank, and enough of a word to know it by.
-    const LEAST: u16 = 6;
-    let full: Vec<u16> = titles.iter().map(|t| text::width(t) as u16).collect();
-    let cut = |most: u16| -> Vec<u16> {
-        full.iter().enumerate().map(|(i, w)| if i == current { *w } else { (*w).min(most) }).collect()
-    };
+    let wide: Vec<u16> = titles.iter().map(|t| text::width(t) as u16).collect();
     let total = |wide: &[u16], gap: u16| wide.iter().map(|w| w + gap).sum::<u16>().saturating_sub(gap);
-    let longest = full.iter().copied().max().unwrap_or(0).max(LEAST);
-    let fits = |gap: u16, most: u16| Some((gap, cut(most))).filter(|(_, wide)| total(wide, gap) <= width);
-    let all = fits(3, longest).or_else(|| (LEAST..=longest).rev().find_map(|most| fits(2, most)));
-    let scrolled = all.is_none();
-    let (gap, wide) = all.or_else(|| fits(1, LEAST)).unwrap_or_else(|| (2, cut(LEAST)));
-    let room = if scrolled && total(&wide, gap) > width && width >= 4 * TAB_COUNT { width - TAB_COUNT } else { width };
+    let gap = [3, 2].into_iter().find(|gap| total(&wide, *gap) <= width);
+    let room = if gap.is_none() && width >= 4 * TAB_COUNT { width - TAB_COUNT } else { width };
+    let gap = gap.unwrap_or(2);
     let mut first = 0;
     while first < current && current < wide.len() && total(&wide[first..=current], gap) > room {
         first += 1;
@@ -167,10 +159,10 @@ pub fn tabs(titles: &[&str], current: usize, width: u16) -> Vec<(usize, u16, u16
     let mut out = Vec::new();
     let mut at = 0;
     for (i, w) in wide.iter().enumerate().skip(first) {
-        if at >= room || (i != current && room - at < LEAST.min(*w)) {
+        if at + w > room && i != current {
             break;
         }
-        out.push((i, at, (*w).min(room - at)));
+        out.push((i, at, (*w).min(room.saturating_sub(at))));
         at += w + gap;
     }
     out
@@ -678,11 +670,12 @@ mod tests {
                 assert!(spans.iter().all(|s| s.1 + s.2 <= width));
             }
         }
-        // All six are in view long before all six fit as they are.
-        assert_eq!(tabs(&titles, 5, 50).len(), 6);
-        // Where they are not, what is left out can be told.
-        let spans = tabs(&titles, 3, 40);
-        assert!(spans.len() < 6 && spans.iter().all(|s| s.1 + s.2 <= 40 - TAB_COUNT), "{spans:?}");
+        // Where they do not all fit, none is cut, and what is left out can be told.
+        for (current, width) in [(0, 46), (3, 46), (5, 46)] {
+            let spans = tabs(&titles, current, width);
+            assert!(spans.len() < 6 && spans.iter().all(|s| s.1 + s.2 <= width - TAB_COUNT), "{spans:?}");
+            assert!(spans.iter().all(|(i, _, w)| usize::from(*w) == text::width(titles[*i])), "{spans:?}");
+        }
         assert!(tabs(&[], 0, 10).is_empty());
     }
 

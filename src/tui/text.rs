@@ -40,6 +40,23 @@ pub fn left(text: &str, cells: usize, ellipsis: &str) -> String {
     out
 }
 
+/// As [`left`], but what does not fit is left out in the middle: of names that begin alike, the ends tell them apart.
+pub fn middle(text: &str, cells: usize, ellipsis: &str) -> String {
+    let room = cells.saturating_sub(width(ellipsis));
+    if width(text) <= cells || room < 4 {
+        return left(text, cells, ellipsis);
+    }
+    let mut end = String::new();
+    for grapheme in text.graphemes(true).rev() {
+        if width(&end) + width(grapheme) > room / 2 {
+            break;
+        }
+        end.insert_str(0, grapheme);
+    }
+    let begin = clip(text, room - width(&end), "");
+    left(&format!("{begin}{ellipsis}{end}"), cells, ellipsis)
+}
+
 /// As [`left`], with the blanks in front.
 pub fn right(text: &str, cells: usize, ellipsis: &str) -> String {
     let clipped = clip(text, cells, ellipsis);
@@ -72,6 +89,10 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
                 continue;
             }
             line.push_str(&tail);
+            // Names such as `k3e3-k5e6-skip` break between their parts.
+            if line.ends_with(['-', '/']) && width(word) <= cells {
+                lines.push(std::mem::take(&mut line));
+            }
             for grapheme in word.graphemes(true) {
                 if width(&line) + width(grapheme) > cells && !line.is_empty() {
                     lines.push(std::mem::take(&mut line));
@@ -106,6 +127,8 @@ mod tests {
         assert_eq!(clip("abc", 1, ".."), "");
         assert_eq!(left("ü", 3, "…"), "ü  ");
         assert_eq!(right("日", 3, "…"), " 日");
+        assert_eq!(middle("search-digits-claim-k3f7", 12, "…"), "search…-k3f7");
+        assert_eq!((middle("abc", 5, "…"), middle("abcdef", 3, "…")), ("abc  ".into(), "ab…".into()));
     }
 
     #[test]
@@ -119,5 +142,6 @@ mod tests {
         }
         assert_eq!(wrap("", 10), [""]);
         assert_eq!(wrap("one two", 5), ["one", "two"]);
+        assert_eq!(wrap("k3e3-k5e6-skip", 11), ["k3e3-k5e6-", "skip"]);
     }
 }

@@ -15,6 +15,9 @@ pub type Line = Vec<(Role, String)>;
 /// Widest a column of a table may be before its cells are clipped; the last column takes what is left.
 const WIDEST: usize = 40;
 
+/// Narrowest that a column becomes where there is no room: less tells nothing.
+const LEAST: usize = 6;
+
 /// The outcome of a run, for a page `width` cells wide: verdict, tables, and last the figures that machines read.
 pub fn outcome(outcome: &Outcome, width: usize, glyphs: &Glyphs) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
@@ -67,34 +70,52 @@ pub fn table(table: &Table, width: usize, glyphs: &Glyphs) -> Vec<Line> {
         .collect();
     let used: usize = shape.iter().map(|s| s.0 + 2).sum::<usize>().saturating_sub(2);
     if used > width {
-        // The widest columns of words give way first.
+        // The widest columns of words give way first, and are wrapped: at blanks as long as that is enough.
+        let word = |c: usize| {
+            let cells = table.rows.iter().map(|r| cell(r, c)).chain([cell(&table.columns, c)]);
+            cells.flat_map(|t| t.split_whitespace().map(text::width).collect::<Vec<_>>()).max().unwrap_or(0)
+        };
+        let words: Vec<usize> = (0..columns).map(word).collect();
         let mut excess = used - width;
         while excess > 0 {
-            let Some(widest) = shape.iter_mut().filter(|s| s.0 > 6).max_by_key(|s| (!s.1, s.0)) else { break };
-            widest.0 -= 1;
+            let shrinks = |least: &dyn Fn(usize) -> usize| {
+                let wide = shape.iter().enumerate().filter(|(c, s)| s.0 > least(*c).max(LEAST));
+                wide.max_by_key(|(_, s)| (!s.1, s.0)).map(|(c, _)| c)
+            };
+            let Some(widest) = shrinks(&|c| words[c]).or_else(|| shrinks(&|_| LEAST)) else { break };
+            shape[widest].0 -= 1;
             excess -= 1;
         }
     }
-    let row = |cells: &[String], role: Role| -> Line {
-        let mut left = width;
-        let mut line = Line::new();
-        for (c, (cells_wide, numeric)) in shape.iter().enumerate() {
-            let fit = (*cells_wide).min(left);
-            let content = cell(cells, c);
-            let text = if *numeric {
-                text::right(&content, fit, glyphs.ellipsis)
-            } else {
-                text::left(&content, fit, glyphs.ellipsis)
-            };
-            left = left.saturating_sub(fit + 2);
-            line.push((role, if left > 0 { text + "  " } else { text }));
+    let row = |cells: &[String], role: Role| -> Vec<Line> {
+        let wrapped = |(c, shape): (usize, &(usize, bool))| match cell(cells, c) {
+            // Half a number is another number.
+            content if shape.1 && is_number(&content, glyphs.none) => vec![content],
+            content => text::wrap(&content, shape.0.max(1)),
+        };
+        let wrapped: Vec<Vec<String>> = shape.iter().enumerate().map(wrapped).collect();
+        let tall = wrapped.iter().map(Vec::len).max().unwrap_or(1);
+        let mut lines = vec![Line::new(); tall];
+        for (n, line) in lines.iter_mut().enumerate() {
+            let mut left = width;
+            for (parts, (cells_wide, numeric)) in wrapped.iter().zip(&shape) {
+                let fit = (*cells_wide).min(left);
+                let content = parts.get(n).map_or("", String::as_str);
+                let text = if *numeric {
+                    text::right(content, fit, glyphs.ellipsis)
+                } else {
+                    text::left(content, fit, glyphs.ellipsis)
+                };
+                left = left.saturating_sub(fit + 2);
+                line.push((role, if left > 0 { text + "  " } else { text }));
+            }
         }
-        line
+        lines
     };
     if table.columns.iter().any(|c| !c.is_empty()) {
-        lines.push(row(&table.columns, Role::Faint));
+        lines.extend(row(&table.columns, Role::Faint));
     }
-    lines.extend(table.rows.iter().map(|r| row(r, Role::Text)));
+    lines.extend(table.rows.iter().flat_map(|r| row(r, Role::Text)));
     lines
 }
 
@@ -238,6 +259,37 @@ mod tests {
         let table = table(&outcome.tables[0], 100, &UNICODE);
         let ends: Vec<usize> = table[2..].iter().map(|l| text::width(l[1].1.trim_end())).collect();
         assert!(ends.windows(2).all(|w| w[0] == w[1]), "{table:?}");
+    }
+
+    #[test]
+    fn a_wide_table_wraps_and_loses_nothing() {
+        let strings = |cells: &[&str]| cells.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>();
+        let wide = Table {
+            title: "Networks".into(),
+            columns: strings(&["arm", "network", "accuracy", "params", "yardstick (random)", "what was measured"]),
+            rows: vec![
+                strings(&[
+                    "vital",
+                    "k3e3-k3e3-skip-k5e6-k3e1",
+                    "0.9812",
+                    "649,216 (94.3 %)",
+                    "0.97",
+                    "on the test set",
+                ]),
+                strings(&["plain", "k7e6-k3e3", "0.9733", "12,000 (1.2 %)", "0.97", "on the test set, thrice"]),
+            ],
+        };
+        for width in [58, 66, 78, 100] {
+            let lines = table(&wide, width, &UNICODE);
+            let text: Vec<String> = lines.iter().map(|l| l.iter().map(|p| p.1.as_str()).collect()).collect();
+            assert!(
+                text.iter().all(|l| text::width(l) <= width && !l.contains(UNICODE.ellipsis)),
+                "{width}: {text:#?}"
+            );
+            for word in ["649,216", "(94.3", "0.9812", "k3e3-k3e3-", "yardstick", "thrice"] {
+                assert!(text.iter().any(|l| l.contains(word)), "{width}, {word}: {text:#?}");
+            }
+        }
     }
 
     #[test]

@@ -87,7 +87,10 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                     View::Candidates(table) => {
                         pane.fit_candidates(table, usize::from(layout::candidates(size).list.height));
                     }
-                    View::Table(table) => pane.scroll.fit(table.rows.len() + 2, height),
+                    View::Table(table) => {
+                        let glyphs = if braille { &UNICODE } else { &ASCII };
+                        pane.scroll.fit(pages::table(table, usize::from(content.width), glyphs).len(), height);
+                    }
                     View::Matrix(matrix) => {
                         let (rows, columns) = crate::model::figure::extent(matrix);
                         let labels = crate::model::figure::label_width(matrix);

@@ -141,14 +141,17 @@ fn tabs(buf: &mut Buffer, area: Rect, detail: &Detail, look: &Look) {
     let current = tabs.iter().position(|t| *t == detail.tab).unwrap_or(0);
     let spans = layout::tabs(&titles, current, area.width);
     if spans.len() < titles.len() && area.width >= 4 * layout::TAB_COUNT {
+        // Which side there is more on.
+        let (first, last) = (spans.first().map_or(0, |s| s.0), spans.last().map_or(0, |s| s.0));
+        let before = if first > 0 { look.glyphs.back } else { " " };
+        let after = if last + 1 < titles.len() { look.glyphs.forward } else { " " };
         let count = format!("{} of {}", current + 1, titles.len());
-        paint::line_right(buf, area, look, &[(Role::Faint, &count)]);
+        paint::line_right(buf, area, look, &[(Role::Key, before), (Role::Faint, &count), (Role::Key, after)]);
     }
     for (i, from, width) in spans {
         let place = Rect { x: area.x + from, width, ..area };
         let role = if i == current { Role::Accent } else { Role::Dim };
-        // Cut as abbreviations are: an ellipsis would cost each of them a letter.
-        paint::line(buf, place, look, &[(role, &text::clip(titles[i], usize::from(width), ""))]);
+        paint::line(buf, place, look, &[(role, titles[i])]);
         if i == current {
             let style = look
                 .style(Role::Accent)

@@ -28,7 +28,14 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
         return;
     }
     let words = if m.runs.is_empty() && m.runs.loaded { "Start a run" } else { "Start another run" };
-    paint::line(buf, caption, look, &[(Role::Title, words)]);
+    let used = paint::line(buf, caption, look, &[(Role::Title, words)]);
+    if state.presets.iter().any(|p| state.problem(p).is_some()) {
+        let room = Rect { x: list.x + used, width: list.width.saturating_sub(used), ..caption };
+        paint::line_right(buf, room, look, &[(Role::Warn, look.glyphs.warning), (Role::Faint, " not ready")]);
+    }
+    // The scrollbar has a column of its own.
+    let bar = list;
+    let list = Rect { width: list.width - u16::from(state.presets.len() > usize::from(list.height)), ..list };
     for (i, preset) in state.presets.iter().enumerate().skip(state.list.offset).take(usize::from(list.height)) {
         let row = rows(list, (i - state.list.offset) as u16, 1);
         let selected = i == state.list.selected;
@@ -39,18 +46,16 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
         let broken = state.problem(preset).is_some();
         let role = if broken { Role::Dim } else { Role::Text };
         let sign = if broken { format!("{} ", look.glyphs.warning) } else { String::new() };
-        let used = paint::line(
-            buf,
-            row,
-            look,
-            &[(Role::Accent, marker), (Role::Warn, &sign), (if selected { Role::Title } else { role }, &preset.name)],
-        );
+        let room = usize::from(row.width).saturating_sub(text::width(marker) + text::width(&sign));
+        let name = text::middle(&preset.name, room, look.glyphs.ellipsis);
+        let name = (if selected { Role::Title } else { role }, name.trim_end());
+        let used = paint::line(buf, row, look, &[(Role::Accent, marker), (Role::Warn, &sign), name]);
         let room = Rect { x: row.x + used + 1, width: row.width.saturating_sub(used + 1), ..row };
         if text::width(&preset.method) <= usize::from(room.width) {
             paint::line_right(buf, room, look, &[(Role::Faint, &preset.method)]);
         }
     }
-    paint::scrollbar(buf, list, look, state.list.offset, state.presets.len());
+    paint::scrollbar(buf, bar, look, state.list.offset, state.presets.len());
     if let Some(preset) = state.selected() {
         describe(buf, m, about, preset, look);
     }

@@ -40,6 +40,10 @@ struct Columns {
     note: usize,
 }
 
+/// Cells of the shortest bar that says anything, and of a name that gives way to it.
+const LEAST_BAR: usize = 6;
+const LEAST_NAME: usize = 20;
+
 impl Columns {
     fn new(width: u16, longest: usize) -> Columns {
         let width = usize::from(width);
@@ -63,9 +67,13 @@ impl Columns {
                 .map(|w| w + 2)
                 .sum()
         };
-        c.name = c.name.min(width.saturating_sub(2 + others(&c))).max(width.min(8).saturating_sub(2));
+        // A long name gives way to the bar, down to what still tells runs apart: its end does, so it is cut in the middle.
+        let bar = if width >= 60 { LEAST_BAR + 2 } else { 0 };
+        let room = width.saturating_sub(2 + others(&c));
+        let short = room.saturating_sub(bar).max(LEAST_NAME);
+        c.name = c.name.min(short).min(room).max(width.min(8).saturating_sub(2));
         let mut left = width.saturating_sub(2 + c.name + others(&c));
-        if left >= 8 {
+        if left >= LEAST_BAR + 2 {
             c.bar = (left - 2).min(if width >= 150 { 34 } else { 26 });
             left -= c.bar + 2;
         }
@@ -158,12 +166,20 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
         )
     };
     let name = title("run", SortBy::Name);
-    let mut parts =
-        vec![(Role::Text, "  ".to_owned()), (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis))];
+    // Without a column of states their signs are sorted; without bars the figures have the heading.
+    let signs = if columns.state == 0 && m.runs.sort == SortBy::State { sign } else { "" };
+    let mut parts = vec![
+        (Role::Accent, text::left(signs, 2, "")),
+        (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis)),
+    ];
+    let (over_bar, over_figure) = match columns.bar {
+        0 => ((Role::Faint, String::new()), title("done", SortBy::Progress)),
+        _ => (title("done", SortBy::Progress), (Role::Faint, String::new())),
+    };
     let cells = [
         title("state", SortBy::State),
-        title("done", SortBy::Progress),
-        (Role::Faint, String::new()),
+        over_bar,
+        over_figure,
         title("best", SortBy::Best),
         title("device", SortBy::Device),
         title("left", SortBy::Eta),
@@ -211,7 +227,7 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
         (Role::Dim, doing(run).to_owned()),
     ];
     let mut parts =
-        vec![(role, format!("{sign} ")), (name_role, text::left(&run.id.0, columns.name, look.glyphs.ellipsis))];
+        vec![(role, format!("{sign} ")), (name_role, text::middle(&run.id.0, columns.name, look.glyphs.ellipsis))];
     let mut after = columns.row(cells, look).into_iter();
     if columns.state > 0 {
         parts.extend(after.by_ref().take(2));

@@ -569,3 +569,22 @@ fn an_engine_that_never_came_says_why_in_full() {
     update(&mut m, Msg::Disconnected { reason, retry: 4.0 });
     assert!(text(&m, &look()).contains("set KILN_HOME"), "{}", text(&m, &look()));
 }
+
+#[test]
+fn a_long_name_leaves_room_for_the_bar_and_its_heading() {
+    let size = Size { width: 80, height: 24 };
+    let mut m = fixture::model(size);
+    let mut runs = fixture::summaries();
+    runs[0].id = kiln_protocol::RunId("hournas-fashion-claim-with-a-long-name-k3f7".into());
+    m.runs.replace(runs);
+    fixture::keys(&mut m, "s s");
+    let drawn = text(&m, &look());
+    assert!(drawn.contains("done") && drawn.contains("━━"), "{drawn}");
+    assert!(drawn.contains("hournas-f") && drawn.contains("-k3f7"), "both ends of the name: {drawn}");
+    // States have no column here: their signs are what is sorted.
+    let heading = drawn.lines().find(|l| l.contains(" run ")).unwrap();
+    assert!(heading.starts_with(" ▴") || heading.starts_with(" ▾"), "{drawn}");
+    let narrow = Size { width: 44, height: 24 };
+    update(&mut m, Msg::Resize(narrow.width, narrow.height));
+    assert!(text(&m, &look()).contains("done"), "over the figures, where there are no bars");
+}
