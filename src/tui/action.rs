@@ -174,7 +174,7 @@ actions! {
     PointUp "view.up" [Clusters Scatter Matrix Blocks Histogram Images] "k up" "" "Move the cursor up";
     PointDown "view.down" [Clusters Scatter Matrix Blocks Histogram Images] "j down" "hjkl|move" "Move the cursor down";
     NextMeasure "blocks.measure" [Blocks] "b" "bars" "Draw the next figure as bars: lesion drop, weaken drop, parameters, MACs";
-    Weights "blocks.weights" [Blocks] "a" "weights" "Show the weights of all operations alone, or the map";
+    Weights "blocks.weights" [Blocks] "a" "weights" "Show the weights of all operations alone, with the entropy of each block in bits, or the map";
     Alone "view.alone" [Histogram Images] "enter z" "one/all" "Show the histogram or picture under the cursor alone (with the others of its row, where they fit as large), or all again";
     NextWinner "clusters.winner" [Clusters] "w" "next winner" "Go to the next cluster winner";
     Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";

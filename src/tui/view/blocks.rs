@@ -34,7 +34,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, map: &BlockImportance, pane: &Pane, loo
         8.. => shown(measure, &measures),
         _ => vec![measure],
     };
-    caption(buf, areas.caption, map, &bars, look);
+    caption(buf, areas.caption, map, (!network.is_empty(), !heat.is_empty()), &bars, look);
     if !network.is_empty() {
         draw_network(buf, network, map, &arrangement, pane, (measure, &measures), look);
     }
@@ -71,18 +71,31 @@ fn split(map: &BlockImportance, pane: &Pane, body: Rect) -> (Rect, Rect) {
     (rows(body, 0, room), rows(body, used, heat))
 }
 
-/// Title, what the signs mean, and what the bars show.
-fn caption(buf: &mut Buffer, area: Rect, map: &BlockImportance, bars: &[Measure], look: &Look) {
+/// Title, what the signs mean, and what the bars show: those of the map and of the weights, whichever are drawn.
+fn caption(
+    buf: &mut Buffer,
+    area: Rect,
+    map: &BlockImportance,
+    (network, heat): (bool, bool),
+    bars: &[Measure],
+    look: &Look,
+) {
     let [tl, tr, ..] = look.glyphs.frame_vital;
     let [h, ..] = look.glyphs.path;
-    let mut full = vec![
-        (Role::Accent, format!("{tl}{tr} ")),
-        (Role::Faint, "vital   ".into()),
-        (Role::Accent, format!("{h}{h} ")),
-        (Role::Faint, "on every path   ".into()),
-        (Role::Good, format!("{} ", look.glyphs.locked)),
-        (Role::Faint, "locked".into()),
-    ];
+    let frame = if network { format!("{tl}{tr} ") } else { String::new() };
+    let sign = if heat { format!("{} ", look.glyphs.vital) } else { String::new() };
+    let mut full = vec![(Role::Accent, frame + &sign), (Role::Faint, "vital   ".into())];
+    if network {
+        full.extend([(Role::Accent, format!("{h}{h} ")), (Role::Faint, "on every path   ".into())]);
+    }
+    full.extend([(Role::Good, format!("{} ", look.glyphs.locked)), (Role::Faint, "locked".into())]);
+    if heat {
+        full.extend([(Role::Title, format!("   {} ", look.glyphs.points[0])), (Role::Faint, "chosen".into())]);
+    }
+    if !network {
+        full.push((Role::Faint, format!("   {} not offered", look.glyphs.separator)));
+    }
+    let signs = full.len();
     for measure in bars {
         full.push((role(*measure), format!("   {} ", look.glyphs.bar[0])));
         full.push((Role::Faint, measure.title().into()));
@@ -90,7 +103,7 @@ fn caption(buf: &mut Buffer, area: Rect, map: &BlockImportance, bars: &[Measure]
     let wide = |parts: &[(Role, String)]| parts.iter().map(|p| text::width(&p.1)).sum::<usize>();
     let all = text::width(&map.title) + 2 + wide(&full) <= usize::from(area.width);
     // A long title gives way to what the bars are, not to what the frames are.
-    let shown = if all { &full[..] } else { &full[6..] };
+    let shown = if all || bars.is_empty() { &full[..] } else { &full[signs..] };
     let title = Rect { width: area.width.saturating_sub(wide(shown) as u16 + 1), ..area };
     paint::line(buf, title, look, &[(Role::Title, &map.title)]);
     paint::words_right(buf, area, look, shown);
@@ -231,8 +244,8 @@ fn block(buf: &mut Buffer, cell: Rect, map: &BlockImportance, i: usize, selected
         return;
     }
     let (stage, place) = parts_of(map, i);
-    if block.vital && starts_stage(map, i) {
-        // No shortcut goes here: room for the name of the stage.
+    if starts_stage(map, i) {
+        // Over a shortcut, where one goes here.
         paint::line(buf, rows(cell, 0, 1), look, &[(Role::Faint, text::clip(stage, inside + 2, e).as_ref())]);
     }
     let place = text::clip(place, inside, e);
@@ -332,7 +345,7 @@ fn readout(buf: &mut Buffer, area: Rect, map: &BlockImportance, block: &BlockCel
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut second: Vec<(Role, String)> = Vec::new();
     if let Some((bits, most)) = entropy(&block.weights) {
-        second.push((Role::Dim, format!("{bits:.2} of {most:.2} bits   ")));
+        second.push((Role::Dim, format!("entropy {bits:.2} of {most:.2} bits   ")));
     }
     for (op, weight) in ranked {
         let role = if Some(op) == block.chosen.as_deref() { Role::Title } else { Role::Dim };

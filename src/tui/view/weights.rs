@@ -64,7 +64,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, map: &BlockImportance, pane: &Pane, lo
                 );
             }
             let signs = [
-                (Role::Accent, if block.vital { look.glyphs.vital } else { look.glyphs.separator }),
+                (Role::Accent, if block.vital { look.glyphs.vital } else { " " }),
                 (Role::Good, if block.locked { look.glyphs.locked } else { " " }),
             ];
             paint::line(buf, Rect { x, width: cell.min(2), height: 1, y: area.y + 1 }, look, &signs);
@@ -90,8 +90,17 @@ pub fn draw(buf: &mut Buffer, area: Rect, map: &BlockImportance, pane: &Pane, lo
             let place = Rect { x: column(i), width: cell - 1, ..row }.intersection(area);
             let weight = block.weights.get(op).copied().flatten().filter(|w| w.is_finite());
             matrix::whole(buf, place, weight.map(|w| w.clamp(0.0, 1.0)), false, look);
-            if block.chosen.as_deref() == Some(name)
-                && let Some(spot) = buf.cell_mut((place.x + place.width / 2, place.y)).filter(|_| !place.is_empty())
+            let chosen = block.chosen.as_deref() == Some(name);
+            let told = weight.filter(|_| place.width >= FIGURE);
+            if let Some(weight) = told {
+                figure(buf, place, weight, look);
+            }
+            // Beside its figure, where there is one, else in the middle.
+            let middle = if told.is_some() { (place.width - FIGURE) / 2 + FIGURE } else { place.width / 2 };
+            let spot = place.x + middle;
+            if chosen
+                && !place.is_empty()
+                && let Some(spot) = buf.cell_mut((spot, place.y)).filter(|_| spot < area.right())
             {
                 let style = look.style(Role::Title);
                 spot.set_symbol(look.glyphs.points[0]).set_fg(style.fg.unwrap_or_default()).modifier |=
@@ -101,6 +110,22 @@ pub fn draw(buf: &mut Buffer, area: Rect, map: &BlockImportance, pane: &Pane, lo
     }
     if !poor {
         bits(buf, rows(area, area.height - 1, 1), map, shown, (cell, names, first), look);
+    }
+}
+
+/// Cells of a weight in figures: `.27`.
+const FIGURE: u16 = 3;
+
+/// A weight in figures on its shade. The shade's other end is what can be read on it.
+fn figure(buf: &mut Buffer, place: Rect, weight: f64, look: &Look) {
+    let digits = format!("{:.2}", weight.clamp(0.0, 1.0));
+    let words = if weight >= 0.995 { "1.0" } else { digits.trim_start_matches('0') };
+    let shade = look.theme.heat(if weight > 0.5 { 0.0 } else { 1.0 });
+    let place = Rect { x: place.x + (place.width - FIGURE) / 2, width: FIGURE, ..place };
+    for (position, sign) in place.positions().zip(words.chars()) {
+        if let Some(cell) = buf.cell_mut(position) {
+            cell.set_char(sign).set_fg(shade.unwrap_or_else(|| look.style(Role::Text).fg.unwrap_or_default()));
+        }
     }
 }
 
@@ -114,7 +139,7 @@ fn bits(
     look: &Look,
 ) {
     if names > 0 {
-        let label = text::right("bits", usize::from(names - 1), look.glyphs.ellipsis);
+        let label = text::right("entropy", usize::from(names - 1), look.glyphs.ellipsis);
         paint::line(buf, Rect { width: names, ..area }, look, &[(Role::Faint, &label)]);
     }
     for i in shown {
