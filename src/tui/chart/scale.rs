@@ -66,6 +66,9 @@ pub fn log_label(v: f64) -> String {
     format!("{v:.decimals$}")
 }
 
+/// A logarithmic axis from one end to less than so many times that is as good as linear: its numbers are those of a linear one.
+const NARROW: f64 = 3.0;
+
 /// One axis: maps values to 0..=1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
@@ -97,7 +100,7 @@ impl Scale {
 
     /// Ticks and their labels, at most `at_most + 1`.
     pub fn ticks(&self, at_most: usize) -> Vec<(f64, String)> {
-        if self.log {
+        if self.log && self.hi > NARROW * self.lo {
             return log_ticks(self.lo, self.hi, at_most).into_iter().map(|v| (v, log_label(v))).collect();
         }
         let (values, step) = ticks(self.lo, self.hi, at_most);
@@ -179,7 +182,8 @@ fn spare(nice: (f64, f64), old: Option<(f64, f64)>, lo: f64, hi: f64) -> (f64, f
     (a, b)
 }
 
-/// 1, 2 or 5 times powers of ten around positive `lo..=hi`.
+/// 1, 2 or 5 times powers of ten around positive `lo..=hi`; of data close together, which would be squeezed between such
+/// numbers, what a linear axis has.
 fn around_log(lo: f64, hi: f64) -> (f64, f64) {
     let below = |v: f64| {
         let p = 10_f64.powf(v.log10().floor());
@@ -189,6 +193,10 @@ fn around_log(lo: f64, hi: f64) -> (f64, f64) {
         let p = 10_f64.powf(v.log10().floor());
         [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * p).find(|n| *n >= v * (1.0 - 1e-9)).unwrap_or(10.0 * p)
     };
+    let near = around(lo, hi);
+    if hi <= lo * NARROW / 1.5 && near.0 > 0.0 {
+        return near;
+    }
     let (a, b) = (below(lo).max(f64::MIN_POSITIVE), above(hi));
     if b > a { (a, b) } else { (a / 2.0, b * 2.0) }
 }
@@ -222,6 +230,20 @@ mod tests {
         for odd in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(nice_step(odd, 4), 1.0);
         }
+    }
+
+    #[test]
+    fn a_logarithmic_axis_of_close_data_is_not_squeezed() {
+        let mut fit = Fit::default();
+        fit.follow(Some((0.942, 0.988)), true);
+        let scale = fit.scale();
+        assert!(scale.log && scale.lo >= 0.93 && scale.hi <= 1.0, "{scale:?}");
+        let labels: Vec<String> = scale.ticks(6).into_iter().map(|t| t.1).collect();
+        assert!(labels.len() >= 3 && labels.contains(&"0.96".to_owned()), "{labels:?}");
+        // Over decades it stays what it was.
+        fit.follow(Some((1e-4, 3.0)), true);
+        assert_eq!((fit.scale().lo, fit.scale().hi), (1e-4, 5.0));
+        assert!(fit.scale().ticks(6).iter().any(|t| t.1 == "0.01"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ type Key = (String, Option<u64>, String);
 /// iterations).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// Last part of the series' names, such as `accuracy`.
+    /// Last part of the series' names, such as `accuracy`; of a group of alike series ([`alike`]) the part that they share.
     pub metric: String,
     /// Planned end of the x axis, as bits, so that it compares exactly.
     plan: Option<u64>,
@@ -107,6 +107,24 @@ pub fn per_candidate(name: &str) -> bool {
     name.split_once('/').and_then(|(first, _)| first.rsplit_once('-')).is_some_and(|(word, number)| {
         !word.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
     })
+}
+
+/// Least number of alike series under one name that share a chart.
+const GROUP: usize = 3;
+
+/// Whether a series is likely one of many that say the same of the parts of something: its last part is numbered, as in
+/// `entropy/stage1.1`. A chart of its own would be called after the part.
+fn alike(name: &str) -> bool {
+    name.contains('/') && !per_candidate(name) && metric(name).ends_with(|c: char| c.is_ascii_digit())
+}
+
+/// What of a run matters before the rest, whatever the method: how right it is, how wrong, then all else.
+fn weight_of(metric: &str) -> usize {
+    match metric {
+        "accuracy" => 0,
+        "loss" => 1,
+        _ => 2,
+    }
 }
 
 impl Curves {
@@ -301,14 +319,21 @@ impl Curves {
 
     /// Puts the panels together again after series or choices have changed.
     fn refresh(&mut self) {
-        let key = |s: &SeriesInfo| -> Key { (metric(&s.name).to_owned(), s.x_max.map(f64::to_bits), s.x_unit.clone()) };
+        // Alike series share a chart, so that they do not hide the others in a row of charts.
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        for info in self.series.iter().filter(|s| alike(&s.name)) {
+            *numbers.entry(subject(&info.name)).or_default() += 1;
+        }
+        let grouped = |name: &str| alike(name) && numbers.get(subject(name)).is_some_and(|n| *n >= GROUP);
+        let measures = |name: &str| if grouped(name) { subject(name).to_owned() } else { metric(name).to_owned() };
+        let key = |s: &SeriesInfo| -> Key { (measures(&s.name), s.x_max.map(f64::to_bits), s.x_unit.clone()) };
         let mut keys: Vec<Key> = Vec::new();
         for info in self.series.iter().filter(|s| self.shown(&s.name)) {
             if !keys.contains(&key(info)) {
                 keys.push(key(info));
             }
         }
-        // The chart of the judged figure first; charts of nothing but candidates last.
+        // The chart of the judged figure first, then how right and how wrong; groups and charts of nothing but candidates last.
         let rank = |k: &Key| {
             let own = self.series.iter().filter(|s| key(s) == *k && !per_candidate(&s.name));
             let names: Vec<&str> = own.map(|s| s.name.as_str()).collect();
@@ -316,8 +341,9 @@ impl Curves {
             match (names.is_empty(), judged.is_some_and(|j| names.contains(&j))) {
                 (false, true) => 0,
                 (false, false) if judged.is_some_and(|j| metric(j) == k.0) => 1,
-                (false, false) => 2,
-                (true, _) => 3,
+                (false, false) if names.iter().all(|n| grouped(n)) => 5,
+                (false, false) => 2 + weight_of(&k.0),
+                (true, _) => 6,
             }
         };
         keys.sort_by_key(rank);
@@ -331,6 +357,7 @@ impl Curves {
             let alone = keys.iter().filter(|other| other.0 == k.0).count() == 1;
             let title = match own.first() {
                 _ if alone => k.0.clone(),
+                Some((_, first)) if grouped(&first.name) => k.0.clone(),
                 Some((_, first)) => first.name.clone(),
                 None => format!("{} of candidates", k.0),
             };
@@ -431,6 +458,8 @@ impl Curves {
             // A millionth of the axis: beyond that, neighbouring columns are equal in f64 and nothing is to be seen.
             if next.span() > panel.full.span() * 1e-6 {
                 panel.zoom = (next != panel.full).then_some(next);
+                // What is looked at closely is looked at closely in both directions.
+                panel.y = Fit::default();
             }
         }
         self.widen();
@@ -438,7 +467,13 @@ impl Curves {
 
     /// Shows the whole axis again. Returns whether anything was zoomed.
     pub fn zoom_all(&mut self) -> bool {
-        let zoomed = self.panels.get_mut(self.focus).is_some_and(|p| p.zoom.take().is_some());
+        let zoomed = self.panels.get_mut(self.focus).is_some_and(|panel| {
+            let zoomed = panel.zoom.take().is_some();
+            if zoomed {
+                panel.y = Fit::default();
+            }
+            zoomed
+        });
         self.widen();
         zoomed
     }
@@ -450,6 +485,7 @@ impl Curves {
         {
             let by = window.span() * share;
             panel.zoom = Some(Window { from: window.from + by, to: window.to + by }.within(panel.full));
+            panel.y = Fit::default();
         }
         self.widen();
     }
@@ -517,13 +553,13 @@ mod tests {
     fn candidates_are_hidden_until_asked_for_and_do_not_shift_colours() {
         let mut curves = curves();
         let panels = |c: &Curves| c.panels.iter().map(|p| (p.metric.clone(), p.series.clone())).collect::<Vec<_>>();
-        assert_eq!(panels(&curves), [("loss".into(), vec![(0, 0)]), ("accuracy".into(), vec![(1, 0), (3, 1)])]);
+        assert_eq!(panels(&curves), [("accuracy".into(), vec![(1, 0), (3, 1)]), ("loss".into(), vec![(0, 0)])]);
         curves.toggle_candidates();
-        assert_eq!(panels(&curves)[1].1, [(1, 0), (3, 1), (2, 2)]);
+        assert_eq!(panels(&curves)[0].1, [(1, 0), (3, 1), (2, 2)]);
         curves.choose(&["valid/accuracy".into()], false);
-        assert_eq!(panels(&curves)[1].1, [(3, 1), (2, 2)]);
-        curves.judge_by("valid/accuracy");
-        assert_eq!(curves.panels[0].metric, "accuracy");
+        assert_eq!(panels(&curves)[0].1, [(3, 1), (2, 2)]);
+        curves.judge_by("train/loss");
+        assert_eq!(curves.panels[0].metric, "loss");
     }
 
     #[test]
@@ -543,9 +579,43 @@ mod tests {
     }
 
     #[test]
+    fn what_matters_comes_first_and_many_alike_series_share_a_chart() {
+        let mut curves = Curves::default();
+        let mut all = vec![info("search/tau", 5, 2.0, Some(40.0)), info("search/train/loss", 5, 2.0, Some(40.0))];
+        all.extend((0..16).map(|i| info(&format!("entropy/stage{}.{}", i / 4, i % 4), 5, 2.0, Some(40.0))));
+        all.extend(["search/entropy", "search/accuracy", "net/top5", "net/top1"].map(|n| info(n, 5, 2.0, Some(40.0))));
+        curves.set_series(all);
+        let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).collect();
+        assert_eq!(titles, ["accuracy", "loss", "tau", "entropy", "top5", "top1"]);
+        assert_eq!(curves.panels[3].series.len(), 17, "with the mean over the parts");
+        curves.series.retain(|s| s.name != "search/entropy");
+        curves.refresh();
+        let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).collect();
+        assert_eq!(titles, ["accuracy", "loss", "tau", "top5", "top1", "entropy"], "the group alone comes last");
+    }
+
+    #[test]
+    fn a_zoomed_chart_shows_what_is_in_it_in_full_height() {
+        let mut curves = Curves::default();
+        curves.started(&BTreeMap::from([("*".into(), 100.0)]), &BTreeMap::new(), false);
+        for i in 0..=100 {
+            curves.take(
+                "valid/accuracy",
+                &[[f64::from(i), if i < 50 { f64::from(i) / 55.0 } else { 0.95 + 1e-4 * f64::from(i) }]],
+            );
+        }
+        let low = |c: &Curves| c.panels[0].y.scale().lo;
+        assert_eq!(low(&curves), 0.0);
+        curves.zoom(0.2);
+        curves.pan(2.0);
+        assert!(low(&curves) > 0.9, "{:?}", curves.panels[0].y);
+        assert!(curves.zoom_all() && low(&curves) == 0.0);
+    }
+
+    #[test]
     fn only_what_is_missing_is_asked_for_and_only_once() {
         let mut curves = curves();
-        let wants = curves.wants(&[(1, 200)]);
+        let wants = curves.wants(&[(0, 200)]);
         let grid = Grid { from: 0.0, to: 100.0, columns: 200 };
         assert_eq!(
             wants,
@@ -554,7 +624,7 @@ mod tests {
                 Want { names: vec!["train/accuracy".into()], grid: Some(grid) },
             ]
         );
-        assert_eq!(curves.wants(&[(1, 200)]), []);
+        assert_eq!(curves.wants(&[(0, 200)]), []);
         for want in &wants {
             let series = want.names.iter().map(|n| Series {
                 name: n.clone(),
@@ -564,17 +634,17 @@ mod tests {
             });
             curves.answer(want, series.collect());
         }
-        assert_eq!(curves.wants(&[(1, 200)]), []);
+        assert_eq!(curves.wants(&[(0, 200)]), []);
         // Another width: only the decimated one has to be asked for again.
-        assert_eq!(curves.wants(&[(1, 150)]).len(), 1);
+        assert_eq!(curves.wants(&[(0, 150)]).len(), 1);
         curves.doubt();
-        assert_eq!(curves.wants(&[(1, 200)]).iter().map(|w| w.names.len()).sum::<usize>(), 2);
+        assert_eq!(curves.wants(&[(0, 200)]).iter().map(|w| w.names.len()).sum::<usize>(), 2);
     }
 
     #[test]
     fn pushes_that_overtake_an_answer_are_kept() {
         let mut curves = curves();
-        let want = curves.wants(&[(0, 100)]).remove(0);
+        let want = curves.wants(&[(1, 100)]).remove(0);
         curves.answer(
             &want,
             vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1, ..Series::default() }],
@@ -595,11 +665,11 @@ mod tests {
     #[test]
     fn the_axis_is_the_plan_and_grows_only_beyond_it() {
         let mut curves = curves();
-        assert_eq!(curves.panels[0].full, Window { from: 0.0, to: 100.0 });
+        assert_eq!(curves.panels[1].full, Window { from: 0.0, to: 100.0 });
         curves.take("train/loss", &[[50.0, 1.0]]);
-        assert_eq!(curves.panels[0].full.to, 100.0);
+        assert_eq!(curves.panels[1].full.to, 100.0);
         curves.take("train/loss", &[[120.0, 1.0]]);
-        assert_eq!(curves.panels[0].full.to, 200.0);
+        assert_eq!(curves.panels[1].full.to, 200.0);
         curves.take("new/loss", &[[1.0, f64::NAN]]);
         assert_eq!(curves.series.last().unwrap().last_y, None);
         assert!(curves.track("new/loss").is_some());
@@ -620,11 +690,12 @@ mod tests {
     #[test]
     fn the_cursor_starts_at_the_newest_point_and_stays_in_the_window() {
         let mut curves = curves();
-        let want = curves.wants(&[(0, 200)]).remove(0);
+        let want = curves.wants(&[(1, 200)]).remove(0);
         let points = (0..=10).map(|i| [f64::from(i), 1.0]).chain([[9.25, 1.0]]).collect::<Vec<_>>();
         let mut points = points;
         points.sort_by(|a, b| a[0].total_cmp(&b[0]));
         curves.answer(&want, vec![Series { name: "train/loss".into(), points, total: 12, ..Series::default() }]);
+        curves.next_panel(1);
         let mut visited = Vec::new();
         // A cell is 1 wide, then 10: steps go from point to point, at least a cell on where points are dense.
         for (by, cells) in [(-1.0, 101), (-1.0, 101), (-1.0, 101), (1.0, 101), (-1.0, 11), (-1.0, 11), (1.0, 101)] {

@@ -89,7 +89,9 @@ impl Pane {
         };
         let margin = |b: Option<(f64, f64)>| {
             // A point on the very edge would lie on the labels.
-            b.map(|(lo, hi)| (lo - (hi - lo) * 0.02, hi + (hi - lo) * 0.02))
+            // What is never below zero, such as a cost, has no axis there.
+            let least = |lo: f64| if lo >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+            b.map(|(lo, hi)| ((lo - (hi - lo) * 0.02).max(least(lo)), hi + (hi - lo) * 0.02))
         };
         let (mut x, mut y) = (bounds(0), bounds(1));
         if matches!(view, View::Scatter(s) if s.diagonal) {
@@ -420,6 +422,15 @@ mod tests {
             }
             assert!(seen.len() > all.len() / 3, "{kind}: {} of {}", seen.len(), all.len());
         }
+    }
+
+    #[test]
+    fn costs_have_no_axis_below_zero() {
+        let group = kiln_protocol::view::ScatterGroup { points: vec![[1.0, 0.9], [2.0e6, 0.98]], ..Default::default() };
+        let view = View::Scatter(Scatter { groups: vec![group], ..Scatter::default() });
+        let mut pane = Pane::default();
+        pane.follow(&view);
+        assert_eq!(pane.x.scale().lo, 0.0);
     }
 
     #[test]

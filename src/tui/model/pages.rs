@@ -201,11 +201,13 @@ pub fn help(width: usize, current: &[Context]) -> Vec<Line> {
         }
         lines.push(vec![(Role::Accent, context.title().to_owned())]);
         for action in actions {
-            let keys = text::left(&format!("  {}", action.all_keys()), KEYS, "");
             let words = text::wrap(action.help(), width.saturating_sub(KEYS + 1).max(12));
-            for (i, part) in words.into_iter().enumerate() {
-                let keys = if i == 0 { keys.clone() } else { " ".repeat(KEYS) };
-                lines.push(vec![(Role::Key, keys), (Role::Text, part)]);
+            // Many keys take lines of their own.
+            let keys = text::wrap(&action.all_keys(), KEYS - 4);
+            for i in 0..keys.len().max(words.len()) {
+                let part = |lines: &[String]| lines.get(i).cloned().unwrap_or_default();
+                let keys = text::left(&format!("  {}", part(&keys)), KEYS, "");
+                lines.push(vec![(Role::Key, keys), (Role::Text, part(&words))]);
             }
         }
     }

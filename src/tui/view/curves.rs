@@ -9,7 +9,7 @@ use crate::chart::{Plot, Raster, Track};
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::Model;
-use crate::model::curves::{Curves, Panel, SMOOTHING, per_candidate, subject};
+use crate::model::curves::{Curves, Panel, SMOOTHING, metric, per_candidate, subject};
 use crate::model::detail::Detail;
 use crate::text;
 use crate::theme::{Role, series};
@@ -48,21 +48,6 @@ fn empty(buf: &mut Buffer, area: Rect, curves: &Curves, look: &Look) {
 
 /// Which charts there are, and what is switched on.
 fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &Look) {
-    let mut parts: Vec<(Role, String)> = Vec::new();
-    if shown < curves.panels.len() {
-        for (i, panel) in curves.panels.iter().enumerate() {
-            let role = if i == curves.focus { Role::Title } else { Role::Faint };
-            parts.push((role, format!("{}   ", panel.title)));
-        }
-    }
-    let used = paint::words(buf, area, look, &parts);
-    if let Some((_, focused)) = parts.get(curves.focus) {
-        let before: usize = parts[..curves.focus].iter().map(|p| text::width(&p.1)).sum();
-        let width = text::width(focused.trim_end()).min(usize::from(area.width).saturating_sub(before));
-        let place = Rect { x: area.x + before.min(usize::from(area.width)) as u16, width: width as u16, ..area };
-        let underlined = look.style(Role::Title).add_modifier(Modifier::UNDERLINED);
-        buf.set_style(place.intersection(buf.area), underlined);
-    }
     let mut flags = Vec::new();
     if let Some(panel) = curves.focused() {
         if curves.smooth > 0 {
@@ -80,8 +65,30 @@ fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &L
         flags.push(format!("{hidden} hidden"));
     }
     let flags = flags.join(&format!(" {} ", look.glyphs.separator));
-    let room = Rect { x: area.x + used, width: area.width.saturating_sub(used), ..area };
-    paint::line_right(buf, room, look, &[(Role::Faint, &flags)]);
+    paint::line_right(buf, area, look, &[(Role::Faint, &flags)]);
+    if shown < curves.panels.len() {
+        let used = text::width(&flags) as u16 + 2 * u16::from(!flags.is_empty());
+        names(buf, Rect { width: area.width.saturating_sub(used), ..area }, curves, look);
+    }
+}
+
+/// The charts by name, as many as fit, the focused one among them; which one it is where they do not all fit.
+fn names(buf: &mut Buffer, area: Rect, curves: &Curves, look: &Look) {
+    let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).collect();
+    let spans = layout::tabs(&titles, curves.focus, area.width);
+    if spans.len() < titles.len() && area.width >= 4 * layout::TAB_COUNT {
+        let last = spans.last().map_or(0, |s| s.0);
+        paint::more(buf, area, look, (curves.focus, titles.len()), (spans[0].0 > 0, last + 1 < titles.len()));
+    }
+    for (i, from, width) in spans {
+        let place = Rect { x: area.x + from, width, ..area };
+        let focused = i == curves.focus;
+        paint::line(buf, place, look, &[(if focused { Role::Title } else { Role::Faint }, titles[i])]);
+        if focused {
+            let underlined = look.style(Role::Title).add_modifier(Modifier::UNDERLINED);
+            buf.set_style(place.intersection(buf.area), underlined);
+        }
+    }
 }
 
 /// `titled`: whether the legend names what is measured; the caption above does where not all charts are shown.
@@ -197,7 +204,9 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
         // Of a mean, how far what it is the mean of lies apart.
         let apart = point.zip(track).and_then(|(p, t)| t.deviation(p[0]));
         let apart = apart.map_or(String::new(), |d| format!(" {} {}", look.glyphs.plus_minus, text::number(d)));
-        let name = subject(&info.name);
+        // In a group of alike series the last part tells them apart.
+        let grouped = metric(&info.name) != panel.metric;
+        let name = if grouped { metric(&info.name) } else { subject(&info.name) };
         let name = if name == panel.metric || info.name == panel.title { String::new() } else { format!("{name} ") };
         let value = value.map_or(look.glyphs.none.to_owned(), text::number) + &apart;
         let part = [

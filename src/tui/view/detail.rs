@@ -141,12 +141,8 @@ fn tabs(buf: &mut Buffer, area: Rect, detail: &Detail, look: &Look) {
     let current = tabs.iter().position(|t| *t == detail.tab).unwrap_or(0);
     let spans = layout::tabs(&titles, current, area.width);
     if spans.len() < titles.len() && area.width >= 4 * layout::TAB_COUNT {
-        // Which side there is more on.
         let (first, last) = (spans.first().map_or(0, |s| s.0), spans.last().map_or(0, |s| s.0));
-        let before = if first > 0 { look.glyphs.back } else { " " };
-        let after = if last + 1 < titles.len() { look.glyphs.forward } else { " " };
-        let count = format!("{} of {}", current + 1, titles.len());
-        paint::line_right(buf, area, look, &[(Role::Key, before), (Role::Faint, &count), (Role::Key, after)]);
+        paint::more(buf, area, look, (current, titles.len()), (first > 0, last + 1 < titles.len()));
     }
     for (i, from, width) in spans {
         let place = Rect { x: area.x + from, width, ..area };

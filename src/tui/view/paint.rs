@@ -88,6 +88,14 @@ pub fn scrollbar_beside(buf: &mut Buffer, area: Rect, look: &Look, top: usize, l
     scrollbar(buf, area, look, top, len);
 }
 
+/// At the right edge: which of how many this is, and on which sides there are more than are in view.
+pub fn more(buf: &mut Buffer, area: Rect, look: &Look, (at, of): (usize, usize), (before, after): (bool, bool)) {
+    let before = if before { look.glyphs.back } else { " " };
+    let after = if after { look.glyphs.forward } else { " " };
+    let count = format!("{} of {of}", at + 1);
+    line_right(buf, area, look, &[(Role::Key, before), (Role::Faint, &count), (Role::Key, after)]);
+}
+
 /// Gives all cells of `area` the look of a selected row.
 pub fn select(buf: &mut Buffer, area: Rect, look: &Look) {
     buf.set_style(area.intersection(buf.area), look.style(Role::Selection));
