@@ -1,7 +1,7 @@
 //! Tables and texts for people.
 
 use kiln_protocol::RunState;
-pub use kiln_protocol::figures::{bytes, bytes_of, count, duration, number, roughly, with_unit};
+pub use kiln_protocol::figures::{bytes, bytes_of, count, duration, number, percent, roughly, with_unit};
 use kiln_protocol::run::Table;
 
 /// A state with its colour, where there are colours. The word alone says it all.

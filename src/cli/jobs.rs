@@ -50,7 +50,7 @@ pub fn table(jobs: &[RunSummary]) -> String {
             or_dash(job.arm.clone()),
             job.seed.to_string(),
             human::state(job.state, colour),
-            format!("{:.0}%", 100.0 * job.progress.fraction()),
+            human::percent(job.progress.fraction()),
             or_dash(job.best.as_ref().map(|b| human::number(b.value))),
             or_dash(job.took(now).map(human::duration)),
         ]

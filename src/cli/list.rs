@@ -52,7 +52,7 @@ fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
         human::state(run.state, colour),
         match run.jobs {
             Some(jobs) => format!("{}/{} jobs", jobs.ended(), jobs.total),
-            None => format!("{:.0}%", 100.0 * run.progress.fraction()),
+            None => human::percent(run.progress.fraction()),
         },
         or_dash(run.best.as_ref().map(|b| human::number(b.value))),
         or_dash(run.eta.filter(|_| live).map(human::duration)),
@@ -177,12 +177,13 @@ fn whole(detail: &RunDetail) -> String {
     }
     if run.progress.total > 0.0 {
         let p = &run.progress;
-        let note = if p.note.is_empty() { String::new() } else { format!(", {}", p.note) };
+        // What it was doing last says nothing of a run that is over.
+        let note = if p.note.is_empty() || run.state.is_ended() { String::new() } else { format!(", {}", p.note) };
         line(
             "progress",
             format!(
-                "{:.0}% ({} of {} {}){note}",
-                100.0 * p.fraction(),
+                "{} ({} of {} {}){note}",
+                human::percent(p.fraction()),
                 human::number(p.done),
                 human::number(p.total),
                 p.unit
@@ -201,7 +202,8 @@ fn whole(detail: &RunDetail) -> String {
         line("device", format!("{device}{}", run.host.as_ref().map(|h| format!(" on {h}")).unwrap_or_default()));
     }
     if run.attempts > 1 {
-        line("attempts", format!("{} (resumed {} times)", run.attempts, run.attempts - 1));
+        let resumed = if run.attempts == 2 { "once".to_owned() } else { format!("{} times", run.attempts - 1) };
+        line("attempts", format!("{} (resumed {resumed})", run.attempts));
     }
     if !detail.knobs.is_empty() {
         let changed = detail.knobs.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>();

@@ -266,7 +266,7 @@ impl Lines {
             return Ok(());
         }
         (self.said, self.fraction, self.state) = (Some(Instant::now()), fraction, Some(run.state));
-        say(format!("{:>3.0}%  {}", 100.0 * fraction, status(run)))
+        say(format!("{:>4}  {}", human::percent(fraction), status(run)))
     }
 }
 

@@ -123,11 +123,38 @@ fn info(name: &str, changes: &[String]) -> PresetInfo {
             description: preset.spec.description.clone(),
             method: method_of(&preset.spec),
             estimate: estimate::estimate(&preset).map(|e| e.in_words()).unwrap_or_default(),
-            problem: missing.map(|p| p.to_string()),
+            problem: missing.map(|p| in_form(&p.to_string())),
             ..blank
         },
-        Err(said) => PresetInfo { problem: Some(said), ..blank },
+        Err(said) => {
+            // A mistake keeps the rest from being looked at; what is wrong besides stays wrong.
+            let wrong =
+                |change: &&String| change.split('=').next().is_some_and(|key| said.contains(&format!("{key}:")));
+            let (bad, good): (Vec<&String>, Vec<&String>) = changes.iter().partition(wrong);
+            let good: Vec<String> = good.into_iter().cloned().collect();
+            let rest = if bad.is_empty() { None } else { info(name, &good).problem };
+            let problem = std::iter::once(in_form(&said)).chain(rest).collect::<Vec<_>>().join("\n");
+            PresetInfo { problem: Some(problem), ..blank }
+        }
     }
+}
+
+/// Problems in words for the form, which has a line for each key where the command line has `--set`.
+fn in_form(said: &str) -> String {
+    let line = |line: &str| {
+        let line = match line.strip_prefix("--set ").and_then(|rest| Some((rest, rest.split_once('=')?.0))) {
+            Some((rest, key)) => rest.find(&format!(": {key}")).map_or(line, |at| &rest[at + 2..]),
+            None => line,
+        };
+        match line.split_once(" To say where: --set ").and_then(|(what, how)| Some((what, how.split_once('=')?))) {
+            Some((what, (key, rest))) => {
+                let rest = rest.trim_start_matches(|c: char| !c.is_whitespace());
+                format!("{what} Give it as {key}{rest}")
+            }
+            None => line.to_owned(),
+        }
+    };
+    said.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The method; of an experiment over several, how many arms it compares: the first one's method says little of it.
@@ -218,6 +245,24 @@ mod tests {
             spec.fill_defaults();
             assert_eq!(same.spec.to_toml(), spec.to_toml(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_form_names_keys_and_forgets_no_problem() {
+        let said = "p.toml:3: data.path: is empty. To say where: --set data.path=PATH (in arm `plain`)\n--set seed=x: seed: expected a number";
+        assert_eq!(
+            in_form(said),
+            "p.toml:3: data.path: is empty. Give it as data.path (in arm `plain`)\nseed: expected a number"
+        );
+        // What is wrong with the first change is still told when the second one is wrong too.
+        let problem = |changes: &[&str]| {
+            let changes: Vec<String> = changes.iter().map(|c| (*c).to_owned()).collect();
+            info("train-cifar10", &changes).problem.unwrap_or_default()
+        };
+        let one = problem(&["data.path=/not/there"]);
+        assert!(one.contains("data.path:") && !one.contains("--set"), "{one}");
+        let both = problem(&["data.path=/not/there", "train.epochs=0"]);
+        assert!(both.contains("data.path:") && both.contains("train.epochs:") && !both.contains("--set"), "{both}");
     }
 
     #[test]

@@ -53,6 +53,12 @@ pub fn count(v: f64) -> String {
     out
 }
 
+/// A share as whole per cent, `7%`: never more than is done, so that 100% means all.
+pub fn percent(share: f64) -> String {
+    // The tolerance keeps 0.29, which is a little less than that in binary, at 29.
+    format!("{:.0}%", (share * 100.0 + 1e-9).floor())
+}
+
 /// With so many digits after the point; a dash where there is no number.
 pub fn fixed(v: Option<f64>, digits: usize) -> String {
     v.filter(|v| v.is_finite()).map_or_else(|| "-".to_owned(), |v| format!("{v:.digits$}"))
@@ -137,6 +143,13 @@ pub fn bytes_of(used: u64, total: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentages_never_say_more_than_is_done() {
+        for (share, said) in [(0.0, "0%"), (0.0699, "6%"), (0.29, "29%"), (0.999, "99%"), (1.0, "100%")] {
+            assert_eq!(percent(share), said);
+        }
+    }
 
     #[test]
     fn numbers_keep_four_digits() {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-pub use kiln_protocol::figures::{age, bytes, bytes_of, clock, count, duration, exponent, number};
+pub use kiln_protocol::figures::{age, bytes, bytes_of, clock, count, duration, exponent, number, percent};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 

@@ -81,7 +81,7 @@ fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSumma
         _ => doing(run),
     };
     let state = format!("{sign} {}", run.state);
-    let best = run.best.as_ref().map(|b| (text::number(b.value), format!(" {}", b.name)));
+    let best = figure(m, run);
     if areas.figure.is_empty() {
         let mut right = 0;
         if let Some((value, name)) = &best {
@@ -117,6 +117,23 @@ fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSumma
     }
 }
 
+/// The figure of a run that stands for it, and what it is: the best that it has reached; of an experiment that is over, the
+/// mean of its first arm.
+fn figure(m: &Model, run: &RunSummary) -> Option<(String, String)> {
+    if run.jobs.is_none() {
+        return run.best.as_ref().map(|b| (text::number(b.value), format!(" best {}", b.name)));
+    }
+    let outcome = m.detail.as_ref().filter(|d| d.id == run.id)?.outcome.as_ref()?;
+    let name = &outcome.headline.first()?.name;
+    let value = outcome.figures.get(name).copied().flatten()?;
+    let of = name.strip_suffix("/mean")?;
+    let words = match of.rsplit_once('/') {
+        Some((arm, figure)) => format!(" mean {figure} of {arm}"),
+        None => format!(" mean {of}"),
+    };
+    Some((text::number(value), words))
+}
+
 fn detail_folder(m: &Model) -> String {
     m.detail.as_ref().map(|d| d.folder.clone()).unwrap_or_default()
 }
@@ -126,7 +143,7 @@ fn progress(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Lo
     let took = run.took(m.now).map(|took| format!("  {}", text::duration(took)));
     // Right-aligned in a fixed width, so that the bar's end does not wander with the estimate.
     let words = text::left(&left.or(took).unwrap_or_default(), 18, look.glyphs.ellipsis);
-    let percent = format!("  {:>3.0}%", (run.progress.fraction() * 100.0).floor());
+    let percent = format!("  {:>4}", text::percent(run.progress.fraction()));
     let room = area.width.saturating_sub((text::width(&words) + text::width(&percent)) as u16);
     let (done, rest) = paint::bar(room, run.progress.fraction(), look);
     let role = if run.state.is_live() { Role::Bar } else { Role::Faint };

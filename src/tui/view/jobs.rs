@@ -123,7 +123,7 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, job: &RunSummary, columns: &Colu
     let known = |text: Option<String>| text.map_or_else(none, |t| (Role::Text, t));
     let (done, rest) = paint::bar(columns.bar as u16, job.progress.fraction(), look);
     let started = job.progress.total > 0.0;
-    let percent = if started { format!("{:.0}%", (job.progress.fraction() * 100.0).floor()) } else { String::new() };
+    let percent = if started { text::percent(job.progress.fraction()) } else { String::new() };
     let left = job.eta.filter(|_| job.state == RunState::Running).map(|s| format!("{} left", text::duration(s)));
     let cells = [
         (if job.state.is_live() { Role::Title } else { Role::Text }, job.id.in_order().1.to_string()),

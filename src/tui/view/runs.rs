@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use crate::glyphs::Glyphs;
 use crate::layout::{self, rows};
 use crate::look::Look;
-use crate::model::runs::{SortBy, doing};
+use crate::model::runs::{SortBy, best, doing};
 use crate::model::{Link, Model};
 use crate::text;
 use crate::theme::Role;
@@ -215,12 +215,12 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
     let name_role = if run.state.is_live() { Role::Title } else { Role::Text };
     let started = run.progress.total > 0.0;
     let (done, rest) = paint::bar(columns.bar as u16, run.progress.fraction(), look);
-    let percent = if started { format!("{:.0}%", (run.progress.fraction() * 100.0).floor()) } else { String::new() };
+    let percent = if started { text::percent(run.progress.fraction()) } else { String::new() };
     let cells = [
         (role, run.state.as_str().to_owned()),
         (Role::Bar, String::new()),
         (Role::Text, percent),
-        known(run.best.as_ref().map(|b| text::number(b.value))),
+        known(best(run).map(|b| text::number(b.value))),
         (Role::Dim, jobs_in_words(run, columns.device).unwrap_or_else(|| device(run, columns.device).to_owned())),
         known(eta),
         (if silent { Role::Warn } else { Role::Dim }, age.unwrap_or_else(none)),
@@ -258,9 +258,28 @@ fn about(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Look)
     paint::line(buf, rows(area, 3, 1), look, &[(Role::Dim, &facts)]);
 }
 
+/// `seed 1`; `seeds 1, 2` of an experiment whose jobs are known.
+fn seeds(m: &Model, run: &RunSummary) -> Option<String> {
+    if run.jobs.is_none() {
+        return Some(format!("seed {}", run.seed));
+    }
+    let mut seeds: Vec<u64> = m.runs.jobs(&run.id).iter().map(|job| job.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let words = match seeds.as_slice() {
+        [] => return None,
+        [seed] => format!("seed {seed}"),
+        // A long row of them is told by its ends.
+        [first, .., last] if seeds.len() > 5 => format!("{} seeds, {first} to {last}", seeds.len()),
+        all => format!("seeds {}", all.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    Some(words)
+}
+
 /// Method, work done, time taken, device, attempts: what fits one line.
 pub fn facts(m: &Model, run: &RunSummary, look: &Look) -> String {
-    let mut facts = vec![run.method.clone(), format!("seed {}", run.seed)];
+    let mut facts = vec![run.method.clone()];
+    facts.extend(seeds(m, run));
     if run.progress.total > 0.0 {
         let (done, total) = (text::count(run.progress.done.floor()), text::count(run.progress.total));
         facts.push(format!("{done} of {total} {}", run.progress.unit));

@@ -588,3 +588,27 @@ fn a_long_name_leaves_room_for_the_bar_and_its_heading() {
     update(&mut m, Msg::Resize(narrow.width, narrow.height));
     assert!(text(&m, &look()).contains("done"), "over the figures, where there are no bars");
 }
+
+#[test]
+fn an_experiment_stands_for_its_arms_not_for_its_luckiest_job() {
+    for size in [Size { width: 80, height: 24 }, Size { width: 200, height: 50 }] {
+        let mut m = fixture::experiment(size);
+        let id = kiln_protocol::RunId(fixture::EXPERIMENT.into());
+        let lucky = crate::text::number(m.runs.get(&id).unwrap().best.as_ref().unwrap().value);
+        // Digits at this height are drawn large, with the name above them.
+        assert!(!text(&m, &look()).contains("valid/accuracy"), "no figure while there is no outcome: {lucky}");
+        let name = "clusters/accuracy/mean".to_owned();
+        let outcome = kiln_protocol::Outcome {
+            verdict: "The arms differ.".into(),
+            figures: [(name.clone(), Some(0.9899))].into(),
+            headline: vec![kiln_protocol::run::Figure::new(&name, true)],
+            ..kiln_protocol::Outcome::default()
+        };
+        m.detail.as_mut().unwrap().outcome = Some(outcome);
+        let drawn = text(&m, &look());
+        assert!(drawn.contains("mean accuracy of clusters") && !drawn.contains(&lucky), "{drawn}");
+        fixture::keys(&mut m, "esc");
+        let drawn = text(&m, &look());
+        assert!(drawn.contains("seeds 1, 2, 3") && !drawn.contains(&lucky), "{drawn}");
+    }
+}
