@@ -7,6 +7,7 @@
 //! - [`plan`]: the layers of one network with their shapes; costs are counted on it and `nn` builds from it
 //! - [`graph`]: blocks that are small graphs: values over edges of layers, summed or concatenated
 //! - [`sites`]: where a regulariser works in a network, and which layer reads what it distorts
+//! - [`gan`]: pairs of adversarial networks, and the classifier that their images are measured with
 //! - [`vital`]: which blocks lie on every path from input to output
 //! - [`latency`]: measured time of a chain's blocks on one device, from a file
 //! - [`cost`]: parameters and multiply-accumulates of a plan, block by block
@@ -15,6 +16,7 @@
 pub mod cell;
 pub mod chain;
 pub mod cost;
+pub mod gan;
 pub mod graph;
 pub mod latency;
 pub mod limits;
@@ -29,6 +31,7 @@ pub use kiln_spec as spec;
 pub use cell::{Cell101, Cell201};
 pub use chain::{Chain, Choice, Slot};
 pub use cost::Cost;
+pub use gan::GanPlan;
 pub use graph::{Graph, Input, Join, Node};
 pub use latency::{Latencies, LatencyRequest, LatencyTable};
 pub use plan::{Act, Block, Layer, Plan, Shape};

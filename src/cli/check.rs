@@ -99,7 +99,8 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     let images = format!(", {} training images{known}", human::count(e.images as f64));
     let images = if e.predictors.is_some() { "" } else { &images };
     line("data", format!("{}{images}: {path}", images::name(spec.data.set)));
-    if spec.data.test == 0 && images::holds_out_test(spec.data.set) && e.predictors.is_none() {
+    if spec.data.test == 0 && images::holds_out_test(spec.data.set) && e.predictors.is_none() && e.iterations.is_none()
+    {
         line("test", "no images: this set has no test part of its own; --set data.test=N holds some out".into());
     }
     if !e.space.is_empty() {
@@ -133,11 +134,17 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     };
     line(
         "work",
-        match e.predictors {
-            Some((trainings, steps)) => {
+        match (e.predictors, e.iterations) {
+            (Some((trainings, steps)), _) => {
                 format!("{} trainings, {} steps", human::count(trainings as f64), human::count(steps as f64))
             }
-            None => format!(
+            (None, Some(iterations)) => format!(
+                "{} iterations, {} images shown, {:.3e} operations",
+                human::count(iterations as f64),
+                human::count(e.epoch_images),
+                e.operations
+            ),
+            (None, None) => format!(
                 "{} epochs, {} images shown, {:.3e} operations",
                 human::count(e.epochs),
                 human::count(e.epoch_images),
@@ -181,9 +188,12 @@ fn reference() -> String {
         for field in schema::fields(*method) {
             let table = field.key.split_once('.').map_or("", |(table, _)| table);
             let owners = MethodName::owners(table);
+            let others: Vec<MethodName> = MethodName::ALL.iter().copied().filter(|m| !owners.contains(m)).collect();
+            let list = |names: &[MethodName]| names.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", ");
             let title = match owners.as_slice() {
                 [] => "Every method".to_owned(),
-                owners => owners.iter().map(|m| format!("`{m}`")).collect::<Vec<_>>().join(", "),
+                owners if owners.len() > others.len() => format!("Every method but {}", list(&others)),
+                owners => list(owners),
             };
             if told.contains(&title) {
                 continue;

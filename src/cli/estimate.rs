@@ -4,6 +4,8 @@
 //! The constants are coarse and stand here in one place; they are of the right order for small networks, within a factor
 //! of about two on the machines that they were taken from, and further off elsewhere.
 
+mod adversarial;
+
 use kiln_protocol::arch::{Arch, ArchError, Cost, Plan, Space};
 use kiln_protocol::images::shape_and_classes;
 use kiln_protocol::spec::{
@@ -117,6 +119,9 @@ pub struct Estimate {
     /// Trainings and their steps, where networks learn from a table of architectures instead of images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub predictors: Option<(u64, u64)>,
+    /// Iterations of all trainings, where those are counted and not epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u64>,
     pub device: String,
     pub seconds: f64,
     /// Bytes in the device's memory (or the machine's, for the CPU).
@@ -159,6 +164,7 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
         sum.epoch_images += one.epoch_images;
         sum.operations += one.operations;
         sum.seconds += one.seconds;
+        sum.iterations = sum.iterations.zip(one.iterations).map(|(a, b)| a + b);
         sum.memory = sum.memory.max(one.memory);
     }
     let seeds = (jobs.len() / arms) as f64;
@@ -167,11 +173,15 @@ pub fn of(spec: &Spec) -> Result<Estimate, ArchError> {
     sum.epoch_images *= seeds;
     sum.operations *= seeds;
     sum.seconds *= seeds;
+    sum.iterations = sum.iterations.map(|n| n * (jobs.len() / arms) as u64);
     Ok(sum)
 }
 
 /// A run without jobs.
 fn single(spec: &Spec) -> Result<Estimate, ArchError> {
+    if let Some(own) = spec.pugan.as_ref().filter(|_| spec.method == MethodName::Pugan) {
+        return adversarial::estimate(spec, own);
+    }
     if !spec.method.has_space() {
         return Ok(spaceless(spec));
     }
@@ -249,6 +259,7 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
         epoch_images,
         operations: epoch_images * OPS_PER_MAC * macs,
         predictors: predictors.map(|p| (p.trainings, p.steps)),
+        iterations: None,
         device: if gpu { "one GPU".into() } else { cpu_name(cores) },
         seconds,
         memory: match predictors {
@@ -318,6 +329,7 @@ fn spaceless(spec: &Spec) -> Estimate {
         epoch_images: epochs * images,
         operations: trainings.iter().map(|t| t.epochs * images * OPS_PER_MAC * t.macs).sum(),
         predictors: None,
+        iterations: None,
         device: if gpu { "one GPU".into() } else { cpu_name(cores) },
         seconds: rates.start + trainings.iter().map(each).sum::<f64>() / side_by_side,
         memory: rates.base + (largest * side_by_side + shape.numel() as f64 * images * 1.3) as u64,
@@ -330,9 +342,10 @@ impl Estimate {
         if self.images == 0 && self.predictors.is_none() {
             return "time unknown until its data are there".into();
         }
-        let work = match self.predictors {
-            Some((trainings, _)) => format!("{} trainings", crate::human::count(trainings as f64)),
-            None => format!("{} epochs", crate::human::count(self.epochs)),
+        let work = match (self.predictors, self.iterations) {
+            (Some((trainings, _)), _) => format!("{} trainings", crate::human::count(trainings as f64)),
+            (None, Some(iterations)) => format!("{} iterations", crate::human::count(iterations as f64)),
+            (None, None) => format!("{} epochs", crate::human::count(self.epochs)),
         };
         format!("{} on {} · {work}", crate::human::roughly(self.seconds), self.device)
     }

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use kiln_protocol::arch::limits::{Affordable, Limits};
-use kiln_protocol::arch::{ArchError, Plan, Space, sites};
+use kiln_protocol::arch::{ArchError, GanPlan, Plan, Space, sites};
 use kiln_protocol::home;
 use kiln_protocol::images::shape_and_classes;
 use kiln_protocol::spec::problem::nearest;
-use kiln_protocol::spec::{DataSet, MethodName, Preset, Problem, Problems, Surroundings};
+use kiln_protocol::spec::{DataSet, MethodName, Preset, Problem, Problems, Spec, Surroundings};
 
 use crate::failure::{Failure, Outcome};
 use crate::images;
@@ -46,6 +46,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("hournas-fashion-claim.toml", include_str!("../../presets/hournas-fashion-claim.toml")),
     ("hournas-cifar10.toml", include_str!("../../presets/hournas-cifar10.toml")),
     ("hournas-paper.toml", include_str!("../../presets/hournas-paper.toml")),
+    ("pugan-digits.toml", include_str!("../../presets/pugan-digits.toml")),
+    ("pugan-fashion.toml", include_str!("../../presets/pugan-fashion.toml")),
+    ("pugan-cifar10.toml", include_str!("../../presets/pugan-cifar10.toml")),
+    ("pugan-paper.toml", include_str!("../../presets/pugan-paper.toml")),
     ("widen-squeeze-digits.toml", include_str!("../../presets/widen-squeeze-digits.toml")),
     ("widen-squeeze-digits-claim.toml", include_str!("../../presets/widen-squeeze-digits-claim.toml")),
     ("widen-squeeze-fashion.toml", include_str!("../../presets/widen-squeeze-fashion.toml")),
@@ -185,11 +189,20 @@ pub fn space(preset: &Preset) -> Result<Space, (&'static str, ArchError)> {
     Space::of(&preset.spec.space)
 }
 
+/// What a pair of adversarial networks cannot make: the key, and a sentence.
+fn adversarial_misfit(spec: &Spec) -> Option<(&'static str, String)> {
+    let own = spec.pugan.as_ref().filter(|_| spec.method == MethodName::Pugan)?;
+    let (image, _) = shape_and_classes(&spec.data);
+    GanPlan::of(own, image).err().map(|(key, e)| (key, e.to_string()))
+}
+
 /// What only the architecture crate can tell: unknown spaces, options and architectures, images that do not fit.
 fn misfits(preset: &Preset) -> Vec<Problem> {
     let wrong = |(key, e): (&'static str, ArchError)| vec![preset.problem(key, e.to_string())];
     if !preset.spec.method.has_space() {
-        let found = images::shortage(&preset.spec.data).or_else(|| crate::quantised::misfit(&preset.spec));
+        let found = images::shortage(&preset.spec.data)
+            .or_else(|| crate::quantised::misfit(&preset.spec))
+            .or_else(|| adversarial_misfit(&preset.spec));
         return found.into_iter().map(|(key, said)| preset.problem(key, said)).collect();
     }
     let space = match space(preset) {

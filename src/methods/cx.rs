@@ -93,14 +93,15 @@ impl StepCx {
         self.device
     }
 
-    /// Writes a file into the run folder's `artifacts/`, whole or not at all, and gives its path.
+    /// Writes a file into the run folder's `artifacts/`, whole or not at all, and gives its path. The name may have folders.
     ///
     /// # Errors
     /// [`MethodError::NoRoom`] if the disk is full: the caller should be able to do this step again.
     pub fn write_artifact(&self, name: &str, bytes: &[u8]) -> Result<PathBuf> {
         let folder = self.folder.join("artifacts");
         let path = folder.join(name);
-        let written = std::fs::create_dir_all(&folder).and_then(|()| replace(&path, bytes));
+        let within = path.parent().unwrap_or(&folder);
+        let written = std::fs::create_dir_all(within).and_then(|()| replace(&path, bytes));
         written.map(|()| path.clone()).map_err(|error| {
             let message = format!("cannot write {}: {error}", path.display());
             if is_disk_full(&error) { MethodError::NoRoom(message) } else { MethodError::Failed(message) }

@@ -9,6 +9,7 @@
 //! - [`dc_nas`]: divide-and-conquer architecture search (arXiv:2005.14456)
 //! - [`hournas`]: the vital blocks first, then the rest within a budget (arXiv:2005.14446)
 //! - [`disout`]: one training with distorted feature maps, watched closely (arXiv:2002.11022)
+//! - [`pugan`]: adversarial networks with positive-unlabelled discriminators (arXiv:2002.01136)
 //! - [`search`]: random search, regularised evolution, asynchronous successive halving; [`pareto`]: accuracy against cost
 //! - [`assessor`]: a semi-supervised assessor of neural architectures (arXiv:2005.06821)
 //! - [`widen_squeeze`]: wide binary networks led by a full-precision one, then squeezed (arXiv:2002.00555)
@@ -33,6 +34,7 @@ pub mod fleet;
 pub mod hournas;
 pub mod latency;
 pub mod pareto;
+pub mod pugan;
 pub mod runtime;
 pub mod search;
 pub mod text;

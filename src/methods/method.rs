@@ -63,6 +63,7 @@ pub fn create(spec: &Spec, cx: &mut StepCx) -> Result<Box<dyn Method>> {
         MethodName::Train => Ok(Box::new(crate::train::Train::new(spec, cx)?)),
         MethodName::Hournas => crate::hournas::create(spec, cx),
         MethodName::DcNas => Ok(Box::new(crate::dc_nas::DcNas::new(spec, cx)?)),
+        MethodName::Pugan => Ok(Box::new(crate::pugan::Pugan::new(spec, cx)?)),
         MethodName::Random | MethodName::Evolution | MethodName::Asha => {
             Ok(Box::new(crate::search::Search::new(spec, cx)?))
         }

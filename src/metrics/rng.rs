@@ -42,8 +42,13 @@ impl SplitMix64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::SplitMix64;
+
+    /// A number from 0 up to 1.
+    pub(crate) fn unit(rng: &mut SplitMix64) -> f64 {
+        (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
 
     #[test]
     fn first_numbers_are_those_of_the_reference() {

@@ -1,6 +1,7 @@
 //! Networks, and their training.
 //!
 //! - [`network`]: a network built from a [`kiln_arch::Plan`], its passes, its named tensors
+//! - [`gan`]: adversarial networks: pairs, losses, their training
 //! - [`init`]: seeded initial weights
 //! - [`distort`]: regularisers that distort activations in training: dropout, DropBlock, Disout
 //! - [`optim`]: SGD and AdamW whose state are named tensors
@@ -23,6 +24,7 @@
 
 pub mod distort;
 pub mod error;
+pub mod gan;
 pub mod init;
 pub mod latency;
 pub mod lesion;
@@ -41,6 +43,7 @@ mod testing;
 
 pub use distort::{Channel, Look};
 pub use error::{Result, TrainError};
+pub use gan::{GanConfig, GanEnd, GanReading, GanTrainer};
 /// libtorch as Kiln uses it, for the crates above that save tensors and start the process.
 pub use kiln_torch as torch;
 pub use lesion::evaluate_without;

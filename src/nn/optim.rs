@@ -17,7 +17,7 @@ use crate::network::{Network, overwrite};
 
 const ADAM_EPS: f64 = 1e-8;
 
-/// An optimiser for the trainable tensors of one network.
+/// An optimiser for trainable tensors, such as those of one network.
 pub struct Optimizer {
     kind: OptimKind,
     lr: f64,

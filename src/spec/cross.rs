@@ -1,8 +1,9 @@
 //! Settings that must agree with one another: what a schema of single values cannot say.
 
 use crate::settings::{
-    AssessorSettings, BudgetUnit, ChannelsLast, DataSet, DcNasSettings, DisoutSettings, HournasMode, HournasSettings,
-    MethodName, OptimKind, Precision, QuantFamily, Schedule, Spec, TrainSettings, WidenSqueezeSettings,
+    AssessorSettings, BudgetUnit, ChannelsLast, CriticNorm, DataSet, DcNasSettings, DisoutSettings, GanLoss, GanNet,
+    HournasMode, HournasSettings, MethodName, OptimKind, Precision, PriorSchedule, PuganSettings, QuantFamily,
+    Schedule, Spec, TrainSettings, WidenSqueezeSettings,
 };
 
 /// Keys and what is wrong with them.
@@ -69,6 +70,7 @@ pub(crate) fn check(spec: &Spec) -> Vec<(&'static str, String)> {
         MethodName::Train => plain(spec, spec.train.as_ref(), &mut out),
         MethodName::Hournas => hournas(spec, spec.hournas.as_ref(), &mut out),
         MethodName::DcNas => dc_nas(spec, spec.dc_nas.as_ref(), &mut out),
+        MethodName::Pugan => pugan(spec, spec.pugan.as_ref(), &mut out),
         MethodName::Random | MethodName::Evolution | MethodName::Asha => search(spec, &mut out),
         MethodName::WidenSqueeze => widen_squeeze(spec, spec.widen_squeeze.as_ref(), &mut out),
     }
@@ -264,6 +266,80 @@ fn dc_nas(spec: &Spec, own: Option<&DcNasSettings>, out: &mut Vec<(&'static str,
         }
     }
     warmup(spec, own.early_epochs, "dc-nas.early-epochs", out);
+}
+
+fn pugan(spec: &Spec, own: Option<&PuganSettings>, out: &mut Vec<(&'static str, String)>) {
+    let Some(own) = own else { return };
+    if own.pu && own.prior_schedule == PriorSchedule::Step && own.prior_end < own.prior {
+        out.push((
+            "pugan.prior-end",
+            format!(
+                "is {}, below the prior ({}); steps only rise. Expected more, or prior-schedule = \"linear\"",
+                own.prior_end, own.prior
+            ),
+        ));
+    }
+    if own.pu && own.relativistic {
+        let said = "compares every logit with those of the other kind, so no risk of single images can be told; expected \
+                    pu = false beside it";
+        out.push(("pugan.relativistic", said.into()));
+    }
+    if own.relativistic && own.loss == GanLoss::Wasserstein {
+        let said =
+            "leaves the loss `wasserstein` as it is, which is a difference of means already; expected another loss";
+        out.push(("pugan.relativistic", said.into()));
+    }
+    if own.warmup >= own.iterations && own.warmup > 0 {
+        out.push((
+            "pugan.warmup",
+            format!(
+                "is {} iterations, all of the {} of pugan.iterations; the risk would never be used",
+                own.warmup, own.iterations
+            ),
+        ));
+    }
+    let normalised = matches!(own.net, GanNet::Dcgan | GanNet::Conv) && own.critic_norm == CriticNorm::Batch;
+    if own.loss == GanLoss::Wasserstein && own.penalty > 0.0 && normalised {
+        let said = "is `batch`, but the gradient penalty is that of each image alone; expected `none` or `spectral` with the loss \
+                    `wasserstein`";
+        out.push(("pugan.critic-norm", said.into()));
+    }
+    for (key, every) in [("pugan.evaluate-every", own.evaluate_every), ("pugan.sample-every", own.sample_every)] {
+        if every > own.iterations {
+            out.push((
+                key,
+                format!(
+                    "is {every} iterations, more than the {} of pugan.iterations: it would never come",
+                    own.iterations
+                ),
+            ));
+        }
+    }
+    let optim = &spec.optim;
+    if optim.kind != OptimKind::Adamw {
+        out.push((
+            "optim.kind",
+            "is `sgd`; `pugan` trains by Adam: expected kind = \"adamw\" with momentum 0.5 (its beta1) and a small lr, such as 2e-4".into(),
+        ));
+    }
+    if optim.label_smoothing > 0.0 {
+        out.push(("optim.label-smoothing", "belongs to classifiers; `pugan` has no labels. Expected 0".into()));
+    }
+    if spec.regulariser.is_on() {
+        let said = "works in networks of a space; those of `pugan` have none of its places. Expected `none`";
+        out.push(("regulariser.kind", said.into()));
+    }
+    if spec.run.precision == Precision::Bf16 {
+        out.push(("run.precision", "is `bf16`; `pugan` computes in 32 bits. Expected `f32`".into()));
+    }
+    if spec.data.crop_pad > 0 {
+        out.push(("data.crop-pad", "would teach the generator the black borders of cropped images. Expected 0".into()));
+    }
+    for (key, set) in [("data.flip", spec.data.flip), ("data.rotate", spec.data.rotate > 0.0)] {
+        if set {
+            out.push((key, "is not used by `pugan`, which shows real images as they are; take it away".into()));
+        }
+    }
 }
 
 /// The three searches.

@@ -16,6 +16,10 @@ cargo run --quiet --package kiln-nn --example distort -- "$folder"
 "$python" tests/reference/distort.py "$folder"
 cargo run --quiet --package kiln-nn --example quantised -- "$folder"
 "$python" tests/reference/quantised.py "$folder/quantised.safetensors"
+cargo run --quiet --package kiln-nn --example gan -- "$folder"
+"$python" tests/reference/gan.py "$folder/gan.safetensors"
 "$python" -c "import scipy" 2>/dev/null || "$python" -m pip install --quiet scipy >&2
 cargo build --quiet --package kiln-metrics --example tau
 "$python" tests/reference/kendall.py "${CARGO_TARGET_DIR:-target}/debug/examples/tau"
+cargo build --quiet --package kiln-metrics --example frechet
+"$python" tests/reference/frechet.py "${CARGO_TARGET_DIR:-target}/debug/examples/frechet"

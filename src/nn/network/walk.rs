@@ -3,7 +3,7 @@
 use kiln_arch::spec::RegulariserSettings;
 use kiln_arch::{Block, Plan, Shape};
 use kiln_torch::NoGrad;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::{Builder, Layout, Network, Precision, Stats};
 use crate::error::Result;
@@ -61,6 +61,23 @@ impl Network {
         };
         network.collect_trainable();
         Ok(network)
+    }
+
+    /// What images `[n, c, h, w]` are in front of the last block, and the logits behind it, by running statistics. Records no
+    /// gradients.
+    pub fn features(&self, images: &Tensor) -> Result<(Tensor, Tensor)> {
+        let _frozen = NoGrad::new();
+        let mut before = None;
+        let logits = self.within(images, |mut x| {
+            for (i, stage) in self.stages.iter().enumerate() {
+                if i + 1 == self.stages.len() {
+                    before = Some(x.f_to_kind(Kind::Float)?);
+                }
+                x = self.stage(stage, x, &mut Stats::Running.into())?;
+            }
+            Ok(x)
+        })?;
+        Ok((before.unwrap_or_else(|| images.shallow_clone()), logits))
     }
 
     /// What one block makes of its input, by running statistics.

@@ -7,6 +7,7 @@ mod dc_nas;
 mod disout;
 mod experiment;
 mod hournas;
+mod pugan;
 mod regulariser;
 mod search;
 mod space;
@@ -19,6 +20,7 @@ pub use dc_nas::*;
 pub use disout::*;
 pub use experiment::*;
 pub use hournas::*;
+pub use pugan::*;
 pub use regulariser::*;
 pub use search::*;
 pub use space::*;
@@ -48,6 +50,8 @@ pub enum MethodName {
     Disout,
     /// Predictors of accuracy compared on a table of architectures: the semi-supervised assessor (arXiv:2005.06821) and its rivals.
     Assessor,
+    /// PUGAN: adversarial networks whose discriminator takes generated images as unlabelled (arXiv:2002.01136).
+    Pugan,
     /// Wide binary networks led by a full-precision one, then squeezed (arXiv:2002.00555).
     WidenSqueeze,
 }
@@ -62,6 +66,7 @@ impl MethodName {
         MethodName::Asha,
         MethodName::Disout,
         MethodName::Assessor,
+        MethodName::Pugan,
         MethodName::WidenSqueeze,
     ];
 
@@ -69,7 +74,7 @@ impl MethodName {
     pub const SEARCHES: &'static [MethodName] = &[MethodName::Random, MethodName::Evolution, MethodName::Asha];
 
     /// The methods whose networks come from no search space: their presets have no table `space`.
-    pub const SPACELESS: &'static [MethodName] = &[MethodName::WidenSqueeze];
+    pub const SPACELESS: &'static [MethodName] = &[MethodName::Pugan, MethodName::WidenSqueeze];
 
     /// Whether its networks come from a search space.
     pub fn has_space(self) -> bool {
@@ -96,6 +101,7 @@ impl MethodName {
             MethodName::Asha => "asha",
             MethodName::Disout => "disout",
             MethodName::Assessor => "assessor",
+            MethodName::Pugan => "pugan",
             MethodName::WidenSqueeze => "widen-squeeze",
         }
     }
@@ -166,6 +172,9 @@ pub struct Spec {
     /// Settings of the method `assessor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assessor: Option<AssessorSettings>,
+    /// Settings of the method `pugan`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pugan: Option<PuganSettings>,
     /// Settings of the method `widen-squeeze`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub widen_squeeze: Option<WidenSqueezeSettings>,
@@ -195,6 +204,7 @@ impl Spec {
             MethodName::Hournas => drop(self.hournas.get_or_insert_default()),
             MethodName::Random => {}
             MethodName::Assessor => drop(self.assessor.get_or_insert_default()),
+            MethodName::Pugan => drop(self.pugan.get_or_insert_default()),
             MethodName::Disout => drop(self.disout.get_or_insert_default()),
             MethodName::WidenSqueeze => drop(self.widen_squeeze.get_or_insert_default()),
             MethodName::Evolution => drop(self.evolution.get_or_insert_default()),
