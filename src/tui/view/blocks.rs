@@ -71,6 +71,9 @@ fn split(map: &BlockImportance, pane: &Pane, body: Rect) -> (Rect, Rect) {
     (rows(body, 0, room), rows(body, used, heat))
 }
 
+/// Cells that a long title keeps.
+const TITLE: usize = 12;
+
 /// Title, what the signs mean, and what the bars show: those of the map and of the weights, whichever are drawn.
 fn caption(
     buf: &mut Buffer,
@@ -101,8 +104,8 @@ fn caption(
         full.push((Role::Faint, measure.title().into()));
     }
     let wide = |parts: &[(Role, String)]| parts.iter().map(|p| text::width(&p.1)).sum::<usize>();
-    let all = text::width(&map.title) + 2 + wide(&full) <= usize::from(area.width);
-    // A long title gives way to what the bars are, not to what the frames are.
+    // A long title gives way: to a word or two while all signs are explained, then to what the bars are alone.
+    let all = text::width(&map.title).min(TITLE) + 2 + wide(&full) <= usize::from(area.width);
     let shown = if all || bars.is_empty() { &full[..] } else { &full[signs..] };
     let title = Rect { width: area.width.saturating_sub(wide(shown) as u16 + 1), ..area };
     paint::line(buf, title, look, &[(Role::Title, &map.title)]);
