@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_protocol::event::of_series;
-use kiln_protocol::wire::{Series, SeriesInfo};
+use kiln_protocol::wire::{Series, SeriesInfo, parse_arm_series};
 
 use crate::chart::{Fit, Grid, Track, Window, scale, track};
 use crate::model::list::List;
@@ -116,6 +116,11 @@ const GROUP: usize = 3;
 /// `entropy/stage1.1`. A chart of its own would be called after the part.
 fn alike(name: &str) -> bool {
     name.contains('/') && !per_candidate(name) && metric(name).ends_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether a series is of the training that a run is about, not of a stage before it: `valid/accuracy`, in any arm.
+fn of_training(name: &str) -> bool {
+    matches!(parse_arm_series(subject(name)).1, "valid" | "train")
 }
 
 /// What of a run matters before the rest, whatever the method: how right it is, how wrong, then all else.
@@ -338,13 +343,14 @@ impl Curves {
             let own = self.series.iter().filter(|s| key(s) == *k && !per_candidate(&s.name));
             let names: Vec<&str> = own.map(|s| s.name.as_str()).collect();
             let judged = self.judged.as_deref();
-            match (names.is_empty(), judged.is_some_and(|j| names.contains(&j))) {
+            let class = match (names.is_empty(), judged.is_some_and(|j| names.contains(&j))) {
                 (false, true) => 0,
                 (false, false) if judged.is_some_and(|j| metric(j) == k.0) => 1,
                 (false, false) if names.iter().all(|n| grouped(n)) => 5,
                 (false, false) => 2 + weight_of(&k.0),
                 (true, _) => 6,
-            }
+            };
+            (class, !names.iter().any(|n| of_training(n)))
         };
         keys.sort_by_key(rank);
         let focused = self.panels.get(self.focus).filter(|_| self.steered).map(Panel::key);
@@ -571,11 +577,11 @@ mod tests {
         let valid = info("valid/accuracy", 5, 2.0, Some(900.0));
         curves.set_series(vec![info("cand-000/valid/accuracy", 5, 2.0, Some(100.0)), early, valid]);
         let titles = |c: &Curves| c.panels.iter().map(|p| p.title.clone()).collect::<Vec<_>>();
-        assert_eq!(titles(&curves), ["early/accuracy", "valid/accuracy"]);
-        curves.judge_by("valid/accuracy");
+        assert_eq!(titles(&curves), ["valid/accuracy", "early/accuracy"]);
+        curves.judge_by("early/accuracy");
         curves.toggle_candidates();
-        assert_eq!(titles(&curves), ["valid/accuracy", "early/accuracy", "accuracy of candidates"]);
-        assert_eq!(curves.panels.iter().map(|p| p.full.to).collect::<Vec<_>>(), [900.0, 40.0, 100.0]);
+        assert_eq!(titles(&curves), ["early/accuracy", "valid/accuracy", "accuracy of candidates"]);
+        assert_eq!(curves.panels.iter().map(|p| p.full.to).collect::<Vec<_>>(), [40.0, 900.0, 100.0]);
     }
 
     #[test]
@@ -592,6 +598,10 @@ mod tests {
         curves.refresh();
         let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).collect();
         assert_eq!(titles, ["accuracy", "loss", "tau", "top5", "top1", "entropy"], "the group alone comes last");
+        // The training that the search was for, once it is under way.
+        curves.take("valid/accuracy", &[[1.0, 0.9]]);
+        let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).take(3).collect();
+        assert_eq!(titles, ["valid/accuracy", "search/accuracy", "loss"]);
     }
 
     #[test]
