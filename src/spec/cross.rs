@@ -340,6 +340,10 @@ fn pugan(spec: &Spec, own: Option<&PuganSettings>, out: &mut Vec<(&'static str, 
             out.push((key, "is not used by `pugan`, which shows real images as they are; take it away".into()));
         }
     }
+    if spec.data.label_noise > 0.0 {
+        let said = "would spoil the classifier that `pugan` measures images with, which alone needs labels. Expected 0";
+        out.push(("data.label-noise", said.into()));
+    }
 }
 
 /// The three searches.

@@ -95,12 +95,13 @@ impl Recipe {
         };
         let device = if data.device() == Device::Cpu { "cpu" } else { "cuda" };
         let of = format!(
-            "kiln {} · data {} · {:?} · {} + {} images · {} features · {} epochs · {} threads · {device}",
+            "kiln {} · data {} · {:?} · {} + {} + {} images · {} features · {} epochs · {} threads · {device}",
             env!("CARGO_PKG_VERSION"),
             data.digest,
             data.shape,
             data.train.len(),
             data.valid.len(),
+            data.test.len(),
             settings.features,
             settings.feature_epochs,
             spec.run.threads.max(1),
