@@ -13,7 +13,7 @@ pub struct Features<'a> {
 impl<'a> Features<'a> {
     /// Vectors of `dim` numbers each; `None` if `data` is not a whole number of them.
     pub fn new(data: &'a [f64], dim: usize) -> Option<Features<'a>> {
-        (dim > 0 && data.len() % dim == 0).then_some(Features { data, dim })
+        (dim > 0 && data.len().is_multiple_of(dim)).then_some(Features { data, dim })
     }
 
     /// How many vectors.

@@ -133,7 +133,7 @@ fn scales(image: Shape, net: GanNet) -> Result<Scales, ArchError> {
         return Err(misfit());
     }
     let (mut start, mut doublings) = (height, 0);
-    while start > *STARTS.end() && start % 2 == 0 {
+    while start > *STARTS.end() && start.is_multiple_of(2) {
         (start, doublings) = (start / 2, doublings + 1);
     }
     if STARTS.contains(&start) && doublings > 0 { Ok(Scales { channels, start, doublings }) } else { Err(misfit()) }

@@ -53,9 +53,7 @@ pub fn reading(cx: &mut StepCx, r: &GanReading, pu: bool, target: Option<f64>) {
 pub fn scores(title: String, real: &[f64], fake: &[f64], target: Option<f64>) -> Option<View> {
     let all = || real.iter().chain(fake).copied().filter(|x| x.is_finite());
     let (low, high) = all().chain(target).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
-    if all().next().is_none() {
-        return None;
-    }
+    all().next()?;
     // All in one place still makes a bin of some width.
     let (low, high) = if high - low < 1e-6 { (low - 0.5, high + 0.5) } else { (low, high) };
     let width = (high - low) / BINS as f64;

@@ -389,7 +389,7 @@ fn a_loss_that_is_no_number_ends_the_training() {
     trainer.set_lr(1e30);
     assert_eq!(trainer.run(60, None, &never).unwrap(), GanEnd::Diverged);
     let at = trainer.diverged().unwrap();
-    assert!(at % 7 == 0 && at < 60, "{at}");
+    assert!(at.is_multiple_of(7) && at < 60, "{at}");
     assert_eq!(trainer.run(60, None, &never).unwrap(), GanEnd::Diverged);
     let saved = trainer.save().unwrap();
     assert_eq!(saved.state.diverged, Some(at));
