@@ -47,6 +47,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("hournas-cifar10.toml", include_str!("../../presets/hournas-cifar10.toml")),
     ("hournas-paper.toml", include_str!("../../presets/hournas-paper.toml")),
     ("pugan-digits.toml", include_str!("../../presets/pugan-digits.toml")),
+    ("pugan-digits-claim.toml", include_str!("../../presets/pugan-digits-claim.toml")),
     ("pugan-fashion.toml", include_str!("../../presets/pugan-fashion.toml")),
     ("pugan-cifar10.toml", include_str!("../../presets/pugan-cifar10.toml")),
     ("pugan-paper.toml", include_str!("../../presets/pugan-paper.toml")),
