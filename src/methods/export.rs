@@ -154,6 +154,8 @@ enum Kept {
     Network(Box<Exported>),
     /// Packed bits, which only Kiln's own inference reads.
     Packed(Box<PackedNet>),
+    /// A generator of images: how many tensors, and how many numbers they hold.
+    Generator { name: String, tensors: usize, numbers: usize },
 }
 
 /// The trained network of the first of these run folders that has one of this architecture (of any, if `None`).
@@ -178,6 +180,16 @@ pub fn find(runs: &[PathBuf], arch: Option<&str>) -> Result<Found> {
         {
             return Ok(Found { run: run.clone(), file: packed, kept: Kept::Packed(Box::new(net)) });
         }
+        let generator = run.join("artifacts").join(crate::pugan::run::FILE);
+        if arch.is_none()
+            && let Ok(bytes) = std::fs::read(&generator)
+            && let Ok((about, tensors)) = parse::<serde_json::Value>(&bytes)
+        {
+            let name = format!("generator {}-{}", about["net"].as_str().unwrap_or("?"), about["width"]);
+            let numbers = tensors.iter().map(|(_, t)| t.numel()).sum();
+            let kept = Kept::Generator { name, tensors: tensors.len(), numbers };
+            return Ok(Found { run: run.clone(), file: generator, kept });
+        }
     }
     let has = match others.as_slice() {
         [] => "no network was trained in full yet".to_owned(),
@@ -198,11 +210,11 @@ fn network_files(run: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Writes a network to `out`, whole or not at all, and says what was written: `file`, `arch`, `space` (not of packed bits, which
-/// come from none), `tensors`, `parameters` (running statistics are none).
+/// Writes a network to `out`, whole or not at all, and says what was written: `file`, `arch`, `space` (not of packed bits and
+/// generators, which come from none), `tensors`, `parameters` (running statistics are none, but of generators counted too).
 ///
 /// # Errors
-/// A sentence that names the file; packed bits in another format than their own.
+/// A sentence that names the file; packed bits and generators in another format than their own.
 pub fn write(found: &Found, format: Format, out: &Path) -> Result<serde_json::Value> {
     let fail = |why: &dyn std::fmt::Display| {
         MethodError::failed(format!("the network cannot be written to {}: {why}", out.display()))
@@ -226,6 +238,11 @@ pub fn write(found: &Found, format: Format, out: &Path) -> Result<serde_json::Va
             }));
         }
         Kept::Packed(_) => return Err(fail(&"packed bits have no such form; take --format safetensors")),
+        Kept::Generator { name, tensors, numbers } if format == Format::Safetensors => {
+            copy()?;
+            return Ok(json!({ "file": out, "arch": name, "tensors": tensors, "parameters": numbers }));
+        }
+        Kept::Generator { .. } => return Err(fail(&"generators have no such form; take --format safetensors")),
     };
     let about = &exported.about;
     let network = rebuilt(found, exported)?;

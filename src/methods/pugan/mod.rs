@@ -11,7 +11,7 @@
 pub mod record;
 pub mod report;
 pub mod ruler;
-mod run;
+pub(crate) mod run;
 pub mod sheet;
 #[cfg(test)]
 mod tests;

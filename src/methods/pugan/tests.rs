@@ -212,6 +212,13 @@ fn the_generator_that_is_written_makes_the_samples_again() {
     world.run();
     let (about, tensors): (serde_json::Value, _) = crate::export::parse(&world.artifact(super::run::FILE)).unwrap();
     assert_eq!((about["kind"].as_str(), about["image"][1].as_i64()), (Some("generator"), Some(8)));
+    let found = crate::export::find(&[world.dir.path().to_path_buf()], None).unwrap();
+    let out = world.dir.path().join("mine.safetensors");
+    let said = crate::export::write(&found, crate::export::Format::Safetensors, &out).unwrap();
+    assert_eq!(std::fs::read(&out).unwrap(), world.artifact(super::run::FILE));
+    assert!(said["arch"].as_str().unwrap().starts_with("generator mlp"), "{said}");
+    let refused = crate::export::write(&found, crate::export::Format::Torchscript, &out).unwrap_err().to_string();
+    assert!(refused.contains("safetensors"), "{refused}");
     let settings = world.spec.pugan.clone().unwrap();
     let plan = kiln_arch::GanPlan::of(&settings, kiln_arch::Shape::Image(1, 8, 8)).unwrap();
     let config = kiln_nn::GanConfig { settings, optim: world.spec.optim.clone(), seed: 5 };
