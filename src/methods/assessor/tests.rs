@@ -318,7 +318,9 @@ fn refused(text: &str, change: impl Fn(&mut Spec)) -> String {
 fn a_wrong_table_is_answered_with_file_line_column_and_remedy() {
     let said = refused("arch,accuracy\nc3-c3-c3-c3-c3-c3,90\nc3-c3-c3-c3-c3-c9,90\n", |_| {});
     assert!(
-        said.contains("table.csv, line 3, column 1") && said.contains("c9") && said.contains("space.name"),
+        said.contains("table.csv, line 3, column 1")
+            && said.contains("c9")
+            && said.contains("the space is `nas-bench-201`"),
         "{said}"
     );
     let said = refused("arch,accuracy\nc3-c3-c3-c3-c3-c3,90\nc3-c3-c3-c3-c3-c3,91\n", |_| {});
