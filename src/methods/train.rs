@@ -6,7 +6,7 @@ use std::time::Duration;
 use kiln_arch::{Arch, Cost, Plan, Space};
 use kiln_data::DataSet;
 use kiln_nn::pool::Stop;
-use kiln_nn::{Epoch, Eval, Network, Pool, Reading, TrainError, Trainer, TrainerConfig};
+use kiln_nn::{Epoch, Eval, Look, Network, Pool, Reading, TrainError, Trainer, TrainerConfig};
 use kiln_protocol::Level;
 use kiln_protocol::run::{Best, Figure, Outcome, Progress, Table};
 use kiln_protocol::spec::seed::derive;
@@ -41,6 +41,8 @@ pub struct Train<R: Recipe<Product = Product> = Finish> {
     state: State,
     /// The trained network's tensors, once done.
     network: Vec<(String, Tensor)>,
+    /// See [`Product::looks`].
+    looks: Vec<Look>,
 }
 
 /// The plain part of the state.
@@ -89,6 +91,8 @@ pub struct Product {
     pub train: Option<Eval>,
     /// The trained network's, on the CPU.
     pub tensors: Vec<(String, Tensor)>,
+    /// What the operators of a regulariser did at the end, where somebody looks.
+    pub looks: Vec<Look>,
 }
 
 impl Product {
@@ -132,6 +136,7 @@ impl Recipe for Finish {
             test: test.and_then(finite),
             train: None,
             tensors: copies(trainer.network())?,
+            looks: Vec::new(),
         }))
     }
 }
@@ -191,7 +196,19 @@ impl<R: Recipe<Product = Product>> Train<R> {
         };
         fleet.add(0, task, data.share());
         let state = State::default();
-        Ok(Train { spec: spec.clone(), settings, arch, plan, data, recipe, knobs, fleet, state, network: Vec::new() })
+        Ok(Train {
+            spec: spec.clone(),
+            settings,
+            arch,
+            plan,
+            data,
+            recipe,
+            knobs,
+            fleet,
+            state,
+            network: Vec::new(),
+            looks: Vec::new(),
+        })
     }
 
     /// What the recipe left after each epoch so far.
@@ -210,6 +227,11 @@ impl<R: Recipe<Product = Product>> Train<R> {
     /// Validation accuracy after an epoch, counted from 1.
     pub fn valid_accuracy(&self, epoch: u64) -> Option<f64> {
         self.state.epochs.iter().find(|row| row.epoch == epoch).and_then(|row| row.valid_accuracy)
+    }
+
+    /// What the operators of a regulariser did at the end of a training that has just ended.
+    pub fn last_looks(&mut self) -> Vec<Look> {
+        std::mem::take(&mut self.looks)
     }
 
     /// The trainer, while it trains.
@@ -311,6 +333,7 @@ impl<R: Recipe<Product = Product>> Method for Train<R> {
             self.state.end = Some(End { failure, valid, test, train, seconds: finished.note.seconds });
             self.state.snapshots = finished.note.snapshots;
             self.network = product.tensors;
+            self.looks = product.looks;
         }
         self.progress(cx);
         Ok(Flow::More)

@@ -104,6 +104,11 @@ impl Disout {
 
     /// Looks at a channel now and then, as soon as something is distorted.
     fn show(&mut self, cx: &mut StepCx) {
+        let last = self.train.last_looks();
+        if !last.is_empty() {
+            cx.view("channels", views::channels(f64::from(self.settings.epochs), &last));
+            return;
+        }
         let every = Duration::from_secs_f64(self.settings.every);
         if self.sites.is_empty() || self.looked.is_some_and(|looked| looked.elapsed() < every) {
             return;

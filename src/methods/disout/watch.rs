@@ -52,6 +52,10 @@ impl Recipe for Watch {
             let all = trainer.training_part(i64::MAX)?;
             let Some(train) = trainer.evaluate(&all, &|| stop.asked())? else { return Ok(None) };
             product.train = finite(train);
+            // A short training may be over before anybody looked.
+            if trainer.distortion() > 0.0 {
+                product.looks = trainer.inspect()?;
+            }
         }
         Ok(Some(product))
     }
