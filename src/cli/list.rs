@@ -54,11 +54,13 @@ fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
             Some(jobs) => format!("{}/{} jobs", jobs.ended(), jobs.total),
             None => human::percent(run.progress.fraction()),
         },
-        or_dash(run.best.as_ref().map(|b| human::number(b.value))),
+        // An experiment stands for its arms, not for its luckiest job.
+        or_dash(run.best.as_ref().filter(|_| run.jobs.is_none()).map(|b| human::number(b.value))),
         or_dash(run.eta.filter(|_| live).map(human::duration)),
         or_dash(took),
         or_dash(seen),
-        or_dash(run.device.clone()),
+        // How many cores there are is the same in every line.
+        or_dash(run.device.as_deref().map(|device| device.split(" (").next().unwrap_or(device).to_owned())),
     ]
 }
 
