@@ -85,7 +85,7 @@ impl Extremes {
 }
 
 /// What a preset will cost.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Estimate {
     /// Jobs of an experiment, which are done one after the other (on one device) and counted together; 0 for a plain run.
     #[serde(skip_serializing_if = "is_zero")]
@@ -315,24 +315,16 @@ fn spaceless(spec: &Spec) -> Estimate {
         }
     }
     Estimate {
-        jobs: 0,
-        space: String::new(),
-        space_size: 0.0,
-        space_size_is_bound: false,
-        chosen: None,
-        reference: None,
         networks,
-        extremes: None,
         images: train,
         images_known: seen,
         epochs,
         epoch_images: epochs * images,
         operations: trainings.iter().map(|t| t.epochs * images * OPS_PER_MAC * t.macs).sum(),
-        predictors: None,
-        iterations: None,
         device: if gpu { "one GPU".into() } else { cpu_name(cores) },
         seconds: rates.start + trainings.iter().map(each).sum::<f64>() / side_by_side,
         memory: rates.base + (largest * side_by_side + shape.numel() as f64 * images * 1.3) as u64,
+        ..Estimate::default()
     }
 }
 

@@ -56,27 +56,20 @@ pub fn estimate(spec: &Spec, own: &PuganSettings) -> Result<Estimate, ArchError>
         + 3.0 * piece::activations(&plan.discriminator, plan.image) as f64;
     let member = |name: &str, Cost { params, macs }: Cost| Member { arch: name.to_owned(), params, macs };
     Ok(Estimate {
-        jobs: 0,
-        space: String::new(),
-        space_size: 0.0,
-        space_size_is_bound: false,
-        chosen: None,
-        reference: None,
         networks: vec![
             member(&format!("generator ({})", own.net), g),
             member(&format!("discriminator ({})", own.net), d),
             member("classifier for the features", cost),
         ],
-        extremes: None,
         images: train,
         images_known: seen,
         epochs: if train == 0 { 0.0 } else { iterations * critic_steps * batch / images },
         epoch_images: iterations * critic_steps * batch,
         operations,
-        predictors: None,
         iterations: Some(u64::from(own.iterations)),
         device: if gpu { "one GPU".into() } else { cpu_name(cores) },
         seconds: rates.start + iterations * per_iteration + training + measured,
         memory: rates.base + (weights + 2.0 * 4.0 * batch * kept + plan.image.numel() as f64 * images * 1.3) as u64,
+        ..Estimate::default()
     })
 }

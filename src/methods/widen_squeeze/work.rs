@@ -16,6 +16,7 @@ use tch::{Device, Tensor};
 use super::parts::Kind;
 use super::prune::{self, Keep};
 use super::views;
+use crate::train::finite;
 
 /// Batches that normalisation is estimated anew from after channels were taken out.
 const RECALIBRATION: i64 = 50;
@@ -182,8 +183,4 @@ fn recalibrate(network: &QuantNetwork, data: &DataSet, batch: i64, key: u64) -> 
         let _seen = network.forward(&x, Pass::Recalibrate(1.0 / (i as f64 + 1.0)), None)?;
     }
     Ok(())
-}
-
-fn finite(eval: Eval) -> Option<Eval> {
-    (eval.loss.is_finite() && eval.accuracy.is_finite()).then_some(eval)
 }
