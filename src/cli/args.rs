@@ -44,6 +44,7 @@ Exit codes:
 
 Environment:
   KILN_HOME      folder of the runs (else kiln in XDG_DATA_HOME, else ~/.local/share/kiln)
+  KILN_CONFIG    folder of your keymap, views, presets and themes (else kiln in XDG_CONFIG_HOME, else ~/.config/kiln)
   KILN_SHARE     folder with presets, assets and themes
   KILN_WORKER    the program that trains (else kiln-worker beside this program)
   KILN_CUDA      auto, off, or the path of libtorch_cuda.so; taken over by an engine at its start

@@ -1,4 +1,5 @@
-//! Where things lie: the home of the runs (`KILN_HOME`) and the files that are shared by all (presets, assets, themes).
+//! Where things lie: the home of the runs (`KILN_HOME`), what a user has chosen (`KILN_CONFIG`), and the files that are shared by
+//! all (presets, assets, themes).
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -22,6 +23,10 @@ pub struct Home {
 pub enum HomeError {
     #[error("no home for the runs: neither KILN_HOME, XDG_DATA_HOME nor HOME is set; set KILN_HOME to a folder")]
     NoHome,
+    #[error(
+        "no folder for settings: neither KILN_CONFIG, XDG_CONFIG_HOME nor HOME is set; set KILN_CONFIG to a folder"
+    )]
+    NoConfig,
     #[error("the current folder cannot be read, so the relative path {path} has no meaning: {source}")]
     NoCurrentFolder { path: PathBuf, source: io::Error },
     #[error("the home {path} cannot be used: {source}; set KILN_HOME to a folder you may write to")]
@@ -155,6 +160,25 @@ fn jobs_of(run: &RunId, folder: &Path) -> Vec<RunId> {
     entries.filter_map(job).collect()
 }
 
+/// Folder of what a user has chosen (keymap.toml, views.toml, workbench.toml, presets/, themes/): `KILN_CONFIG`, else `kiln` in the
+/// XDG folder for settings (`XDG_CONFIG_HOME`, else `~/.config`). It need not exist; whoever writes there creates it.
+///
+/// # Errors
+/// [`HomeError::NoConfig`] where no variable says where.
+pub fn config_dir() -> Result<PathBuf, HomeError> {
+    config_from(|name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from))
+}
+
+fn config_from(var: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf, HomeError> {
+    if let Some(path) = var("KILN_CONFIG") {
+        return std::path::absolute(&path).map_err(|source| HomeError::NoCurrentFolder { path, source });
+    }
+    // The XDG specification says that relative paths are to be ignored.
+    let folder = var("XDG_CONFIG_HOME").filter(|p| p.is_absolute());
+    let folder = folder.or_else(|| var("HOME").map(|home| home.join(".config"))).ok_or(HomeError::NoConfig)?;
+    Ok(folder.join("kiln"))
+}
+
 /// Folder of the presets that come with Kiln.
 pub fn presets_dir() -> Result<PathBuf, HomeError> {
     share("presets")
@@ -218,6 +242,20 @@ mod tests {
         assert_eq!(home(&[("XDG_DATA_HOME", "x"), ("HOME", "/h")]).unwrap().root(), Path::new("/h/.local/share/kiln"));
         assert!(home(&[]).unwrap_err().to_string().contains("KILN_HOME"));
         assert!(home(&[("KILN_HOME", "here")]).unwrap().root().is_absolute());
+    }
+
+    #[test]
+    fn settings_lie_where_the_first_variable_says() {
+        let at = |vars: &[(&str, &str)]| {
+            super::config_from(|name| vars.iter().find(|v| v.0 == name).map(|v| PathBuf::from(v.1)))
+        };
+        let all = [("KILN_CONFIG", "/c"), ("XDG_CONFIG_HOME", "/x"), ("HOME", "/h")];
+        assert_eq!(at(&all).unwrap(), Path::new("/c"));
+        assert_eq!(at(&all[1..]).unwrap(), Path::new("/x/kiln"));
+        assert_eq!(at(&all[2..]).unwrap(), Path::new("/h/.config/kiln"));
+        assert_eq!(at(&[("XDG_CONFIG_HOME", "x"), ("HOME", "/h")]).unwrap(), Path::new("/h/.config/kiln"));
+        assert!(at(&[("KILN_CONFIG", "here")]).unwrap().is_absolute());
+        assert!(at(&[]).unwrap_err().to_string().contains("KILN_CONFIG"));
     }
 
     #[test]
