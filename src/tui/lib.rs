@@ -12,12 +12,13 @@
 //! - [`chart`]: axes, columns, dots
 //! - [`mosaic`]: pictures out of characters; [`mod@still`]: drawings for the command line
 //! - [`look`], [`theme`], [`colour`], [`glyphs`], [`text`]: how it looks
-//! - [`term`], [`signals`], [`link`]: terminal, signals, connection
+//! - [`term`], [`signals`], [`link`]: terminal, signals, connection; [`editor`]: the user's own, for longer texts
 
 pub mod action;
 pub mod app;
 pub mod chart;
 pub mod colour;
+mod editor;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

@@ -53,12 +53,26 @@ pub enum Msg {
     Note(Level, String),
     /// What has come of writing weights.
     Exported(Level, String),
+    /// What the user's editor has left of a text, or why there is nothing.
+    Edited {
+        what: Draft,
+        text: Result<String, String>,
+    },
     /// Stop as a job of the shell (SIGTSTP, `ctrl-z`).
     Suspend,
     /// Back from that (SIGCONT).
     Continued,
     /// Leave, whatever is on the screen (SIGTERM, SIGHUP, SIGINT).
     Leave,
+}
+
+/// What a text in the user's editor is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Draft {
+    /// The settings of this preset, as TOML.
+    Settings(String),
+    /// The note on this run.
+    Note(RunId),
 }
 
 /// Something is to be done outside the model.
@@ -81,6 +95,13 @@ pub enum Effect {
     Export {
         run: RunId,
         candidate: Option<u32>,
+    },
+    /// Lend the terminal to the user's editor for this text, in a file with this ending (such as `.toml`); answered with
+    /// [`Msg::Edited`].
+    EditText {
+        what: Draft,
+        text: String,
+        suffix: &'static str,
     },
     SwitchTheme,
     /// Draw every cell anew.

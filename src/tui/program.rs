@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
@@ -19,7 +19,7 @@ use crate::look::Look;
 use crate::model::Model;
 use crate::msg::{Effect, Msg};
 use crate::options::{Launcher, Options, PresetInfo};
-use crate::{link, signals, term};
+use crate::{editor, link, signals, term};
 
 /// Messages that may wait. Beyond it the threads wait: an engine that talks faster than a terminal draws is slowed down, and
 /// merges points meanwhile.
@@ -49,9 +49,10 @@ pub fn run(options: Options) -> Result<(), Error> {
     let mut terminal = Terminal::new(backend).map_err(Error::Terminal)?;
     let (out, messages) = mpsc::sync_channel(WAITING);
     signals::start(out.clone()).map_err(Error::Terminal)?;
-    input(out.clone());
+    let gate = Arc::new(Gate::default());
+    input(out.clone(), Arc::clone(&gate));
     let frames = link::start(connect, out.clone());
-    let mut host = Program { frames, launcher, out, mouse, away: false };
+    let mut host = Program { frames, launcher, out, gate, mouse, away: false };
     let mut source = Messages { messages, tick: Instant::now() };
     let ended = drive(&mut terminal, &mut source, &mut host, &mut model, &mut look);
     drop(guard);
@@ -61,11 +62,62 @@ pub fn run(options: Options) -> Result<(), Error> {
     }
 }
 
+/// Who reads the terminal: the thread of [`input`], or another program. Two readers would share the keys among them.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<Reading>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Reading {
+    /// The reader is to keep its hands off the terminal.
+    closed: bool,
+    /// It does.
+    idle: bool,
+}
+
+/// How long the reader waits for a key before it looks at the gate: how long an editor may take to appear.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Gate {
+    /// Waits until nobody reads the terminal.
+    fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        // Longer than the reader can take, should its thread have ended.
+        let done = self.changed.wait_timeout_while(state, 4 * LOOK, |state| !state.idle);
+        drop(done);
+    }
+
+    fn open(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = false;
+        self.changed.notify_all();
+    }
+
+    /// Called by the reader between keys: returns when the terminal may be read.
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.closed {
+            state.idle = true;
+            self.changed.notify_all();
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.idle = false;
+    }
+}
+
 /// Reads the terminal on a thread of its own. It ends with the program.
-fn input(out: SyncSender<Msg>) {
+fn input(out: SyncSender<Msg>, gate: Arc<Gate>) {
     std::thread::spawn(move || {
         loop {
-            let msg = match crossterm::event::read() {
+            gate.pass();
+            let event = match crossterm::event::poll(LOOK) {
+                Ok(false) => continue,
+                Ok(true) => crossterm::event::read(),
+                Err(error) => Err(error),
+            };
+            let msg = match event {
                 Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => Msg::Key(key.into()),
                 Ok(Event::Paste(text)) => Msg::Paste(text),
                 Ok(Event::Resize(width, height)) => Msg::Resize(width, height),
@@ -117,6 +169,7 @@ struct Program {
     frames: mpsc::Sender<ToEngine>,
     launcher: Arc<dyn Launcher>,
     out: SyncSender<Msg>,
+    gate: Arc<Gate>,
     mouse: bool,
     /// Suspended: the terminal belongs to the shell.
     away: bool,
@@ -126,6 +179,17 @@ struct Program {
 const PANICKED: &str = "reading the preset failed; the log says where";
 
 impl Program {
+    /// Makes the terminal ours again. A message, if that cannot be done.
+    fn take_over(&mut self) -> Option<Msg> {
+        term::leave();
+        if let Err(error) = term::enter(self.mouse) {
+            tracing::warn!(%error, "cannot take the terminal over again");
+            return Some(Msg::Leave);
+        }
+        self.away = false;
+        None
+    }
+
     /// Asks the launcher on a thread of its own: presets are read from disks that may be slow.
     fn aside(&self, ask: impl FnOnce(&dyn Launcher) -> Msg + Send + 'static) {
         let (launcher, out) = (Arc::clone(&self.launcher), self.out.clone());
@@ -174,13 +238,15 @@ impl Host for Program {
                 term::leave();
                 signals::stop_job();
             }
-            Effect::TakeOver => {
+            Effect::TakeOver => return self.take_over(),
+            Effect::EditText { what, text, suffix } => {
+                self.gate.close();
                 term::leave();
-                if let Err(error) = term::enter(self.mouse) {
-                    tracing::warn!(%error, "cannot take the terminal over again");
-                    return Some(Msg::Leave);
-                }
-                self.away = false;
+                let editor = editor::chosen(|name| std::env::var(name).ok());
+                let text = editor::edit(&editor, &text, suffix);
+                let lost = self.take_over();
+                self.gate.open();
+                return lost.or(Some(Msg::Edited { what, text }));
             }
             Effect::SwitchTheme | Effect::Redraw | Effect::Quit => {}
         }
@@ -189,5 +255,41 @@ impl Host for Program {
 
     fn may_draw(&self) -> bool {
         !self.away
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn nobody_reads_while_the_gate_is_closed() {
+        let gate = Arc::new(Gate::default());
+        let reads = Arc::new(AtomicU32::new(0));
+        let (theirs, counted) = (Arc::clone(&gate), Arc::clone(&reads));
+        let (seen, news) = mpsc::channel();
+        std::thread::spawn(move || {
+            loop {
+                theirs.pass();
+                counted.fetch_add(1, Ordering::SeqCst);
+                if seen.send(()).is_err() {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+        });
+        for _ in 0..20 {
+            news.recv().unwrap();
+            gate.close();
+            let before = reads.load(Ordering::SeqCst);
+            for _ in 0..100 {
+                std::thread::yield_now();
+            }
+            assert_eq!(reads.load(Ordering::SeqCst), before);
+            while news.try_recv().is_ok() {}
+            gate.open();
+        }
+        news.recv().unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Signals, and being a job of a shell.
 
 use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -16,15 +17,48 @@ use crate::term;
 /// has stopped reading.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The program that has the terminal now, such as an editor; 0 while that is the client itself.
+static BORROWER: AtomicI32 = AtomicI32::new(0);
+
+/// Gives the terminal back to the client when dropped.
+pub struct Lent;
+
+/// Another program of this process group has the terminal: keys that make signals are meant for it, not for the client.
+pub fn lend(pid: u32) -> Lent {
+    BORROWER.store(i32::try_from(pid).unwrap_or(0), Ordering::SeqCst);
+    Lent
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        BORROWER.store(0, Ordering::SeqCst);
+    }
+}
+
 /// Forwards signals as messages, on a thread of its own.
 pub fn start(out: SyncSender<Msg>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
+            let borrower = BORROWER.load(Ordering::SeqCst);
             let sent = match signal {
+                SIGINT | SIGCONT if borrower > 0 => Ok(()),
+                SIGTSTP if borrower > 0 => {
+                    // The other program has stopped, and the client with it; without a shell that would be for ever.
+                    if has_shell() {
+                        stop_job()
+                    } else {
+                        go_on()
+                    }
+                    Ok(())
+                }
                 SIGTSTP => out.send(Msg::Suspend),
                 SIGCONT => out.send(Msg::Continued),
                 ending => {
+                    if borrower > 0 {
+                        // It would be left without a terminal. Editors save what they have when they are hung up on.
+                        let _ = kill(Pid::from_raw(borrower), Signal::SIGHUP);
+                    }
                     let _ = out.try_send(Msg::Leave);
                     std::thread::sleep(PATIENCE);
                     term::leave();
@@ -61,6 +95,13 @@ fn parent_of(pid: Pid) -> Option<Pid> {
 pub fn stop_job() {
     if let Err(error) = kill(Pid::from_raw(0), Signal::SIGSTOP) {
         tracing::warn!(%error, "cannot stop");
+    }
+}
+
+/// Wakes the whole job up.
+fn go_on() {
+    if let Err(error) = kill(Pid::from_raw(0), Signal::SIGCONT) {
+        tracing::warn!(%error, "cannot go on");
     }
 }
 

@@ -26,7 +26,7 @@ use crate::layout;
 use crate::model::detail::Tab;
 use crate::model::list::Scroll;
 use crate::model::{Ask, Link, Model, Overlay, Prompt, PromptKind, Question, Screen, figure, pages};
-use crate::msg::{Effect, Msg};
+use crate::msg::{Draft, Effect, Msg};
 
 /// Applies a message, and says what is to be done outside.
 pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
@@ -55,12 +55,25 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Estimated { spec, words } => retrain::estimated(m, spec, words),
         Msg::Note(level, text) => m.note(level, text),
         Msg::Exported(level, text) => m.note_about(retrain::EXPORT, level, text),
+        Msg::Edited { what, text } => {
+            // The editor has written all over the screen.
+            effects.push(Effect::Redraw);
+            match text {
+                Ok(text) => edited(m, what, text, &mut effects),
+                Err(said) => m.note(Level::Warn, said),
+            }
+        }
         Msg::Suspend => effects.push(Effect::Suspend),
         Msg::Continued => effects.extend([Effect::TakeOver, Effect::Redraw]),
         Msg::Leave => effects.push(Effect::Quit),
     }
     settle(m, &mut effects);
     effects
+}
+
+/// A text comes back from the user's editor.
+fn edited(m: &mut Model, what: Draft, text: String, effects: &mut Vec<Effect>) {
+    let _ = (m, what, text, effects);
 }
 
 /// Puts right what depends on sizes, and asks the engine for what the screen now needs.
