@@ -20,7 +20,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test build release lint bench reference libtorch prerequisites install uninstall clean
+.PHONY: help run test build release lint fuzz bench reference libtorch prerequisites install uninstall clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,6 +42,9 @@ release: libtorch
 lint: libtorch ## Check formatting and run clippy, warnings being errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+fuzz: ## Ten minutes of random keys, resizes and engine events against the workbench
+	KILN_FUZZ_SECONDS=$(or $(SECONDS),600) cargo test -p kiln-tui --lib fuzz::random_inputs_for_long -- --ignored --nocapture
 
 bench: release ## Measure what the README's performance table says
 	cargo bench --workspace

@@ -48,7 +48,7 @@ fn binary() -> Result<PathBuf> {
 
 fn command(kiln: &Path, home: &Path) -> Command {
     let mut command = Command::new(kiln);
-    command.env("KILN_HOME", home).env("TERM", "xterm-256color");
+    command.env("KILN_HOME", home).env("KILN_CONFIG", home.join("config")).env("TERM", "xterm-256color");
     command
 }
 

@@ -2,8 +2,10 @@
 //!
 //! - [`program`]: a binary of this workspace
 //! - [`harness`]: an engine of a test's own, with the fake worker
+//! - [`terminal`]: a program in a pseudo-terminal whose screen can be read
 
 pub mod harness;
+pub mod terminal;
 
 use std::path::PathBuf;
 

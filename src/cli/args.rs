@@ -49,7 +49,7 @@ Environment:
   KILN_WORKER    the program that trains (else kiln-worker beside this program)
   KILN_CUDA      auto, off, or the path of libtorch_cuda.so; taken over by an engine at its start
   KILN_LOG       what the engine logs, such as debug (its log is engine.log in KILN_HOME)
-  KILN_THEME     theme of the workbench
+  KILN_THEME     theme of the workbench (else the one chosen last)
   NO_COLOR       no colours"
 )]
 pub struct Cli {
@@ -68,13 +68,16 @@ pub struct Look {
     /// Open the launcher on this preset.
     #[arg(long, value_name = "PRESET")]
     pub preset: Option<String>,
-    /// Theme of the workbench: `dark`, `light`, or a TOML file.
+    /// Theme of the workbench: `dark`, `light`, `contrast`, `contrast-light`, `colour-blind`, `terminal`, or a TOML file.
     #[arg(long, value_name = "NAME")]
     pub theme: Option<String>,
+    /// How many colours the terminal has: `auto` asks the environment.
+    #[arg(long, value_name = "COLOURS", default_value = "auto", value_parser = ["auto", "none", "16", "256", "true"])]
+    pub color: String,
     /// Draw with ASCII alone.
     #[arg(long)]
     pub ascii: bool,
-    /// Take the mouse: the wheel scrolls, a click selects.
+    /// Take the mouse: the wheel scrolls, a click selects. A key switches it, and it is kept.
     #[arg(long)]
     pub mouse: bool,
 }
@@ -205,6 +208,13 @@ pub enum Command {
   kiln check my.toml --set dc-nas.population=64
   kiln check my.toml --spec")]
     Check(Check),
+    /// List what every key of the workbench means, with the keymap of your own.
+    ///
+    /// A keymap.toml in KILN_CONFIG gives actions other keys; what is wrong in it is said here, and the exit code is then 2.
+    #[command(after_help = "Examples:
+  kiln keys
+  kiln keys --json | jq '.[] | select(.id == \"run.stop\")'")]
+    Keys(Json),
     /// Look at everything Kiln needs, and say what is missing.
     #[command(after_help = "Examples:
   kiln doctor

@@ -54,6 +54,7 @@ pub fn doctor(engines: &Engines, args: &args::Json) -> Outcome {
     check_worker(&mut found);
     check_share(&mut found);
     check_terminal(&mut found);
+    check_config(&mut found);
     let wrong = found.0.iter().filter(|f| f.grade == Grade::Wrong).count();
     if args.json {
         say_json(&found.0)?;
@@ -82,6 +83,21 @@ fn in_words(found: &[Finding]) -> String {
         }
     }
     out.trim_end().to_owned()
+}
+
+/// A user's own keymap and settings of the workbench, where there are any.
+fn check_config(found: &mut Findings) {
+    let folder = match home::config_dir() {
+        Ok(folder) => folder,
+        Err(e) => return found.add("config", Grade::Notice, e.to_string()),
+    };
+    let said = kiln_tui::Files::read(&folder).said;
+    if said.is_empty() {
+        found.add("config", Grade::Fine, format!("{}: nothing wrong in it", folder.display()));
+    }
+    for said in said {
+        found.add("config", Grade::Notice, said);
+    }
 }
 
 fn exe() -> PathBuf {

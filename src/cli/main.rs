@@ -11,6 +11,7 @@
 //! - [`presets`]: finding and checking presets
 //! - [`engines`], [`engine`]: reaching the engine; `engine start|stop|status|rebuild`
 //! - [`spaces`]: `spaces`, `latency`
+//! - [`keys`]: keys of the workbench
 //! - [`doctor`]: everything Kiln needs, looked at
 //! - [`human`], [`terminal`], [`failure`]: figures, tables, sentences, exit codes
 //!
@@ -33,6 +34,7 @@ mod human;
 mod images;
 mod inspect;
 mod jobs;
+mod keys;
 mod list;
 mod plot;
 mod predict;
@@ -114,6 +116,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Some(Command::Set(args)) => control::set(&engines, args),
         Some(Command::Rm(args)) => control::rm(&engines, args),
         Some(Command::Check(args)) => check::check(args),
+        Some(Command::Keys(args)) => keys::keys(args),
         Some(Command::Doctor(args)) => doctor::doctor(&engines, args),
         Some(Command::Engine(command)) => engine::command(&engines, command),
         Some(Command::Schema(args)) => check::schema(args),

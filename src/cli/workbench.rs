@@ -38,16 +38,24 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
         info.default = info.name == default;
     }
     let reach = engines.clone();
+    let config = home::config_dir().ok();
     let options = Options {
         connect: Arc::new(move || connect(&reach)),
         presets: infos,
         launcher: Arc::new(Presets { engines: engines.clone() }),
         start,
         theme: look.theme.clone(),
-        theme_dirs: home::themes_dir().into_iter().collect(),
-        colour: Colour::Auto,
+        theme_dirs: config.iter().map(|folder| folder.join("themes")).chain(home::themes_dir()).collect(),
+        colour: match look.color.as_str() {
+            "none" => Colour::None,
+            "16" => Colour::Ansi16,
+            "256" => Colour::Ansi256,
+            "true" => Colour::True,
+            _ => Colour::Auto,
+        },
         ascii: look.ascii.then_some(true),
         mouse: look.mouse,
+        config,
     };
     kiln_tui::run(options).map_err(|e| Failure::Unexpected(e.into()))
 }

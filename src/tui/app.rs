@@ -102,13 +102,21 @@ fn act<B: Backend>(
         for effect in update(model, msg) {
             match effect {
                 Effect::Quit => return Ok(true),
-                Effect::SwitchTheme => look.switch(),
+                Effect::SwitchTheme => waiting.push(themed(look, None)),
+                Effect::UseTheme(name) => waiting.push(themed(look, Some(&name))),
                 Effect::Redraw => forget(terminal)?,
                 other => waiting.extend(host.perform(other)),
             }
         }
     }
     Ok(false)
+}
+
+/// Uses a theme, or the next one, and says which.
+fn themed(look: &mut Look, name: Option<&str>) -> Msg {
+    let next = name.map_or_else(|| look.next(), str::to_owned);
+    let problems = look.dress(&next).iter().map(ToString::to_string).collect();
+    Msg::Themed { name: next, problems }
 }
 
 /// Makes the next frame draw every cell. Not `Terminal::clear`: that asks the terminal where its cursor is, and waits for an
@@ -211,6 +219,17 @@ mod tests {
     fn quitting_ends_the_loop_before_what_follows() {
         let (_, _, model) = driven(vec![key("q"), key("n")]);
         assert_eq!(model.screen, crate::model::Screen::Runs);
+    }
+
+    #[test]
+    fn themes_go_round_and_each_is_told() {
+        let (terminal, host, model) = driven(vec![key("T"), Next::Idle]);
+        assert_eq!(model.kept.theme.as_deref(), Some("light"));
+        assert!(screen(&terminal).contains("Theme: light"), "{}", screen(&terminal));
+        assert!(matches!(&host.performed[..], [.., Effect::Keep(kept)] if kept.theme.as_deref() == Some("light")));
+        let all = vec![key("T"); crate::theme::SHIPPED.len()];
+        let (_, _, model) = driven(all);
+        assert_eq!(model.kept.theme.as_deref(), Some("dark"), "once round");
     }
 
     #[test]

@@ -22,12 +22,23 @@ pub fn depth(choice: Colour, var: impl Fn(&str) -> Option<String>) -> Depth {
         Colour::True => Depth::True,
         Colour::Auto => {
             let get = |name: &str| var(name).unwrap_or_default();
-            let (term, extra) = (get("TERM"), get("COLORTERM"));
+            let (term, extra, program) = (get("TERM"), get("COLORTERM"), get("TERM_PROGRAM"));
+            // SSH passes TERM on and nothing else: what it says by itself counts.
+            let bare = term.strip_prefix("xterm-").unwrap_or(&term);
+            let able = ["kitty", "alacritty", "ghostty", "foot", "wezterm", "contour", "rio"];
+            let able = able
+                .iter()
+                .any(|name| bare.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-')));
             if !get("NO_COLOR").is_empty() || term == "dumb" || term.is_empty() || term.starts_with("vt1") {
                 Depth::None
-            } else if extra == "truecolor" || extra == "24bit" || term.ends_with("-direct") {
+            } else if term.starts_with("screen") && get("TMUX").is_empty() {
+                // GNU screen, whatever the terminal around it had said.
+                if term.contains("256color") { Depth::Ansi256 } else { Depth::Ansi16 }
+            } else if extra == "truecolor" || extra == "24bit" || term.ends_with("-direct") || able {
                 Depth::True
-            } else if term.contains("256color") || term.contains("kitty") || term.contains("alacritty") {
+            } else if ["iTerm.app", "WezTerm", "ghostty", "vscode"].contains(&program.as_str()) {
+                Depth::True
+            } else if term.contains("256color") || program == "Apple_Terminal" {
                 Depth::Ansi256
             } else {
                 Depth::Ansi16
@@ -220,6 +231,12 @@ mod tests {
         assert_eq!(depth(Colour::Ansi16, env(xterm)), Depth::Ansi16);
         assert_eq!(depth(Colour::Auto, env(&[("TERM", "tmux-256color")])), Depth::Ansi256);
         assert_eq!(depth(Colour::Auto, env(&[("TERM", "xterm")])), Depth::Ansi16);
+        assert_eq!(depth(Colour::Auto, env(&[("TERM", "xterm-kitty")])), Depth::True, "over SSH, without COLORTERM");
+        assert_eq!(depth(Colour::Auto, env(&[("TERM", "xterm-256color"), ("TERM_PROGRAM", "iTerm.app")])), Depth::True);
+        let screen = &[("TERM", "screen-256color"), ("COLORTERM", "truecolor")];
+        assert_eq!(depth(Colour::Auto, env(screen)), Depth::Ansi256, "what GNU screen was started in does not count");
+        let tmux = &[("TERM", "screen-256color"), ("COLORTERM", "truecolor"), ("TMUX", "/tmp/tmux-0/default,1,0")];
+        assert_eq!(depth(Colour::Auto, env(tmux)), Depth::True);
         assert_eq!(depth(Colour::Auto, env(&[("TERM", "dumb"), ("COLORTERM", "truecolor")])), Depth::None);
         assert_eq!(depth(Colour::Auto, env(&[("TERM", "xterm-256color"), ("NO_COLOR", "1")])), Depth::None);
         assert_eq!(depth(Colour::Auto, env(&[("TERM", "xterm-256color"), ("NO_COLOR", "")])), Depth::Ansi256);

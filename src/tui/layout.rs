@@ -557,6 +557,18 @@ pub fn help(size: Size) -> Rect {
     dialog(size, 92, size.height.saturating_sub(2).max(1))
 }
 
+/// A page of the tour.
+pub fn tour(size: Size) -> Rect {
+    dialog(size, 72, 18)
+}
+
+/// A question with this text: its box, and the lines of the text within.
+pub fn question(size: Size, words: &str) -> (Rect, Vec<String>) {
+    let width = 60.min(size.width);
+    let lines = text::wrap(words, usize::from(width.saturating_sub(4)).max(1));
+    (dialog(size, width, lines.len() as u16 + 4), lines)
+}
+
 pub fn picker(size: Size) -> Rect {
     dialog(size, 64, size.height.saturating_sub(4).clamp(1, 30))
 }

@@ -8,6 +8,7 @@
 //! - [`app`]: the loop, generic over terminal and messages
 //! - [`msg`], [`model`], [`mod@update`]: state, and what changes it
 //! - [`action`], [`keys`]: everything that can be done with a key, in one table
+//! - [`keymap`] with [`facts`]: which key means what, and when; [`kept`]: what is kept between starts; [`config`]: their files
 //! - [`mod@view`], [`layout`]: drawing, and where things are
 //! - [`chart`]: axes, columns, dots
 //! - [`mosaic`]: pictures out of characters; [`mod@still`]: drawings for the command line
@@ -18,14 +19,20 @@ pub mod action;
 pub mod app;
 pub mod chart;
 pub mod colour;
+mod config;
 mod editor;
+pub mod facts;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod fixture_search;
 #[cfg(test)]
 mod fixture_training;
+#[cfg(test)]
+mod fuzz;
 pub mod glyphs;
+pub mod kept;
+pub mod keymap;
 pub mod keys;
 pub mod layout;
 mod link;
@@ -43,6 +50,7 @@ pub mod theme;
 pub mod update;
 pub mod view;
 
+pub use config::Files;
 pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
 pub use program::run;
 pub use still::still;

@@ -3,6 +3,7 @@
 use kiln_protocol::wire::{FromEngine, ToEngine};
 use kiln_protocol::{Level, RunId};
 
+use crate::kept::Kept;
 use crate::keys::Key;
 use crate::options::{PresetInfo, Setting};
 
@@ -58,6 +59,11 @@ pub enum Msg {
         what: Draft,
         text: Result<String, String>,
     },
+    /// A theme is in use now, with mistakes that its file has.
+    Themed {
+        name: String,
+        problems: Vec<String>,
+    },
     /// Stop as a job of the shell (SIGTSTP, `ctrl-z`).
     Suspend,
     /// Back from that (SIGCONT).
@@ -103,7 +109,22 @@ pub enum Effect {
         text: String,
         suffix: &'static str,
     },
+    /// Use the next theme; answered with [`Msg::Themed`].
     SwitchTheme,
+    /// Use the theme of that name; answered with [`Msg::Themed`].
+    UseTheme(String),
+    /// Write down what is kept between starts.
+    Keep(Box<Kept>),
+    /// Put a text into the clipboard of the terminal (OSC 52).
+    Copy(String),
+    /// Tell who looks elsewhere: with the bell, with a banner (OSC 9).
+    Notify {
+        text: String,
+        bell: bool,
+        banner: bool,
+    },
+    /// Take the mouse, or leave it to the terminal.
+    Mouse(bool),
     /// Draw every cell anew.
     Redraw,
     /// Leave the terminal and stop as a job of the shell.

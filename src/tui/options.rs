@@ -18,8 +18,8 @@ pub struct Options {
     pub launcher: Arc<dyn Launcher>,
     /// The first screen.
     pub start: Start,
-    /// Name of a shipped theme (`dark`, `light`), of a file `NAME.toml` in `theme_dirs`, or a path to such a file. `None`
-    /// asks the environment: `KILN_THEME`, then `COLORFGBG`, else dark.
+    /// Name of a shipped theme (see [`crate::theme::SHIPPED`]), of a file `NAME.toml` in `theme_dirs`, or a path to such a
+    /// file. `None` asks the environment: `KILN_THEME`, then what was chosen last, then `COLORFGBG`, else dark.
     pub theme: Option<String>,
     /// Folders in which themes are looked for by name, before the shipped ones.
     pub theme_dirs: Vec<PathBuf>,
@@ -27,8 +27,11 @@ pub struct Options {
     pub colour: Colour,
     /// Draw with ASCII alone. `None` asks the environment: locale and `TERM`.
     pub ascii: Option<bool>,
-    /// Take the mouse: wheel scrolls, click selects. Costs the terminal's own selection of text.
+    /// Take the mouse: wheel scrolls, click selects. Costs the terminal's own selection of text. Else as it was left last.
     pub mouse: bool,
+    /// Folder of a user's own files: `keymap.toml`, `workbench.toml`. `None`: nothing is read, nothing is kept, and there is no
+    /// tour, since nobody could remember that it was seen.
+    pub config: Option<PathBuf>,
 }
 
 /// The function that opens a connection. See [`Options::connect`].

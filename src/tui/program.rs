@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,10 +16,12 @@ use ratatui::layout::Size;
 
 use crate::Error;
 use crate::app::{Host, Next, Source, drive};
+use crate::config::{self, Files};
+use crate::kept::Kept;
 use crate::look::Look;
-use crate::model::Model;
+use crate::model::{Model, Overlay};
 use crate::msg::{Effect, Msg};
-use crate::options::{Launcher, Options, PresetInfo};
+use crate::options::{Launcher, Options, PresetInfo, Start};
 use crate::{editor, link, signals, term};
 
 /// Messages that may wait. Beyond it the threads wait: an engine that talks faster than a terminal draws is slowed down, and
@@ -33,15 +36,26 @@ pub fn run(options: Options) -> Result<(), Error> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Error::NoTerminal);
     }
-    let (look, mistakes) = Look::new(&options, |name| std::env::var(name).ok());
-    let mut look = look;
+    let var = |name: &str| std::env::var(name).ok();
+    let files = options.config.as_deref().map(Files::read).unwrap_or_default();
+    let mut options = options;
+    if options.theme.is_none() && var("KILN_THEME").is_none_or(|t| t.is_empty()) {
+        options.theme = files.kept.theme.clone();
+    }
+    let (mut look, mistakes) = Look::new(&options, var);
     let (width, height) = crossterm::terminal::size().map_err(Error::Terminal)?;
     let size = Size { width, height };
-    let Options { connect, presets, launcher, start, mouse, .. } = options;
+    let Options { connect, presets, launcher, start, mouse, config, .. } = options;
+    // Who names a run knows Kiln.
+    let first = config.is_some() && !files.kept.toured && !matches!(start, Start::Run(_));
     let mut model = Model::new(presets, start, look.glyphs.braille, size, kiln_protocol::now());
-    for mistake in mistakes {
-        model.note(Level::Warn, mistake.to_string());
+    for said in mistakes.iter().map(ToString::to_string).chain(files.said) {
+        model.note(Level::Warn, said);
     }
+    model.overlay = first.then_some(Overlay::Tour(0));
+    (model.keymap, model.kept, model.themes) = (files.keymap, files.kept, look.themes());
+    model.kept.mouse |= mouse;
+    let mouse = model.kept.mouse;
     term::install_panic_hook(std::thread::current().id());
     let guard = term::Guard;
     term::enter(mouse).map_err(Error::Terminal)?;
@@ -52,10 +66,14 @@ pub fn run(options: Options) -> Result<(), Error> {
     let gate = Arc::new(Gate::default());
     input(out.clone(), Arc::clone(&gate));
     let frames = link::start(connect, out.clone());
-    let mut host = Program { frames, launcher, out, gate, mouse, away: false };
+    let (keeper, keeps) = config.map(|folder| keeper(folder, out.clone())).unzip();
+    let mut host = Program { frames, launcher, out, gate, mouse, keeper, away: false };
     let mut source = Messages { messages, tick: Instant::now() };
     let ended = drive(&mut terminal, &mut source, &mut host, &mut model, &mut look);
     drop(guard);
+    // What was changed last is still being written.
+    drop(host);
+    let _ = keeps.map(std::thread::JoinHandle::join);
     match ended {
         Err(error) if !term::is_gone(&error) => Err(Error::Terminal(error)),
         _ => Ok(()),
@@ -105,6 +123,19 @@ impl Gate {
         }
         state.idle = false;
     }
+}
+
+/// Writes down what is kept, in order, on a thread of its own: home folders may lie on a network. It ends with its sender.
+fn keeper(folder: PathBuf, out: SyncSender<Msg>) -> (mpsc::Sender<Kept>, std::thread::JoinHandle<()>) {
+    let (keep, kept) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        for kept in kept {
+            if let Err(said) = config::keep(&folder, &kept) {
+                let _ = out.try_send(Msg::Note(Level::Warn, said));
+            }
+        }
+    });
+    (keep, thread)
 }
 
 /// Reads the terminal on a thread of its own. It ends with the program.
@@ -171,6 +202,8 @@ struct Program {
     out: SyncSender<Msg>,
     gate: Arc<Gate>,
     mouse: bool,
+    /// Writes down what is kept, where there is a folder for it.
+    keeper: Option<mpsc::Sender<Kept>>,
     /// Suspended: the terminal belongs to the shell.
     away: bool,
 }
@@ -248,7 +281,20 @@ impl Host for Program {
                 self.gate.open();
                 return lost.or(Some(Msg::Edited { what, text }));
             }
-            Effect::SwitchTheme | Effect::Redraw | Effect::Quit => {}
+            Effect::Keep(kept) => {
+                if let Some(keeper) = &self.keeper {
+                    let _ = keeper.send(*kept);
+                }
+            }
+            Effect::Copy(text) => term::send(&term::copying(&text)),
+            Effect::Notify { text, bell, banner } => {
+                term::send(&term::telling(&text, bell, banner, |name| std::env::var(name).ok()));
+            }
+            Effect::Mouse(on) => {
+                self.mouse = on;
+                term::mouse(on);
+            }
+            Effect::SwitchTheme | Effect::UseTheme(_) | Effect::Redraw | Effect::Quit => {}
         }
         None
     }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture};
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
@@ -46,6 +48,47 @@ pub fn leave() {
     );
     let _ = out.flush();
     let _ = disable_raw_mode();
+}
+
+/// Takes the mouse while the screen is ours, or leaves it to the terminal.
+pub fn mouse(on: bool) {
+    let mut out = io::stdout();
+    let queued = if on { queue!(out, EnableMouseCapture) } else { queue!(out, DisableMouseCapture) };
+    // A terminal that cannot be written to is noticed by the next frame.
+    let _ = queued.and_then(|()| out.flush());
+}
+
+/// Sends what is no part of a frame.
+pub fn send(sequence: &[u8]) {
+    let mut out = io::stdout();
+    // As above.
+    let _ = out.write_all(sequence).and_then(|()| out.flush());
+}
+
+/// What puts a text into the terminal's clipboard: OSC 52. It goes through SSH; tmux passes it on with
+/// `set -s set-clipboard on`.
+pub fn copying(text: &str) -> Vec<u8> {
+    format!("\x1b]52;c;{}\x07", BASE64.encode(text)).into_bytes()
+}
+
+/// What tells somebody who looks elsewhere: the bell, and a banner (OSC 9) where the terminal is not known to print what it does
+/// not understand. Through tmux a banner goes as it is wrapped here (tmux: `set -g allow-passthrough on`).
+pub fn telling(text: &str, bell: bool, banner: bool, var: impl Fn(&str) -> Option<String>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let term = var("TERM").unwrap_or_default();
+    if banner && !matches!(term.as_str(), "" | "dumb" | "linux") && !term.starts_with("vt1") {
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        // A number in front would be another command to some terminals.
+        let text = format!("Kiln: {text}");
+        let tmux = var("TMUX").is_some_and(|v| !v.is_empty());
+        let sequence =
+            if tmux { format!("\x1bPtmux;\x1b\x1b]9;{text}\x07\x1b\\") } else { format!("\x1b]9;{text}\x07") };
+        out.extend(sequence.into_bytes());
+    }
+    if bell {
+        out.push(0x07);
+    }
+    out
 }
 
 /// Gives the terminal back when dropped.
@@ -128,6 +171,26 @@ mod tests {
         frames.flush().unwrap();
         frames.flush().unwrap();
         assert_eq!(out, b"\x1b[?2026habc\x1b[?2026l");
+    }
+
+    #[test]
+    fn a_copy_is_one_sequence_that_holds_the_text() {
+        assert_eq!(copying("train-k3f7"), b"\x1b]52;c;dHJhaW4tazNmNw==\x07");
+        let odd = copying("\x1b]0;title\x07\n日本");
+        assert_eq!(odd.iter().filter(|b| **b == 0x1b || **b == 0x07).count(), 2, "nothing of the text is a command");
+    }
+
+    #[test]
+    fn telling_suits_the_terminal() {
+        let env = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| pairs.iter().find(|p| p.0 == name).map(|p| p.1.to_owned())
+        };
+        let xterm = &[("TERM", "xterm-256color")];
+        assert_eq!(telling("a\x07b has failed", true, true, env(xterm)), b"\x1b]9;Kiln: ab has failed\x07\x07");
+        assert_eq!(telling("a", true, false, env(xterm)), b"\x07");
+        assert_eq!(telling("a", false, true, env(&[("TERM", "linux")])), b"");
+        let tmux = &[("TERM", "tmux-256color"), ("TMUX", "/tmp/tmux-0/default,1,0")];
+        assert_eq!(telling("a", false, true, env(tmux)), b"\x1bPtmux;\x1b\x1b]9;Kiln: a\x07\x1b\\");
     }
 
     #[test]

@@ -120,8 +120,14 @@ impl std::fmt::Display for Mistake {
 }
 
 /// The themes inside the binary: name and text.
-pub const SHIPPED: [(&str, &str); 2] =
-    [("dark", include_str!("../../themes/dark.toml")), ("light", include_str!("../../themes/light.toml"))];
+pub const SHIPPED: [(&str, &str); 6] = [
+    ("dark", include_str!("../../themes/dark.toml")),
+    ("light", include_str!("../../themes/light.toml")),
+    ("contrast", include_str!("../../themes/contrast.toml")),
+    ("contrast-light", include_str!("../../themes/contrast-light.toml")),
+    ("colour-blind", include_str!("../../themes/colour-blind.toml")),
+    ("terminal", include_str!("../../themes/terminal.toml")),
+];
 
 impl Theme {
     /// The style of a role, ready for the terminal.
@@ -237,7 +243,12 @@ fn find(wanted: &str, dirs: &[PathBuf]) -> Result<(String, String), String> {
     }
     match SHIPPED.iter().find(|s| s.0 == wanted) {
         Some((name, text)) => Ok((format!("{name}.toml"), (*text).to_owned())),
-        None => Err(format!("there is no theme `{wanted}`; shipped are `dark` and `light`")),
+        None => {
+            let names = SHIPPED.map(|s| s.0);
+            let near = nearest(wanted, names.into_iter()).map(|near| format!("did you mean `{near}`?"));
+            let hint = near.unwrap_or_else(|| format!("shipped are {}", names.join(", ")));
+            Err(format!("there is no theme `{wanted}`; {hint}"))
+        }
     }
 }
 
@@ -394,6 +405,126 @@ mod tests {
                 assert_eq!(colours.len(), if depth == Depth::None { 1 } else { 8 }, "{name} {depth:?}");
             }
         }
+    }
+
+    /// A channel of a colour, as light.
+    fn linear(colour: Color) -> [f64; 3] {
+        let (r, g, b) = colour::rgb(colour);
+        [r, g, b].map(|v| {
+            let v = f64::from(v) / 255.0;
+            if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
+        })
+    }
+
+    fn times(matrix: [[f64; 3]; 3], v: [f64; 3]) -> [f64; 3] {
+        matrix.map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum())
+    }
+
+    /// Contrast as WCAG 2 measures it, from 1 to 21.
+    fn contrast(a: Color, b: Color) -> f64 {
+        let light = |c| times([[0.2126, 0.7152, 0.0722]; 3], linear(c))[0] + 0.05;
+        let (a, b) = (light(a), light(b));
+        a.max(b) / a.min(b)
+    }
+
+    #[test]
+    fn words_of_every_theme_can_be_read() {
+        let words = [
+            Role::Dim,
+            Role::Faint,
+            Role::Accent,
+            Role::Title,
+            Role::Figure,
+            Role::Key,
+            Role::Good,
+            Role::Warn,
+            Role::Bad,
+            Role::Info,
+            Role::Running,
+            Role::Queued,
+            Role::Series1,
+            Role::Series2,
+            Role::Series3,
+            Role::Series4,
+            Role::Series5,
+            Role::Series6,
+            Role::Series7,
+            Role::Series8,
+        ];
+        for (name, _) in SHIPPED.iter().filter(|s| s.0 != "terminal") {
+            let theme = Theme::load(name, &[], Depth::True).0;
+            let background = if theme.is_light() { Color::Rgb(255, 255, 255) } else { Color::Rgb(0, 0, 0) };
+            for role in words {
+                // What is faint in the ordinary themes is meant to be overlooked; nothing is where contrast was asked for.
+                let least = if name.starts_with("contrast") {
+                    7.0
+                } else if role == Role::Faint {
+                    3.0
+                } else {
+                    4.0
+                };
+                let Some(colour) = theme.style(role).fg.filter(|c| *c != Color::Reset) else { continue };
+                let found = contrast(colour, background);
+                assert!(found >= least, "{name}: {role:?} {found:.1}");
+            }
+        }
+    }
+
+    /// What is left of a colour to eyes without one kind of cone: Machado, Oliveira, Fernandes (2009), severity 1.
+    const BLIND: [(&str, f64, [[f64; 3]; 3]); 4] = [
+        ("all cones", 0.15, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+        (
+            "no red",
+            0.08,
+            [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        ),
+        (
+            "no green",
+            0.08,
+            [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        ),
+        // Very rare, and the dimension with least room.
+        (
+            "no blue",
+            0.05,
+            [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+        ),
+    ];
+
+    /// Oklab, in which distances are as eyes see them.
+    fn oklab(rgb: [f64; 3]) -> [f64; 3] {
+        let cones = times(
+            [
+                [0.4122214708, 0.5363325363, 0.0514459929],
+                [0.2119034982, 0.6806995451, 0.1073969566],
+                [0.0883024619, 0.2817188376, 0.6299787005],
+            ],
+            rgb.map(|v| v.clamp(0.0, 1.0)),
+        );
+        times(
+            [
+                [0.2104542553, 0.7936177850, -0.0040720468],
+                [1.9779984951, -2.4285922050, 0.4505937099],
+                [0.0259040371, 0.7827717662, -0.8086757660],
+            ],
+            cones.map(f64::cbrt),
+        )
+    }
+
+    #[test]
+    fn series_of_the_colour_blind_theme_differ_to_all_eyes() {
+        let nearest = |name: &str, matrix| {
+            let theme = Theme::load(name, &[], Depth::True).0;
+            let seen: Vec<[f64; 3]> = (0..8).map(|i| oklab(times(matrix, linear(theme.colour(series(i)))))).collect();
+            let apart = |a: &[f64; 3], b: &[f64; 3]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+            let pairs = (0..8).flat_map(|i| (0..i).map(move |j| (i, j)));
+            pairs.map(|(i, j)| apart(&seen[i], &seen[j])).fold(f64::INFINITY, f64::min)
+        };
+        for (eyes, least, matrix) in BLIND {
+            let found = nearest("colour-blind", matrix);
+            assert!(found >= least, "{eyes}: {found:.3}");
+        }
+        assert!(nearest("dark", BLIND[2].2) < 0.03, "which the dark theme's do not: this measure tells them apart");
     }
 
     #[test]

@@ -11,8 +11,10 @@
 //! - [`form`]: settings of a preset, changed before it is started
 //! - [`pages`]: outcome, tables and settings as lines of text
 //! - [`list`]: selection and scrolling
+//! - [`copied`]: what a key copies; [`tour`]: pages for who is new
 
 pub mod blocks;
+pub mod copied;
 pub mod curves;
 pub mod detail;
 pub mod figure;
@@ -26,14 +28,18 @@ pub mod panels;
 pub mod retrain;
 pub mod runs;
 pub mod sheet;
+pub mod tour;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use kiln_protocol::wire::{Request, System, ToEngine};
-use kiln_protocol::{Level, RunId};
+use kiln_protocol::{Level, RunId, RunState};
 use ratatui::layout::Size;
 
 use crate::action::Context;
+use crate::facts::{Fact, Facts};
+use crate::kept::Kept;
+use crate::keymap::Keymap;
 use crate::model::curves::Want;
 use crate::model::detail::{Detail, Tab};
 use crate::model::form::{Changes, Form};
@@ -69,6 +75,14 @@ pub struct Model {
     pub launcher: LauncherState,
     pub start: Start,
     pub asked: Asked,
+    /// What keys mean.
+    pub keymap: Keymap,
+    /// What is kept between starts.
+    pub kept: Kept,
+    /// Names of all themes, in the order in which a key goes through them.
+    pub themes: Vec<String>,
+    /// The engine's home, on its own host.
+    pub home: Option<String>,
 }
 
 /// The connection to the engine.
@@ -106,6 +120,8 @@ pub enum Overlay {
     Confirm(Question),
     /// Before a candidate is trained in full.
     Retrain(Box<Retrain>),
+    /// A page of the tour, from 0.
+    Tour(usize),
 }
 
 /// A question before something that cannot be taken back.
@@ -113,6 +129,30 @@ pub enum Overlay {
 pub enum Question {
     Stop(RunId),
     Remove(RunId),
+}
+
+impl Question {
+    /// Title, text, and the word for yes.
+    pub fn words(&self, m: &Model) -> (&'static str, String, &'static str) {
+        match self {
+            Question::Stop(run) => {
+                let queued = m.runs.get(run).is_some_and(|r| r.state == RunState::Queued);
+                let what = if queued {
+                    "It leaves the queue."
+                } else {
+                    "It writes a checkpoint first, and can be resumed from there."
+                };
+                ("Stop", format!("Stop {run}? {what}"), "stop")
+            }
+            Question::Remove(run) => (
+                "Remove",
+                format!(
+                    "Remove {run} with its folder: log, curves, checkpoints, artifacts? This cannot be taken back."
+                ),
+                "remove",
+            ),
+        }
+    }
 }
 
 /// A line being typed.
@@ -268,6 +308,10 @@ impl Model {
             launcher,
             start,
             asked: Asked::default(),
+            keymap: Keymap::default(),
+            kept: Kept::default(),
+            themes: Vec::new(),
+            home: None,
         }
     }
 
@@ -317,6 +361,28 @@ impl Model {
         }
     }
 
+    /// What holds now: the conditions of keys.
+    pub fn facts(&self) -> Facts {
+        let target = self.target();
+        let run = target.as_ref().and_then(|id| self.runs.get(id));
+        let is = |f: &dyn Fn(RunState) -> bool| run.is_some_and(|r| f(r.state));
+        Facts::default()
+            .with(Fact::Connected, matches!(self.link, Link::Up { .. }))
+            .with(Fact::Empty, self.runs.is_empty())
+            .with(Fact::Filtered, !self.runs.filter.is_empty())
+            .with(Fact::Selected, target.is_some())
+            .with(Fact::Queued, is(&|s| s == RunState::Queued))
+            .with(Fact::Running, is(&|s| s == RunState::Running))
+            .with(Fact::Paused, is(&|s| s == RunState::Paused))
+            .with(Fact::Live, is(&RunState::is_live))
+            .with(Fact::Ended, is(&RunState::is_ended))
+            .with(Fact::Failed, is(&|s| s == RunState::Failed))
+            .with(Fact::Experiment, run.is_some_and(|r| r.jobs.is_some()))
+            .with(Fact::Job, target.is_some_and(|id| id.parent().is_some()))
+            .with(Fact::Wide, self.size.width >= 120)
+            .with(Fact::Tall, self.size.height >= 40)
+    }
+
     /// Contexts whose keys are valid now, from special to general.
     pub fn contexts(&self) -> Vec<Context> {
         match &self.overlay {
@@ -324,6 +390,7 @@ impl Model {
             Some(Overlay::Confirm(_)) => return vec![Context::Confirm],
             Some(Overlay::Retrain(_)) => return vec![Context::Confirm],
             Some(Overlay::Picker) => return vec![Context::Picker, Context::Global],
+            Some(Overlay::Tour(_)) => return vec![Context::Tour, Context::Global],
             None => {}
         }
         self.screen_contexts()

@@ -5,6 +5,7 @@ use kiln_protocol::{Level, Outcome};
 
 use crate::action::{Action, Context};
 use crate::glyphs::Glyphs;
+use crate::keymap::Keymap;
 use crate::model::{Link, Model};
 use crate::text;
 use crate::theme::Role;
@@ -181,7 +182,7 @@ pub fn messages(m: &Model, width: usize, glyphs: &Glyphs) -> Vec<Line> {
 }
 
 /// All keys for a page `width` cells wide: first everything that they mean in the current contexts, then the rest.
-pub fn help(width: usize, current: &[Context]) -> Vec<Line> {
+pub fn help(width: usize, current: &[Context], keymap: &Keymap) -> Vec<Line> {
     const KEYS: usize = 22;
     let mut lines: Vec<Line> = Vec::new();
     let mut told: Vec<Action> = Vec::new();
@@ -201,9 +202,13 @@ pub fn help(width: usize, current: &[Context]) -> Vec<Line> {
         }
         lines.push(vec![(Role::Accent, context.title().to_owned())]);
         for action in actions {
-            let words = text::wrap(action.help(), width.saturating_sub(KEYS + 1).max(12));
+            let help = match keymap.condition(*action) {
+                Some(when) => format!("{} (when {when})", action.help()),
+                None => action.help().to_owned(),
+            };
+            let words = text::wrap(&help, width.saturating_sub(KEYS + 1).max(12));
             // Many keys take lines of their own.
-            let keys = text::wrap(&action.all_keys(), KEYS - 4);
+            let keys = text::wrap(&keymap.all_keys(*action), KEYS - 4);
             for i in 0..keys.len().max(words.len()) {
                 let part = |lines: &[String]| lines.get(i).cloned().unwrap_or_default();
                 let keys = text::left(&format!("  {}", part(&keys)), KEYS, "");
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn help_begins_with_everything_the_current_page_understands() {
-        let lines: Vec<String> = help(88, &[Context::Images, Context::Run, Context::Global])
+        let lines: Vec<String> = help(88, &[Context::Images, Context::Run, Context::Global], &Keymap::default())
             .iter()
             .filter_map(|l| Some(l.first()?.1.clone()))
             .collect();

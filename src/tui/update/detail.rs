@@ -201,8 +201,7 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::NextTab => detail.step_tab(1),
         Action::PrevTab => detail.step_tab(-1),
         Action::GoTab => {
-            let number = key.typed().and_then(|c| c.to_digit(10)).unwrap_or(0) as usize;
-            if let Some(tab) = number.checked_sub(1).and_then(|i| detail.tabs().into_iter().nth(i)) {
+            if let Some(tab) = key.digit().and_then(|n| detail.tabs().into_iter().nth(n - 1)) {
                 (detail.tab, detail.steered) = (tab, true);
                 detail.inspect = None;
             }

@@ -8,6 +8,7 @@ use crate::model::runs::doing;
 use crate::model::{Ask, Link, Model, Screen};
 use crate::msg::Effect;
 use crate::options::Start;
+use crate::update::feel;
 
 /// Events asked for when a run is opened: enough to scroll back for a while, read in an instant.
 const EVENTS: u32 = 5000;
@@ -125,7 +126,10 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
                 arrived(m, effects);
             }
         }
-        (Ask::Status, Reply::Status { status }) => m.system = Some(status.system),
+        (Ask::Status, Reply::Status { status }) => {
+            m.home = Some(status.home);
+            m.system = Some(status.system);
+        }
         (Ask::Run(id), Reply::Run { run }) => {
             m.runs.merge(vec![run.summary.clone()]);
             m.runs.merge(run.jobs.clone());
@@ -174,6 +178,7 @@ fn refused(m: &mut Model, ask: Ask, reason: String) {
 }
 
 fn pushed(m: &mut Model, push: Push, effects: &mut Vec<Effect>) {
+    feel::notify(m, &push, effects);
     match push {
         Push::Runs { runs } => {
             for run in &runs {

@@ -3,12 +3,16 @@
 //! - here: messages and keys
 //! - [`engine`]: frames from the engine, and what is asked of it
 //! - [`detail`]: keys of the open run
+//! - [`feel`]: theme, tour, clipboard, notifications; [`mouse`]: clicks on what all screens have; [`hints`]: keys worth showing
 
 #[cfg(test)]
 mod candidate_tests;
 mod detail;
 mod engine;
+mod feel;
 mod form;
+pub mod hints;
+mod mouse;
 mod retrain;
 #[cfg(test)]
 mod tests;
@@ -19,7 +23,7 @@ use kiln_protocol::wire::Request;
 use kiln_protocol::{Command, Level, RunState};
 use ratatui::layout::{Position, Size};
 
-use crate::action::{self, Action, Context};
+use crate::action::{Action, Context};
 use crate::glyphs::{ASCII, UNICODE};
 use crate::keys::Key;
 use crate::layout;
@@ -63,6 +67,7 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
                 Err(said) => m.note(Level::Warn, said),
             }
         }
+        Msg::Themed { name, problems } => feel::themed(m, name, problems, &mut effects),
         Msg::Suspend => effects.push(Effect::Suspend),
         Msg::Continued => effects.extend([Effect::TakeOver, Effect::Redraw]),
         Msg::Leave => effects.push(Effect::Quit),
@@ -87,7 +92,7 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     let current = m.screen_contexts();
     if let Some(Overlay::Help(scroll)) = &mut m.overlay {
         let area = layout::framed(layout::help(size));
-        scroll.fit(pages::help(usize::from(area.width), &current).len(), usize::from(area.height));
+        scroll.fit(pages::help(usize::from(area.width), &current, &m.keymap).len(), usize::from(area.height));
     }
     if let Some(Overlay::Messages(scroll)) = m.overlay {
         let area = layout::framed(layout::help(size));
@@ -117,7 +122,7 @@ fn on_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             return;
         }
     }
-    if let Some(action) = action::lookup(&m.contexts(), key) {
+    if let Some(action) = m.keymap.lookup(&m.contexts(), key, m.facts()) {
         act(m, action, key, effects);
     }
 }
@@ -128,7 +133,10 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::Quit => effects.push(Effect::Quit),
         Action::Suspend => effects.push(Effect::Suspend),
         Action::Redraw => effects.push(Effect::Redraw),
-        Action::Theme => effects.push(Effect::SwitchTheme),
+        Action::Theme | Action::Tour | Action::NextPage | Action::PrevPage | Action::CloseTour => {
+            feel::act(m, action, effects)
+        }
+        Action::Copy | Action::CopyId | Action::CopyPath | Action::Mouse => feel::act(m, action, effects),
         Action::Help => m.overlay = Some(Overlay::Help(Scroll::default())),
         Action::Messages => m.overlay = Some(Overlay::Messages(Scroll::default())),
         Action::CloseHelp | Action::Decline | Action::ClosePicker => m.overlay = None,
@@ -198,7 +206,7 @@ fn page(m: &Model) -> isize {
 fn step(m: &mut Model, by: isize) {
     match (&mut m.overlay, m.screen) {
         (Some(Overlay::Help(scroll) | Overlay::Messages(scroll)), _) => scroll.step(by),
-        (Some(Overlay::Confirm(_) | Overlay::Retrain(_)), _) => {}
+        (Some(Overlay::Confirm(_) | Overlay::Retrain(_) | Overlay::Tour(_)), _) => {}
         (Some(Overlay::Picker), _) => {
             if let Some(detail) = &mut m.detail {
                 let n = detail.curves.pickable().len();
@@ -226,7 +234,7 @@ fn wheel(m: &mut Model, by: isize) {
 }
 
 fn click(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
-    if m.overlay.is_some() || m.prompt.is_some() {
+    if mouse::over(m, at, effects) {
         return;
     }
     match m.screen {

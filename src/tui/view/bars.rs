@@ -11,7 +11,7 @@ use crate::look::Look;
 use crate::model::{Link, Model, PromptKind, Screen};
 use crate::text;
 use crate::theme::Role;
-use crate::update::applies;
+use crate::update::hints;
 use crate::view::paint;
 
 /// Name, where we are, and the machine.
@@ -68,7 +68,9 @@ fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
                 group
                     .push((if gpu.temperature >= 85 { Role::Warn } else { Role::Text }, look.glyphs.heights[i].into()));
             }
-            let (used, total) = many.iter().fold((0, 0), |a, g| (a.0 + g.memory_used, a.1 + g.memory_total));
+            let (used, total) = many.iter().fold((0, 0_u64), |a: (u64, u64), g| {
+                (a.0.saturating_add(g.memory_used), a.1.saturating_add(g.memory_total))
+            });
             group.push((level(share(used, total), 0.95), format!(" {}", text::bytes_of(used, total))));
             groups.push(group);
         }
@@ -126,34 +128,10 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
         }
         return;
     }
-    let contexts = m.contexts();
-    let mut hints: Vec<(&str, &str)> = Vec::new();
-    for context in &contexts {
-        let here = Action::ALL.iter().filter(|a| a.contexts().contains(context) && !a.hint().is_empty());
-        for action in here.filter(|a| applies(m, **a)) {
-            let (key, words) = action.hint().split_once('|').unwrap_or((action.first_key(), action.hint()));
-            let key = if key == "enter" { look.glyphs.enter } else { key };
-            if !hints.iter().any(|h| h.0 == key) {
-                hints.push((key, words));
-            }
-        }
-    }
-    // Help and quit are the way out: they keep their room.
-    let (last, first): (Vec<_>, Vec<_>) = hints.into_iter().partition(|h| h.1 == "help" || h.1 == "quit");
-    let wide = |h: &(&str, &str)| (text::width(h.0) + 1 + text::width(h.1) + 3) as u16;
-    let mut room = area.width.saturating_sub(last.iter().map(wide).sum());
-    let mut shown = Vec::new();
-    for hint in first {
-        if wide(&hint) > room {
-            break;
-        }
-        room -= wide(&hint);
-        shown.push(hint);
-    }
-    shown.extend(last);
+    let shown = hints::fitting(m, area.width, look.glyphs);
     let mut parts: Vec<(Role, &str)> = Vec::new();
-    for (key, hint) in &shown {
-        parts.extend([(Role::Key, *key), (Role::Dim, " "), (Role::Dim, *hint), (Role::Dim, "   ")]);
+    for hint in &shown {
+        parts.extend([(Role::Key, hint.key.as_str()), (Role::Dim, " "), (Role::Dim, hint.words), (Role::Dim, "   ")]);
     }
     parts.pop();
     paint::line(buf, area, look, &parts);
@@ -173,7 +151,8 @@ pub fn messages(buf: &mut Buffer, m: &Model, look: &Look) {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let whole = text::width(&text) + 2 <= usize::from(area.width);
     let count = if more > 0 { format!("+{more} ") } else { String::new() };
-    let hint = [(Role::Faint, count.as_str()), (Role::Key, "i"), (Role::Dim, " more")];
+    let key = m.keymap.first_key(Action::Messages);
+    let hint = [(Role::Faint, count.as_str()), (Role::Key, key.as_str()), (Role::Dim, " more")];
     let wide = if whole && more == 0 { 0 } else { hint.iter().map(|p| text::width(p.1) as u16).sum::<u16>() + 2 };
     let wide = if area.width >= 4 * wide { wide } else { 0 };
     let (role, sign) = level_sign(level, look);

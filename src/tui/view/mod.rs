@@ -30,7 +30,7 @@ pub mod paint;
 mod picture;
 mod runs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod weights;
 
 use ratatui::buffer::Buffer;
@@ -57,6 +57,7 @@ pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
         (Some(Overlay::Messages(scroll)), _) => overlay::messages(buf, m, *scroll, look),
         (Some(Overlay::Confirm(question)), _) => overlay::confirm(buf, m, question, look),
         (Some(Overlay::Retrain(question)), _) => overlay::retrain(buf, m, question, look),
+        (Some(Overlay::Tour(page)), _) => overlay::tour(buf, m, *page, look),
         (Some(Overlay::Picker), Some(detail)) => overlay::picker(buf, m, detail, look),
         _ => {}
     }

@@ -1,22 +1,22 @@
 //! What lies over a screen: help, the choice of series, questions.
 
-use kiln_protocol::RunState;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::action::Action;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::detail::Detail;
 use crate::model::list::Scroll;
 use crate::model::retrain::Retrain;
-use crate::model::{Model, Question, pages};
+use crate::model::{Model, Question, pages, tour};
 use crate::text;
 use crate::theme::{Role, series};
 use crate::view::paint;
 
 pub fn help(buf: &mut Buffer, m: &Model, scroll: Scroll, look: &Look) {
     let inner = paint::boxed(buf, layout::help(m.size), look, "Keys");
-    let lines = pages::help(usize::from(inner.width), &m.screen_contexts());
+    let lines = pages::help(usize::from(inner.width), &m.screen_contexts(), &m.keymap);
     paint::page(buf, inner, look, &lines, scroll.top);
     // On the frame, where there is one.
     let bar = Rect { width: (inner.width + 2).min(buf.area.right() - inner.x), ..inner };
@@ -33,25 +33,9 @@ pub fn messages(buf: &mut Buffer, m: &Model, scroll: Scroll, look: &Look) {
 }
 
 pub fn confirm(buf: &mut Buffer, m: &Model, question: &Question, look: &Look) {
-    let (title, text, yes) = match question {
-        Question::Stop(run) => {
-            let queued = m.runs.get(run).is_some_and(|r| r.state == RunState::Queued);
-            let what = if queued {
-                "It leaves the queue."
-            } else {
-                "It writes a checkpoint first, and can be resumed from there."
-            };
-            ("Stop", format!("Stop {run}? {what}"), "stop")
-        }
-        Question::Remove(run) => (
-            "Remove",
-            format!("Remove {run} with its folder: log, curves, checkpoints, artifacts? This cannot be taken back."),
-            "remove",
-        ),
-    };
-    let width = 60.min(m.size.width);
-    let lines = text::wrap(&text, usize::from(width.saturating_sub(4)).max(1));
-    let inner = paint::boxed(buf, layout::dialog(m.size, width, lines.len() as u16 + 4), look, title);
+    let (title, text, yes) = question.words(m);
+    let (area, lines) = layout::question(m.size, &text);
+    let inner = paint::boxed(buf, area, look, title);
     let keys = [
         (Role::Key, "y"),
         (Role::Text, " "),
@@ -66,6 +50,38 @@ pub fn confirm(buf: &mut Buffer, m: &Model, question: &Question, look: &Look) {
         paint::line(buf, rows(inner, i as u16, 1), look, &[(Role::Text, line)]);
     }
     paint::line(buf, rows(inner, inner.height.saturating_sub(1), 1), look, &keys);
+}
+
+/// A page of the tour, and how to turn it.
+pub fn tour(buf: &mut Buffer, m: &Model, page: usize, look: &Look) {
+    let title = format!("Tour {} of {}", page + 1, tour::LEN);
+    let inner = paint::boxed(buf, layout::tour(m.size), look, &title);
+    // On a screen too small for all, the keys matter more than the words.
+    let bottom = rows(inner, inner.height.saturating_sub(1), 1);
+    let words = rows(inner, 0, inner.height.saturating_sub(2).max(1));
+    paint::line(buf, rows(words, 0, 1), look, &[(Role::Title, tour::title(page))]);
+    let lines = tour::lines(m, page, usize::from(words.width), look.glyphs.enter);
+    paint::page(buf, layout::below(words, 2), look, &lines, 0);
+    let mut parts: Vec<(Role, String)> = Vec::new();
+    let last = page + 1 == tour::LEN;
+    for (action, words) in [
+        (Action::NextPage, if last { " done     " } else { " next     " }),
+        (Action::PrevPage, " back     "),
+        (Action::CloseTour, " skip"),
+    ] {
+        if action == Action::PrevPage && page == 0 || action == Action::CloseTour && last {
+            continue;
+        }
+        let key = m.keymap.first_key(action);
+        let key = if key == "enter" { look.glyphs.enter.to_owned() } else { key };
+        parts.extend([(Role::Key, key), (Role::Dim, words.to_owned())]);
+    }
+    let used = paint::words(buf, bottom, look, &parts);
+    let dots = |i: usize| if i == page { (Role::Accent, look.glyphs.on) } else { (Role::Faint, look.glyphs.off) };
+    let dots: Vec<(Role, &str)> = (0..tour::LEN).map(dots).collect();
+    if usize::from(bottom.width.saturating_sub(used)) > dots.len() {
+        paint::line_right(buf, bottom, look, &dots);
+    }
 }
 
 /// Before a candidate is trained in full: what, for how long; the epochs are typed in the status bar.

@@ -4,6 +4,7 @@ use kiln_protocol::{RunState, RunSummary};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::action::Action;
 use crate::glyphs::Glyphs;
 use crate::layout::{self, rows};
 use crate::look::Look;
@@ -301,10 +302,11 @@ pub fn facts(m: &Model, run: &RunSummary, look: &Look) -> String {
 fn empty(buf: &mut Buffer, m: &Model, look: &Look) {
     let body = layout::bands(m.size).body;
     let middle = body.height / 2;
+    let (new, leave) = (m.keymap.first_key(Action::Launcher), m.keymap.first_key(Action::Quit));
     let (what, how): (&str, [(Role, &str); 3]) = match (m.runs.loaded, &m.link) {
-        (true, _) => ("No runs yet", [(Role::Key, "n"), (Role::Dim, " opens the launcher"), (Role::Dim, "")]),
+        (true, _) => ("No runs yet", [(Role::Key, new.as_str()), (Role::Dim, " opens the launcher"), (Role::Dim, "")]),
         (false, Link::Down { .. }) => {
-            ("No engine", [(Role::Dim, "Kiln keeps trying; "), (Role::Key, "q"), (Role::Dim, " leaves")])
+            ("No engine", [(Role::Dim, "Kiln keeps trying; "), (Role::Key, leave.as_str()), (Role::Dim, " leaves")])
         }
         (false, _) => ("Connecting to the engine", [(Role::Dim, ""), (Role::Dim, ""), (Role::Dim, "")]),
     };

@@ -81,6 +81,9 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     all.push(with("form-typing", "enter", changed.1.clone()));
     all.push(with("launcher-changed", "esc", changed.1));
     all.push(with("help", "?", fixture::model(size)));
+    for (name, keys) in [("tour-1", "f2"), ("tour-3", "f2 l l"), ("tour-5", "f2 l l l l")] {
+        all.push(with(name, keys, fixture::model(size)));
+    }
     let mut stop = fixture::model(size);
     stop.runs.selected = Some(fixture::summaries()[0].id.clone());
     all.push(with("stop", "x", stop));
@@ -186,7 +189,7 @@ fn ascii_screens_are_ascii_but_for_names() {
 }
 
 /// Everything that may come from a worker at its worst.
-fn odd_views() -> Vec<(String, View)> {
+pub(crate) fn odd_views() -> Vec<(String, View)> {
     let nan = f64::NAN;
     let mut views = fixture::views();
     for (_, view) in &mut views {
