@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kiln_protocol::record::Record;
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spec::Spec;
 use kiln_protocol::spool::{ControlTail, ControlWriter, EventWriter, SpoolError};
@@ -80,6 +81,12 @@ pub enum Msg {
     /// The first stands for the others, its jobs.
     Removed {
         runs: Vec<RunId>,
+        result: Result<(), String>,
+        reply: ReplyTo,
+    },
+    /// A folder that was put among the runs was read, and what was found in it said before.
+    Adopted {
+        run: RunId,
         result: Result<(), String>,
         reply: ReplyTo,
     },
@@ -238,6 +245,11 @@ impl Engine {
             Msg::Removed { runs, result, reply } => {
                 // Also if part of its folder is left: it is no run any more.
                 runs.iter().for_each(|run| self.watchers_do(|o| o.put_removed(run)));
+                let _ = reply.send(result.map(|()| Reply::Done));
+            }
+            Msg::Adopted { run, result, reply } => {
+                self.found_all_experiments();
+                self.changed(&run);
                 let _ = reply.send(result.map(|()| Reply::Done));
             }
             Msg::Rebuilt { result, reply } => {
@@ -551,6 +563,8 @@ impl Engine {
         let answer = match request {
             Request::Remove { run } => return self.remove(run, reply),
             Request::Rebuild => return self.ingest.rebuild(reply),
+            Request::Adopt { run } => return self.adopt(run, reply),
+            Request::Record { run } => self.records(&run),
             Request::Runs => Ok(self.all_runs()),
             Request::Run { run } => self.detail(&run),
             Request::Jobs { run } => Ok(Reply::Runs { runs: self.jobs(run.as_ref()) }),
@@ -588,6 +602,14 @@ impl Engine {
         let mut runs: Vec<RunSummary> = self.runs.keys().filter(whole).filter_map(|run| self.summary(run)).collect();
         runs.sort_by(|a, b| b.created.total_cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         Reply::Runs { runs }
+    }
+
+    fn records(&self, run: &RunId) -> Result<Reply, String> {
+        if !self.runs.contains_key(run) {
+            return Err(unknown(run));
+        }
+        let records = Record::read(&self.options.home.run_folder(run)).map_err(|e| e.to_string())?;
+        Ok(Reply::Records { records })
     }
 
     /// What the engine knows of a run; the connection adds what the store knows.

@@ -45,6 +45,8 @@ enum Order {
     /// A run, or an experiment with its jobs behind it.
     Remove(Vec<RunId>, PathBuf, ReplyTo),
     Rebuild(ReplyTo),
+    /// Finds one run, and its jobs, that were not there before.
+    Adopt(RunId, ReplyTo),
     End,
 }
 
@@ -93,6 +95,11 @@ impl Ingest {
 
     pub fn rebuild(&self, reply: ReplyTo) {
         self.order(Order::Rebuild(reply));
+    }
+
+    /// Finds a run whose folder was put among the others, and says so.
+    pub fn adopt(&self, run: RunId, reply: ReplyTo) {
+        self.order(Order::Adopt(run, reply));
     }
 
     fn order(&self, order: Order) {
@@ -206,6 +213,10 @@ impl Work {
                 let result = self.rebuild();
                 self.say(Msg::Rebuilt { result, reply });
             }
+            Order::Adopt(run, reply) => {
+                let result = self.find_one(&run);
+                self.say(Msg::Adopted { run, result, reply });
+            }
             Order::End => {}
         }
     }
@@ -281,6 +292,20 @@ impl Work {
             }
         }
         self.say(Msg::FoundAll);
+    }
+
+    /// Finds a run that was not there at the start, with its jobs.
+    fn find_one(&self, run: &RunId) -> Result<(), String> {
+        let all = self.home.run_ids().map_err(|e| format!("the runs cannot be listed: {e}"))?;
+        let own = |id: &RunId| id == run || id.parent().is_some_and(|(parent, _)| parent == *run);
+        // The run itself comes first; its jobs are told to it.
+        for id in all.into_iter().filter(own) {
+            let life = worker::look(&self.home.run_folder(&id));
+            let done = self.store.catch_up_with(&self.home, &id).map_err(|e| e.to_string())?;
+            done.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            self.find(&id, life).map_err(|e| format!("run {id} cannot be taken up: {e}"))?;
+        }
+        Ok(())
     }
 
     fn find(&self, run: &RunId, life: Result<worker::Life, SpoolError>) -> Result<(), StoreError> {

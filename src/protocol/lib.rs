@@ -7,6 +7,7 @@
 //! - [`control`]: what a worker is told, one JSON line each, in `control.jsonl`
 //! - [`spool`]: the run folder: its files, the torn-tail rule, atomic replacement
 //! - [`checkpoint`]: `state.json` and `tensors.safetensors`, written beside and renamed in
+//! - [`record`]: what a run was made of, so that it can be made again
 //! - [`wire`]: messages between `kiln` and its engine; [`frame`]: their bytes; [`client`]: the client's end
 //! - [`figures`]: numbers, times and sizes as people read them
 //! - [`retrain`]: a candidate of a run as a training of its own
@@ -26,6 +27,7 @@ mod full_disk;
 pub mod home;
 pub mod images;
 mod lines;
+pub mod record;
 pub mod reduce;
 pub mod retrain;
 pub mod run;

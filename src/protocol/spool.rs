@@ -9,6 +9,7 @@
 //! | --- | --- | --- |
 //! | `spec.toml` | engine | the frozen preset, every default written out; a folder without it is no run |
 //! | `worker.json` | worker, at its start | one [`WorkerInfo`]; replaced atomically |
+//! | `record.jsonl` | worker, at its start | one [`Record`](crate::record::Record) an attempt: versions, machine, data |
 //! | `events.jsonl` | worker | one [`Event`] a line, appended, never changed |
 //! | `control.jsonl` | engine | one [`Control`] a line, appended |
 //! | `checkpoints/<step>/` | worker | see [`crate::checkpoint`] |

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Command;
 use crate::event::Event;
+use crate::record::Record;
 use crate::run::{Origin, Outcome, RunId, RunSummary};
 use crate::view::View;
 
@@ -79,6 +80,10 @@ pub enum Request {
     Status,
     /// Forgets the store and reads all run folders again.
     Rebuild,
+    /// What a run was made of, by attempt. Answered with [`Reply::Records`]; of an experiment, its jobs have them.
+    Record { run: RunId },
+    /// Takes a run up whose folder was put into `runs`, with its jobs: an imported one.
+    Adopt { run: RunId },
     /// Ends the engine. Workers go on; the next engine adopts them.
     Shutdown,
 }
@@ -95,6 +100,7 @@ pub enum Reply {
     Launched { run: RunId },
     Status { status: Box<Status> },
     Rebuilt { runs: u32 },
+    Records { records: Vec<Record> },
     Done,
 }
 

@@ -39,11 +39,24 @@ impl Store {
             }
         }
         for id in ids {
-            match self.catch_up_run(home, &id, &mut done) {
-                Ok(()) => done.runs += 1,
-                Err(Trouble::Store(e)) => return Err(e),
-                Err(Trouble::Folder(e)) => done.problems.push(format!("run `{id}`: {e}")),
-            }
+            let one = self.catch_up_with(home, &id)?;
+            done.runs += one.runs;
+            done.events += one.events;
+            done.problems.extend(one.problems);
+        }
+        Ok(done)
+    }
+
+    /// As [`Store::catch_up`], with the folder of one run.
+    ///
+    /// # Errors
+    /// Those of the store. A folder that cannot be read is a problem in the result.
+    pub fn catch_up_with(&self, home: &Home, id: &RunId) -> Result<Rebuilt, StoreError> {
+        let mut done = Rebuilt::default();
+        match self.catch_up_run(home, id, &mut done) {
+            Ok(()) => done.runs += 1,
+            Err(Trouble::Store(e)) => return Err(e),
+            Err(Trouble::Folder(e)) => done.problems.push(format!("run `{id}`: {e}")),
         }
         Ok(done)
     }

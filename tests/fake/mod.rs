@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kiln_protocol::checkpoint;
+use kiln_protocol::record::{Program, Record};
 use kiln_protocol::run::Progress;
 use kiln_protocol::spec::{Spec, seed::derive};
 use kiln_protocol::spool::{ControlTail, EventWriter, RunFolder, WorkerInfo, host_name};
@@ -115,11 +116,16 @@ pub fn run(path: &Path) -> Result<u8, Error> {
     }
     std::thread::sleep(Duration::from_millis(script.start_ms));
     let folder = RunFolder::new(path);
-    let spec = Spec::from_toml("spec.toml", &std::fs::read_to_string(folder.spec())?).map_err(|e| e.to_string())?;
+    let text = std::fs::read_to_string(folder.spec())?;
+    let spec = Spec::from_toml("spec.toml", &text).map_err(|e| e.to_string())?;
     let events = EventWriter::open(&folder)?;
     let attempt = WorkerInfo::read(&folder)?.map_or(1, |w| w.attempt + 1);
     let device = std::env::var("KILN_DEVICE").unwrap_or_else(|_| "cpu".into());
     WorkerInfo::of_this_process(&device, env!("CARGO_PKG_VERSION"), attempt).write(&folder)?;
+    let kiln = Program { version: env!("CARGO_PKG_VERSION").into(), ..Program::default() };
+    let record =
+        Record { kiln, device: device.clone(), device_words: device.clone(), ..Record::here(&text, &spec, attempt) };
+    record.append(&folder)?;
     let (control, knobs) = ControlTail::start(&folder, ControlTail::from_env())?;
     let mut worker = Worker { folder, script, events, control, attempt, seed: spec.seed, step: 0, digest: spec.seed };
     let mut search = Search::new(spec.seed, &worker.script);

@@ -74,7 +74,8 @@ impl Engine {
 
     /// Looks at the experiments whose jobs have changed.
     pub(super) fn settle(&mut self) {
-        if self.finding {
+        // Of an experiment that is just being found, not all jobs may be known.
+        if self.finding || !self.asked.is_empty() {
             return;
         }
         for run in std::mem::take(&mut self.dirty) {
@@ -333,6 +334,24 @@ impl Engine {
         }
         self.ingest.facts(run.clone(), file.clone());
         file.write(&folder).map(|()| Reply::Done)
+    }
+
+    /// Takes up a run whose folder somebody put among the runs.
+    pub(super) fn adopt(&mut self, run: RunId, reply: ReplyTo) {
+        let folder = self.options.home.run_folder(&run);
+        let refused = if !RunId::is_valid(&run.0) {
+            Some(format!("`{run}` is no name of a run"))
+        } else if self.runs.contains_key(&run) {
+            Some(format!("there is a run `{run}` already"))
+        } else if !folder.spec().is_file() {
+            Some(format!("{} is no run folder: it has no spec.toml", folder.path().display()))
+        } else {
+            None
+        };
+        match refused {
+            Some(said) => drop(reply.send(Err(said))),
+            None => self.ingest.adopt(run, reply),
+        }
     }
 
     /// Removes a run, an experiment with all its jobs.
