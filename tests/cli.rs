@@ -4,120 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use kiln_tests::command::{Kiln, PRESET, Said};
 use kiln_tests::program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value as Json;
-
-/// A preset of the default method on data that is only there to be found.
-const PRESET: &str = r#"method = "dc-nas"
-title = "A search for tests"
-[data]
-set = "digits"
-path = "digits.csv"
-train = 576
-[space]
-name = "digits-mlp"
-[optim]
-batch = 32
-"#;
-
-/// A home of its own, a preset, and an engine that ends with it.
-struct Kiln {
-    folder: tempfile::TempDir,
-    fake: &'static str,
-}
-
-impl Kiln {
-    /// `fake` scripts the worker, see `fake_worker.rs`.
-    fn new(fake: &'static str) -> Kiln {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("digits.csv"), "").unwrap();
-        std::fs::write(folder.path().join("search.toml"), PRESET).unwrap();
-        Kiln { folder, fake }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program("kiln"));
-        command
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env("KILN_HOME", self.path("home"))
-            .env("KILN_WORKER", program("kiln-fake-worker"))
-            .env("KILN_FAKE", self.fake)
-            .env_remove("KILN_SHARE")
-            .env("TERM", "dumb")
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Said {
-        Said::of(&self.command(arguments).output().unwrap())
-    }
-
-    /// Standard output of a command that must succeed.
-    fn ok(&self, arguments: &[&str]) -> String {
-        let said = self.run(arguments);
-        assert_eq!(said.code, Some(0), "kiln {}: {said:?}", arguments.join(" "));
-        said.out
-    }
-
-    fn json(&self, arguments: &[&str]) -> Json {
-        serde_json::from_str(&self.ok(arguments)).unwrap()
-    }
-
-    fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    }
-
-    /// Waits until the newest run is in that state.
-    fn until(&self, state: &str) -> Json {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let runs = self.json(&["ls", "--json"]);
-            if runs[0]["state"] == state {
-                return runs[0].clone();
-            }
-            assert!(Instant::now() < deadline, "the run does not get {state}: {}", runs[0]);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Kiln {
-    fn drop(&mut self) {
-        // A worker that is left would write into a folder that is being removed.
-        let runs: Json = serde_json::from_str(&self.run(&["ls", "--json"]).out).unwrap_or_default();
-        for run in runs.as_array().into_iter().flatten() {
-            if !["completed", "failed", "stopped"].iter().any(|s| run["state"] == *s) {
-                self.run(&["stop", "--wait", run["id"].as_str().unwrap_or_default()]);
-            }
-        }
-        self.run(&["engine", "stop"]);
-    }
-}
-
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(output: &Output) -> Said {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-}
 
 fn interrupt(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id() as i32), signal).unwrap();

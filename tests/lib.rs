@@ -1,9 +1,11 @@
 //! Helpers of the integration tests.
 //!
 //! - [`program`]: a binary of this workspace
+//! - [`command`]: the command line, with a home and an engine of its own
 //! - [`harness`]: an engine of a test's own, with the fake worker
 //! - [`terminal`]: a program in a pseudo-terminal whose screen can be read
 
+pub mod command;
 pub mod harness;
 pub mod terminal;
 

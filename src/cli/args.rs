@@ -1,11 +1,15 @@
 //! The command line: what there is, and its help.
 
+mod take;
+
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kiln_protocol::spec::MethodName;
+
+pub use take::{Export, Import, Report, Repro};
 
 /// A terminal workbench for people who search, train and shrink neural networks.
 ///
@@ -144,15 +148,43 @@ pub enum Command {
   kiln retrain last
   kiln retrain evolution-digits-k3f7 12 --epochs 100")]
     Retrain(Retrain),
-    /// Write the weights of a run's network to a file.
+    /// Write what runs have as files for other programs: weights, tables, event files, plots, or the whole run.
     ///
-    /// Images must be normalised before they enter the network: by the mean and deviation of each channel in the file's metadata
-    /// (the entry `kiln`; in TorchScript the extra file `kiln.json`).
+    /// Weights: images must be normalised before they enter the network: by the mean and deviation of each channel in the
+    /// file's metadata (the entry `kiln`; in TorchScript the extra file `kiln.json`).
+    ///
+    /// Tables have a row for every point of every series, with its time; with `--rows runs` a row for every run, with its
+    /// settings and figures. An experiment is exported as its jobs.
     #[command(after_help = "Examples:
   kiln export last
   kiln export last --format torchscript --out network.pt
-  kiln export evolution-digits-k3f7 12")]
+  kiln export evolution-digits-k3f7 12
+  kiln export last --format csv --series valid/accuracy --out -
+  kiln export k3f7 9qx2 --format parquet --rows runs
+  kiln export last --format tensorboard
+  kiln export last --format svg
+  kiln export last --format bundle      then, elsewhere: kiln import")]
     Export(Export),
+    /// Take up runs that were packed with `kiln export --format bundle`.
+    ///
+    /// A run that had not ended is stopped here, and can be resumed from its last checkpoint.
+    #[command(after_help = "Examples:
+  kiln import dc-nas-digits-k3f7.tar.zst
+  ssh server kiln export last --format bundle --out - | kiln import -")]
+    Import(Import),
+    /// Write one HTML page about runs: plots, tables, settings, environment. It needs no other file and no network.
+    #[command(after_help = "Examples:
+  kiln report
+  kiln report k3f7 9qx2 --title 'Two seeds' --out seeds.html")]
+    Report(Report),
+    /// Write a preset that repeats a run, and say what differs here from where it ran.
+    ///
+    /// Compares the run's record (versions, device, processor, digest of the data) with this machine.
+    #[command(after_help = "Examples:
+  kiln repro
+  kiln repro dc-nas-digits-k3f7 --check
+  kiln repro last --out again.toml && kiln run again.toml")]
+    Repro(Repro),
     /// Ask a run's assessor for the accuracy of architectures, as CSV.
     ///
     /// The run must be a completed one of the method `assessor`. A table has an architecture a line in the column `arch`, as the
@@ -162,11 +194,12 @@ pub enum Command {
   kiln predict last --table mine.csv > predicted.csv
   kiln predict assessor-nb201-k3f7 --sample 1000 --top 10")]
     Predict(Predict),
-    /// Plot series of a run as text.
+    /// Plot series of a run as text, or as a picture.
     #[command(after_help = "Examples:
   kiln plot
   kiln plot last train/loss valid/accuracy
   kiln plot last train/loss --log --from 10
+  kiln plot last train/loss --out loss.svg
   kiln plot last train/loss --json > loss.json")]
     Plot(Plot),
     /// Print the log of a run.
@@ -394,24 +427,6 @@ pub struct Retrain {
 }
 
 #[derive(Args, Debug)]
-pub struct Export {
-    /// The run.
-    #[arg(default_value = "last")]
-    pub run: String,
-    /// Number of the candidate, as the run's table has it; the run's trained network if not given.
-    pub candidate: Option<u32>,
-    /// What to write.
-    #[arg(long, value_enum, default_value = "safetensors")]
-    pub format: crate::export::Format,
-    /// The file; called after the run, in this folder, if not given.
-    #[arg(long, short, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Print what was written as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Args, Debug)]
 pub struct Predict {
     /// The run.
     #[arg(default_value = "last")]
@@ -455,6 +470,12 @@ pub struct Plot {
     /// Lines of the plot.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=200), value_name = "N")]
     pub height: u16,
+    /// Draw into this file instead, by its name as SVG or PNG.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["json", "width", "height"])]
+    pub out: Option<PathBuf>,
+    /// Dark paper, with --out.
+    #[arg(long, requires = "out")]
+    pub dark: bool,
     /// Print all points as JSON.
     #[arg(long)]
     pub json: bool,

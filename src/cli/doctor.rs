@@ -196,7 +196,7 @@ fn check_worker(found: &mut Findings) {
 }
 
 /// Runs `kiln-worker --doctor`, which prints one JSON object.
-fn ask(worker: &Path) -> Result<Json, String> {
+pub fn ask(worker: &Path) -> Result<Json, String> {
     let whose = worker.display();
     let mut child = Command::new(worker)
         .arg("--doctor")

@@ -3,7 +3,9 @@
 use kiln_protocol::wire::{RunDetail, Series, parse_arm_series};
 use kiln_protocol::{Event, Level, RunState};
 
+use crate::draw::{Chart, Scene};
 use crate::engines::{self, Engines};
+use crate::export::plots::{self, Picture, Subject};
 use crate::failure::{Failure, Outcome, say, say_json};
 use crate::follow::{self, Seen};
 use crate::jobs::{self, Logs};
@@ -23,14 +25,30 @@ pub fn plot(engines: &Engines, args: &args::Plot) -> Outcome {
             found.collect::<Result<Vec<_>, _>>().map_err(|said| Failure::Input(format!("{id} {said}")))?.concat()
         }
     };
+    let picture = args.out.as_deref().map(|out| Picture::of_name(out).map(|format| (format, out)));
+    let picture = picture.transpose().map_err(Failure::Input)?;
     let columns = args.width.unwrap_or_else(|| terminal::width().min(160) as u16);
-    let wanted = if args.json { 0 } else { u32::from(columns) };
+    let wanted = match (args.json, &picture) {
+        (true, _) => 0,
+        (false, Some(_)) => plots::WIDTH as u32,
+        (false, None) => u32::from(columns),
+    };
     let mut series = run::series(&mut client, &id, names, (args.from, args.to), wanted)?;
     if args.to.is_none() {
         series.iter_mut().for_each(|s| run::to_the_end(&detail, s));
     }
     if args.json {
         return say_json(&series);
+    }
+    if let Some((format, out)) = picture {
+        let marks = plots::marks(&mut client, &id)?;
+        let subject = Subject { detail, series, marks };
+        let charts = plots::charts(&[&subject]).into_iter().map(|chart| {
+            let to = args.to.or(chart.to);
+            Chart { log_y: args.log, from: args.from, to, ..chart }.draw(plots::WIDTH, plots::HEIGHT)
+        });
+        plots::write(&Scene::stacked(charts.collect()), format, args.dark, out)?;
+        return say(out.display());
     }
     let drawings = series.iter().map(|s| {
         let info = detail.series.iter().find(|i| i.name == s.name);

@@ -12,6 +12,8 @@
 //! - [`engines`], [`engine`]: reaching the engine; `engine start|stop|status|rebuild`
 //! - [`spaces`]: `spaces`, `latency`
 //! - [`keys`]: keys of the workbench
+//! - [`export`], [`import`], [`draw`], [`report`]: files for other programs, bundles, plots, pages
+//! - [`repro`], [`settings`]: what a run was made of, and how to repeat it
 //! - [`doctor`]: everything Kiln needs, looked at
 //! - [`human`], [`terminal`], [`failure`]: figures, tables, sentences, exit codes
 //!
@@ -24,6 +26,7 @@ mod check;
 mod compare;
 mod control;
 mod doctor;
+mod draw;
 mod engine;
 mod engines;
 mod estimate;
@@ -32,6 +35,7 @@ mod failure;
 mod follow;
 mod human;
 mod images;
+mod import;
 mod inspect;
 mod jobs;
 mod keys;
@@ -40,8 +44,11 @@ mod plot;
 mod predict;
 mod presets;
 mod quantised;
+mod report;
+mod repro;
 mod retrain;
 mod run;
+mod settings;
 mod spaces;
 mod terminal;
 mod views;
@@ -107,6 +114,9 @@ fn dispatch(cli: &Cli) -> Outcome {
         Some(Command::Compare(args)) => compare::compare(&engines, args),
         Some(Command::Retrain(args)) => retrain::retrain(&engines, args),
         Some(Command::Export(args)) => export::export(&engines, args),
+        Some(Command::Import(args)) => import::import(&engines, args),
+        Some(Command::Report(args)) => report::report(&engines, args),
+        Some(Command::Repro(args)) => repro::repro(&engines, args),
         Some(Command::Predict(args)) => predict::predict(&engines, args),
         Some(Command::Plot(args)) => inspect::plot(&engines, args),
         Some(Command::Tail(args)) => inspect::tail(&engines, args),

@@ -31,17 +31,25 @@ pub fn find<'a>(detail: &'a RunDetail, name: &str) -> Result<(&'a str, &'a View)
 
 /// A view as text.
 pub fn text(detail: &RunDetail, name: &str, view: &View) -> String {
-    let (table, note) = match view {
-        View::Histogram(_) => return drawn(view).unwrap_or_default(),
-        View::Images(images) if !terminal::is_terminal() => {
-            return format!(
-                "The {} pictures of `{name}` are drawn in a terminal only. `--json` has their pixels; files that the \
-                 method keeps are in {}/artifacts.",
-                images.pictures.len(),
-                detail.folder
-            );
-        }
-        View::Images(_) => return drawn(view).unwrap_or_default(),
+    if let View::Images(images) = view
+        && !terminal::is_terminal()
+    {
+        return format!(
+            "The {} pictures of `{name}` are drawn in a terminal only. `--json` has their pixels; files that the \
+             method keeps are in {}/artifacts.",
+            images.pictures.len(),
+            detail.folder
+        );
+    }
+    let Some((table, note)) = table_of(name, view) else { return drawn(view).unwrap_or_default() };
+    let table = human::table(&table);
+    if note.is_empty() { table } else { format!("{table}\n\n{note}") }
+}
+
+/// What a view shows as a table, and what is said under it; `None` for histograms and pictures.
+pub fn table_of(name: &str, view: &View) -> Option<(Table, String)> {
+    Some(match view {
+        View::Histogram(_) | View::Images(_) => return None,
         View::Table(table) => (table.clone(), String::new()),
         View::Candidates(candidates) => (of_candidates(name, candidates), String::new()),
         View::Clusters(clusters) => (of_clusters(clusters), clusters.note.clone()),
@@ -50,9 +58,7 @@ pub fn text(detail: &RunDetail, name: &str, view: &View) -> String {
         View::Lines(lines) => (of_lines(lines), lines.note.clone()),
         View::BlockImportance(map) => (of_blocks(map), map.note.clone()),
         View::Layers(layers) => (of_layers(layers), layers.note.clone()),
-    };
-    let table = human::table(&table);
-    if note.is_empty() { table } else { format!("{table}\n\n{note}") }
+    })
 }
 
 /// A drawing as wide as the terminal, in its colours.

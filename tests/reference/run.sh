@@ -23,3 +23,6 @@ cargo build --quiet --package kiln-metrics --example tau
 "$python" tests/reference/kendall.py "${CARGO_TARGET_DIR:-target}/debug/examples/tau"
 cargo build --quiet --package kiln-metrics --example frechet
 "$python" tests/reference/frechet.py "${CARGO_TARGET_DIR:-target}/debug/examples/frechet"
+"$python" -c "import tensorboard, pyarrow" 2>/dev/null || "$python" -m pip install --quiet tensorboard pyarrow >&2
+cargo build --quiet --package kiln --package kiln-tests --bins
+tests/reference/exports.sh "$python" "${CARGO_TARGET_DIR:-target}/debug" "$folder/exports"
