@@ -34,7 +34,8 @@ pub use take::{Export, Import, Report, Repro};
   kiln tail -f                           follow its log
   ssh -L kiln.sock:.local/share/kiln/engine.sock server   then: kiln --socket kiln.sock
 
-RUN stands for a run's id, a beginning of it that no other run shares, or `last` for the newest run.
+RUN stands for a run's id, a beginning of it or of its last part that no other run shares, or `last`
+for the newest run.
 PRESET stands for a TOML file, or for a name found in ./presets, in Kiln's shared folder, or in the program itself.
 
 Exit codes:

@@ -152,7 +152,13 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
             ),
         },
     );
-    line("time", format!("{} on {}", human::roughly(e.seconds), e.device));
+    line(
+        "time",
+        match e.is_known() {
+            true => format!("{} on {}", human::roughly(e.seconds), e.device),
+            false => "unknown until its data are there".into(),
+        },
+    );
     line("memory", format!("about {}", human::bytes(e.memory)));
     let _ =
         write!(out, "\n  Time and memory are estimates from sizes alone; they may be off by a factor of two and more.");

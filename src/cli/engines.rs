@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use kiln_engine::daemon::{self, Start};
 use kiln_protocol::client::{Client, ClientError};
 use kiln_protocol::home::Home;
-use kiln_protocol::run::RunSummary;
+use kiln_protocol::run::{ResolveError, RunSummary, resolve};
 use kiln_protocol::wire::{Reply, Request, RunDetail};
 use kiln_protocol::{Event, RunId};
 
@@ -96,8 +96,8 @@ pub fn events(client: &mut Client, run: &RunId, after: u64, limit: u32, tail: bo
     }
 }
 
-/// The run that `asked` means: an id, a beginning that only one run has, or `last`; with a dot and a number behind it, that
-/// job of it.
+/// The run that `asked` means: an id, a beginning of it or of its last part that only one run has, or `last`; with a dot and a
+/// number behind it, that job of it.
 pub fn find(client: &mut Client, asked: &str) -> Outcome<RunId> {
     let runs = runs(client)?;
     let pick = |asked: &str| pick(asked, runs.iter().map(|r| &r.id)).cloned().map_err(Failure::Input);
@@ -114,22 +114,14 @@ fn pick<'a>(asked: &str, newest_first: impl Iterator<Item = &'a RunId> + Clone) 
             .next()
             .ok_or_else(|| "there are no runs yet; start one with `kiln run PRESET`".into());
     }
-    if let Some(exact) = newest_first.clone().find(|id| id.0 == asked) {
-        return Ok(exact);
-    }
-    let mut begin = newest_first.clone().filter(|id| !asked.is_empty() && id.0.starts_with(asked));
-    match (begin.next(), begin.next()) {
-        (Some(only), None) => Ok(only),
-        (Some(first), Some(second)) => {
-            let more = if begin.next().is_some() { " and others" } else { "" };
-            Err(format!("`{asked}` may be {first}, {second}{more}; give more of the id"))
-        }
-        (None, _) => {
+    resolve(asked, newest_first.clone()).map_err(|e| match e {
+        ResolveError::None(_) => {
             let near = kiln_protocol::spec::problem::nearest(asked, newest_first.map(|id| id.0.as_str()));
             let hint = near.map_or_else(|| "`kiln ls` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
-            Err(format!("there is no run `{asked}`; {hint}"))
+            format!("there is no run `{asked}`; {hint}")
         }
-    }
+        other => other.to_string(),
+    })
 }
 
 /// An answer to another question than was asked: a fault of Kiln, not of the user.
@@ -150,10 +142,11 @@ mod tests {
         assert_eq!(pick("last").unwrap(), "dc-nas-k3f7");
         assert_eq!(pick("train-x").unwrap(), "train-x");
         assert_eq!(pick("tr").unwrap(), "train-x");
-        assert_eq!(pick("dc").unwrap_err(), "`dc` may be dc-nas-k3f7, dc-nas-a2b4; give more of the id");
+        assert_eq!(pick("k3").unwrap(), "dc-nas-k3f7");
+        assert_eq!(pick("dc").unwrap_err(), "`dc` may mean dc-nas-a2b4, dc-nas-k3f7; write more of it");
         assert_eq!(pick("dc-nas-k3f8").unwrap_err(), "there is no run `dc-nas-k3f8`; did you mean `dc-nas-k3f7`?");
         assert_eq!(pick("banana").unwrap_err(), "there is no run `banana`; `kiln ls` lists them");
-        assert_eq!(pick("").unwrap_err(), "there is no run ``; `kiln ls` lists them");
+        assert_eq!(pick("").unwrap_err(), "a run's name is missing; `kiln ls` lists them");
         assert!(super::pick("last", [].iter()).unwrap_err().contains("no runs yet"));
     }
 }

@@ -329,9 +329,14 @@ fn spaceless(spec: &Spec) -> Estimate {
 }
 
 impl Estimate {
+    /// Whether there is anything to estimate from: without images there is no telling.
+    pub fn is_known(&self) -> bool {
+        self.images > 0 || self.predictors.is_some()
+    }
+
     /// `about 40 s on 2 CPU cores · 4,080 epochs`.
     pub fn in_words(&self) -> String {
-        if self.images == 0 && self.predictors.is_none() {
+        if !self.is_known() {
             return "time unknown until its data are there".into();
         }
         let work = match (self.predictors, self.iterations) {

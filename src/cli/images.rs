@@ -25,13 +25,13 @@ pub fn name(set: DataSet) -> &'static str {
     }
 }
 
-/// What is wrong with the numbers of images asked for, as far as can be told without reading the files (digits, CIFAR-10):
+/// What is wrong with the numbers of images asked for, as far as can be told without reading the files (not of a folder):
 /// the key, and a sentence. The worker tells the rest.
 pub fn shortage(data: &DataSettings) -> Option<(&'static str, String)> {
     let (all, held, seen) = counts(data);
     let left = all.saturating_sub(held);
     let wanted = u64::from(data.train);
-    let exact = seen && matches!(data.set, DataSet::Digits | DataSet::Cifar10);
+    let exact = seen && matches!(data.set, DataSet::Digits | DataSet::Cifar10 | DataSet::Fashion);
     if !exact || (left > 0 && wanted <= left) {
         return None;
     }

@@ -105,6 +105,24 @@ impl World {
         }
     }
 
+    /// Runs these settings whole, and with kills once for each of the seeds 0, 1, ...: outcome and artifacts must end with the same
+    /// bits, and each of the killed runs must have been killed. Returns how often they were, all together.
+    pub fn killed_ends_the_same(settings: &str, seeds: u64, artifacts: &[&str]) -> usize {
+        let whole = World::new(settings);
+        let expected = timeless(whole.run());
+        let one = |seed: u64| {
+            let world = World::new(settings);
+            let (outcome, kills) = world.run_with_kills(seed);
+            assert!(kills > 0, "nothing was killed with seed {seed}: the test has lost its meaning\n{settings}");
+            assert_eq!(timeless(outcome), expected, "{settings}");
+            for file in artifacts {
+                assert_eq!(world.artifact(file), whole.artifact(file), "{file} of\n{settings}");
+            }
+            kills
+        };
+        (0..seeds).map(one).sum()
+    }
+
     pub fn artifact(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.dir.path().join("artifacts").join(name)).unwrap()
     }

@@ -82,10 +82,20 @@ fn split(id: &str) -> Option<(&str, u32)> {
 pub enum ResolveError {
     #[error("no run is called `{0}`; `kiln ls` lists them")]
     None(String),
-    #[error("`{given}` may mean {}; write more of it", .matches.join(", "))]
+    #[error("`{given}` may mean {}; write more of it", some(.matches))]
     Many { given: String, matches: Vec<String> },
     #[error("a run's name is missing; `kiln ls` lists them")]
     Empty,
+}
+
+/// The first few of these, and how many more there are.
+fn some(matches: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let more = match matches.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    matches[..matches.len().min(SHOWN)].join(", ") + &more
 }
 
 /// The one run that `given` means: its whole id, else the beginning of exactly one id, else the beginning of exactly

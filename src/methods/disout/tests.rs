@@ -58,15 +58,7 @@ fn every_epoch_is_told_once_with_what_the_operators_did() {
 
 #[test]
 fn killed_at_random_moments_it_ends_with_the_same_bits() {
-    let whole = World::new(PRESET);
-    let expected = timeless(whole.run());
-    for seed in 0..3 {
-        let world = World::new(PRESET);
-        let (outcome, kills) = world.run_with_kills(seed);
-        assert!(kills > 0);
-        assert_eq!(timeless(outcome), expected);
-        assert_eq!(world.artifact("network.safetensors"), whole.artifact("network.safetensors"));
-    }
+    World::killed_ends_the_same(PRESET, 3, &["network.safetensors"]);
 }
 
 #[test]

@@ -88,17 +88,7 @@ fn killed_at_random_moments_every_order_ends_with_the_same_bits() {
         "order = \"random\"\nproxies = 4\nproxy-epochs = 1\n",
     ] {
         let own = if own.contains("compare") { preset(own).replacen("compare = false\n", "", 1) } else { preset(own) };
-        let whole = World::new(&own);
-        let expected = timeless(whole.run());
-        let mut kills = 0;
-        for seed in 0..2 {
-            let world = World::new(&own);
-            let (outcome, times) = world.run_with_kills(seed);
-            kills += times;
-            assert_eq!(timeless(outcome), expected, "{own}");
-            assert_eq!(world.artifact("network.safetensors"), whole.artifact("network.safetensors"));
-            assert_eq!(world.artifact("blocks.csv"), whole.artifact("blocks.csv"));
-        }
+        let kills = World::killed_ends_the_same(&own, 2, &["network.safetensors", "blocks.csv"]);
         assert!(kills >= 4, "only {kills} kills: the test has lost its meaning");
     }
 }

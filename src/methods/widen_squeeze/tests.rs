@@ -83,15 +83,7 @@ fn a_run_compares_everything_and_packs_what_it_squeezed() {
 #[test]
 fn killed_at_random_moments_it_ends_with_the_same_bits() {
     let preset = PRESET.to_owned() + "projection = \"explicit\"\nprobe = true\n";
-    let whole = World::new(&preset);
-    let expected = timeless(whole.run());
-    for seed in 0..2 {
-        let world = World::new(&preset);
-        let (outcome, kills) = world.run_with_kills(seed);
-        assert!(kills > 0);
-        assert_eq!(timeless(outcome), expected);
-        assert_eq!(world.artifact(super::packed::FILE), whole.artifact(super::packed::FILE));
-    }
+    World::killed_ends_the_same(&preset, 2, &[super::packed::FILE]);
 }
 
 #[test]

@@ -333,7 +333,7 @@ fn command(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::Resume => return refuse(m, "there is nothing to resume."),
         Action::Checkpoint if state == RunState::Running => Command::Checkpoint,
-        Action::Checkpoint => return refuse(m, "only a running run writes checkpoints."),
+        Action::Checkpoint => return refuse(m, "a checkpoint can be asked for only while a run goes on."),
         Action::Stop if state.is_ended() => return refuse(m, "there is nothing to stop."),
         Action::Stop => {
             m.overlay = Some(Overlay::Confirm(Question::Stop(run.id)));
