@@ -172,9 +172,13 @@ impl Alarm {
 
 /// An outcome without what the clock decides.
 pub fn timeless(mut outcome: Outcome) -> Outcome {
-    outcome.figures.remove("seconds");
+    outcome.figures.retain(|name, _| !name.contains("second"));
+    outcome.verdict = outcome.verdict.split(" s of search").last().unwrap_or_default().to_owned();
     for table in &mut outcome.tables {
-        table.rows.retain(|row| !row.iter().any(|cell| cell.ends_with(" s") || cell == "seconds"));
+        table.rows.retain(|row| !row.iter().any(|cell| cell == "seconds"));
+        for cell in table.rows.iter_mut().flatten().filter(|cell| cell.ends_with(" s") || cell.ends_with(" /s")) {
+            cell.clear();
+        }
     }
     outcome
 }

@@ -441,7 +441,7 @@ impl<R: Recipe<Product = Product>> Method for Train<R> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{World, timeless};
+    use crate::testing::World;
     use kiln_protocol::{Body, Outcome};
 
     const PRESET: &str = "method = \"train\"\nseed = 5\n[data]\ntrain = 200\nvalid = 100\ntest = 100\n[space]\n\

@@ -1,7 +1,7 @@
 use kiln_protocol::spec::{RegulariserKind, Spec};
 use kiln_protocol::{Body, Outcome, View};
 
-use crate::testing::{World, timeless};
+use crate::testing::World;
 
 const PRESET: &str = "method = \"disout\"\nseed = 5\n[data]\ntrain = 200\nvalid = 100\ntest = 100\nlabel-noise = 0.2\n\
     [space]\nname = \"plain-mlp\"\n[optim]\nlr = 0.02\nmomentum = 0.9\nbatch = 32\n\

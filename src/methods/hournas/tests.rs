@@ -5,7 +5,7 @@ use kiln_arch::Space;
 use kiln_protocol::run::Outcome;
 use kiln_protocol::{Body, View};
 
-use crate::testing::World;
+use crate::testing::{World, timeless};
 
 fn preset(own: &str) -> String {
     format!(
@@ -17,18 +17,6 @@ fn preset(own: &str) -> String {
 
 fn figure(outcome: &Outcome, name: &str) -> f64 {
     outcome.figures[name].unwrap_or_else(|| panic!("{name} is not defined"))
-}
-
-/// An outcome without what the clock decides.
-fn timeless(mut outcome: Outcome) -> Outcome {
-    outcome.figures.retain(|name, _| !name.contains("second"));
-    outcome.verdict = outcome.verdict.split(" s of search").last().unwrap_or_default().to_owned();
-    for table in &mut outcome.tables {
-        for cell in table.rows.iter_mut().flatten().filter(|cell| cell.ends_with(" s") || cell.ends_with(" /s")) {
-            cell.clear();
-        }
-    }
-    outcome
 }
 
 /// Operations of the found network, and whether each block is vital.
