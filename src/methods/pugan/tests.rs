@@ -86,9 +86,9 @@ fn on_digits_the_distance_falls_by_half_and_the_risk_is_clipped_now_and_then() {
 
 #[test]
 fn killed_at_random_moments_it_ends_with_the_same_bits() {
-    let other =
-        PRESET.replace("iterations = 400", "iterations = 200\nloss = \"wasserstein\"\ncritic-steps = 2\nema = 0.9")
-            + "critic-norm = \"spectral\"\n";
+    let other = PRESET
+        .replace("iterations = 400", "iterations = 200\nloss = \"wasserstein\"\ncritic-steps = 2\nema = 0.9")
+        + "critic-norm = \"spectral\"\n";
     for settings in [PRESET, &other] {
         World::killed_ends_the_same(settings, 2, &[super::run::FILE]);
     }

@@ -100,8 +100,7 @@ fn random_search_spends_its_budget_on_different_networks_and_retrains_the_best()
 #[test]
 fn killed_at_random_moments_each_search_ends_with_the_same_bits() {
     let files = ["candidates.csv", "network.safetensors"];
-    let kills: usize =
-        [random(), evolution(), asha()].iter().map(|s| World::killed_ends_the_same(s, 3, &files)).sum();
+    let kills: usize = [random(), evolution(), asha()].iter().map(|s| World::killed_ends_the_same(s, 3, &files)).sum();
     assert!(kills >= 27, "only {kills} kills: the test has lost its meaning");
 }
 
