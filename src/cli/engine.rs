@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::engines::{self, Engines};
 use crate::failure::{Failure, Outcome, say, say_json};
-use crate::{args, human};
+use crate::{args, human, list, terminal};
 
 /// An engine flushes its store before it goes.
 const STOP: Duration = Duration::from_secs(20);
@@ -91,7 +91,13 @@ fn status(engines: &Engines, as_json: bool) -> Outcome {
         other => return engines::unexpected(&other),
     };
     if !as_json {
-        return say(in_words(&status));
+        let advice = engines::advice(&mut client, None)?;
+        let words = in_words(&status);
+        return say(if advice.is_empty() {
+            words
+        } else {
+            format!("{words}\n\n{}", list::advice(&advice, terminal::width().min(100)))
+        });
     }
     let mut value = serde_json::to_value(&status)?;
     if let Some(map) = value.as_object_mut() {
@@ -127,18 +133,35 @@ fn in_words(status: &Status) -> String {
             human::bytes(s.disk_free)
         ),
     );
+    if !s.folder.kind.is_empty() {
+        let place = if s.folder.network { ", on another machine" } else { "" };
+        let write = s.folder.latency.map(|l| format!(", a small write takes {:.1} ms", 1e3 * l)).unwrap_or_default();
+        line("files", format!("{}{place}{write}", s.folder.kind));
+    }
     for gpu in &s.gpus {
+        let limit = if gpu.power_limit > 0.0 { format!(" of {:.0}", gpu.power_limit) } else { String::new() };
         line(
             &format!("gpu {}", gpu.index),
             format!(
-                "{}: {:.0}%, {}, {} °C, {:.0} W",
+                "{}: {:.0}%, {}, {} °C, {:.0}{limit} W, {} MHz, {} processes",
                 gpu.name,
                 100.0 * gpu.utilisation,
                 used(gpu.memory_used, gpu.memory_total),
                 gpu.temperature,
-                gpu.power
+                gpu.power,
+                gpu.clock,
+                gpu.processes.len()
             ),
         );
+    }
+    for share in &s.shares {
+        let gpu = if share.gpu_memory > 0 {
+            format!(", {} of GPU memory", human::bytes(share.gpu_memory))
+        } else {
+            String::new()
+        };
+        let cores = human::with_unit(&format!("{:.1}", share.cpu), "cores");
+        line("share", format!("{}: {cores}, {}{gpu}", share.run, human::bytes(share.ram)));
     }
     out.trim_end().to_owned()
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_engine::daemon::{self, Start};
+use kiln_protocol::advice::Advice;
 use kiln_protocol::client::{Client, ClientError};
 use kiln_protocol::home::Home;
 use kiln_protocol::run::{ResolveError, RunSummary, resolve};
@@ -84,6 +85,14 @@ pub fn runs(client: &mut Client) -> Outcome<Vec<RunSummary>> {
 pub fn detail(client: &mut Client, run: &RunId) -> Outcome<RunDetail> {
     match client.request(&Request::Run { run: run.clone() })? {
         Reply::Run { run } => Ok(*run),
+        other => unexpected(&other),
+    }
+}
+
+/// What is worth doing about a run, or about all live runs and the machine.
+pub fn advice(client: &mut Client, run: Option<&RunId>) -> Outcome<Vec<Advice>> {
+    match client.request(&Request::Advice { run: run.cloned() })? {
+        Reply::Advice { advice } => Ok(advice),
         other => unexpected(&other),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use kiln_protocol::advice::Advice;
 use kiln_protocol::run::{Best, RunSummary, Table};
 use kiln_protocol::wire::{RunDetail, SeriesInfo};
-use kiln_protocol::{RunState, now};
+use kiln_protocol::{Level, RunState, now};
 use serde::Serialize;
 
 use crate::engines::{self, Engines};
@@ -131,13 +132,27 @@ pub fn show(engines: &Engines, args: &args::Show) -> Outcome {
         let (name, view) = views::find(&detail, name)?;
         return if args.json { say_json(view) } else { say(views::text(&detail, name, view)) };
     }
-    if args.json {
-        return say_json(&detail);
-    }
-    if args.spec {
+    if args.spec && !args.json {
         return say(spec(&detail));
     }
-    say(whole(&detail))
+    let advice = engines::advice(&mut client, Some(&run))?;
+    if args.json {
+        let mut value = serde_json::to_value(&detail)?;
+        if let Some(map) = value.as_object_mut() {
+            map.insert("advice".into(), serde_json::to_value(&advice)?);
+        }
+        return say_json(&value);
+    }
+    say(whole(&detail, &advice))
+}
+
+/// Advice for people: what is seen, and below it what helps.
+pub fn advice(all: &[Advice], width: usize) -> String {
+    let one = |a: &Advice| {
+        let sign = if a.level == Level::Info { "hint: " } else { "watch out: " };
+        format!("{}\n{}", human::hang(sign, &a.what, width), human::hang("  ", &a.remedy, width))
+    };
+    all.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 /// The frozen preset; what was changed while the run went on stands above it, as a comment, so that the text is still a
@@ -154,7 +169,7 @@ fn spec(detail: &RunDetail) -> String {
     out + detail.spec.trim_end()
 }
 
-fn whole(detail: &RunDetail) -> String {
+fn whole(detail: &RunDetail, advice: &[Advice]) -> String {
     let run = &detail.summary;
     let now = now();
     let mut out = String::new();
@@ -217,6 +232,9 @@ fn whole(detail: &RunDetail) -> String {
             "views",
             detail.views.iter().map(|(name, view)| format!("{name} ({})", view.kind())).collect::<Vec<_>>().join(", "),
         );
+    }
+    if !advice.is_empty() {
+        let _ = writeln!(out, "\n{}", self::advice(advice, terminal::width().min(100)));
     }
     if !detail.jobs.is_empty() {
         let _ = writeln!(out, "\n{}", jobs::table(&detail.jobs));

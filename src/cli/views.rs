@@ -4,7 +4,9 @@ use kiln_protocol::View;
 use kiln_protocol::home;
 use kiln_protocol::run::Table;
 use kiln_protocol::spec::problem::nearest;
-use kiln_protocol::view::{BlockImportance, Candidates, Clusters, Column, Layers, Line, Lines, Matrix, Scatter};
+use kiln_protocol::view::{
+    BlockImportance, Candidates, Clusters, Column, Detections, Layers, Line, Lines, Matrix, Scatter,
+};
 use kiln_protocol::wire::RunDetail;
 use kiln_tui::Colour;
 use kiln_tui::glyphs::ASCII;
@@ -58,7 +60,24 @@ pub fn table_of(name: &str, view: &View) -> Option<(Table, String)> {
         View::Lines(lines) => (of_lines(lines), lines.note.clone()),
         View::BlockImportance(map) => (of_blocks(map), map.note.clone()),
         View::Layers(layers) => (of_layers(layers), layers.note.clone()),
+        View::Detections(found) => (of_detections(found), found.note.clone()),
     })
+}
+
+fn of_detections(view: &Detections) -> Table {
+    let class = |class: u32| view.classes.get(class as usize).cloned().unwrap_or_else(|| class.to_string());
+    let rows = view.scenes.iter().enumerate().flat_map(|(i, scene)| {
+        let label = if scene.picture.label.is_empty() { (i + 1).to_string() } else { scene.picture.label.clone() };
+        let known = scene.truth.iter().map(|d| (d, "known"));
+        scene.found.iter().map(|d| (d, "found")).chain(known).map(move |(d, how)| {
+            let mut row = vec![label.clone(), how.to_owned(), class(d.class)];
+            row.push(d.score.map_or_else(|| "-".into(), human::number));
+            row.extend(d.place.map(|v| format!("{v:.0}")));
+            row
+        })
+    });
+    let columns = ["picture", "", "class", "score", "x", "y", "width", "height"].map(String::from).to_vec();
+    Table { title: view.title.clone(), columns, rows: rows.collect() }
 }
 
 /// A drawing as wide as the terminal, in its colours.

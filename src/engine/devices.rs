@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use kiln_protocol::wire::Gpu;
+use kiln_protocol::wire::{Gpu, GpuProcess};
 use nvml_wrapper::Nvml;
-use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::enums::device::UsedGpuMemory;
 
 use crate::scheduler::Device;
 
@@ -71,10 +72,26 @@ impl Gpus {
                 memory_total: memory.as_ref().map_or(0, |m| m.total),
                 temperature: device.temperature(TemperatureSensor::Gpu).unwrap_or(0),
                 power: device.power_usage().map_or(0.0, |mw| f64::from(mw) / 1000.0),
+                power_limit: device.enforced_power_limit().map_or(0.0, |mw| f64::from(mw) / 1000.0),
+                clock: device.clock_info(Clock::SM).unwrap_or(0),
+                clock_max: device.max_clock_info(Clock::SM).unwrap_or(0),
+                memory_clock: device.clock_info(Clock::Memory).unwrap_or(0),
+                processes: device
+                    .running_compute_processes()
+                    .map_or_else(|_| Vec::new(), |all| all.iter().map(process).collect()),
             })
         };
         self.indices.iter().enumerate().filter_map(figures).collect()
     }
+}
+
+/// A process as NVML knows it. Its name, and whose it is, is found out by whoever knows the processes of this machine.
+fn process(p: &nvml_wrapper::struct_wrappers::device::ProcessInfo) -> GpuProcess {
+    let memory = match p.used_gpu_memory {
+        UsedGpuMemory::Used(bytes) => bytes,
+        UsedGpuMemory::Unavailable => 0,
+    };
+    GpuProcess { pid: p.pid, memory, ..GpuProcess::default() }
 }
 
 /// NVML's indices in the order that CUDA numbers them, given `CUDA_VISIBLE_DEVICES`. As CUDA does, the list ends at its

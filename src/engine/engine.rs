@@ -11,7 +11,7 @@ use kiln_protocol::record::Record;
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spec::Spec;
 use kiln_protocol::spool::{ControlTail, ControlWriter, EventWriter, SpoolError};
-use kiln_protocol::wire::{Reply, Request, RunDetail, Slot, Status, System};
+use kiln_protocol::wire::{Reply, Request, RunDetail, Sample, Slot, Status, System};
 use kiln_protocol::{Body, Command, Event, Level, RunId, RunState, checkpoint, now};
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +31,9 @@ pub const TICK: Duration = Duration::from_millis(500);
 
 /// How long a request waits for all runs to be found. Less than clients wait for an answer, so that they get a reason.
 const FINDING: Duration = Duration::from_secs(6);
+
+/// Samples of the machine that are kept: ten minutes while a client watches.
+const HISTORY: usize = 600;
 
 /// Where an answer goes.
 pub type ReplyTo = oneshot::Sender<Result<Reply, String>>;
@@ -143,6 +146,8 @@ pub struct Engine {
     ingest: Ingest,
     telemetry: Telemetry,
     system: System,
+    /// How the machine has been, the oldest first.
+    history: VecDeque<Sample>,
     /// For tasks that wait for children.
     inbox: mpsc::Sender<Msg>,
     started: f64,
@@ -180,6 +185,7 @@ impl Engine {
             ingest,
             telemetry,
             system: System::default(),
+            history: VecDeque::new(),
             inbox,
             started: now(),
             finding: true,
@@ -268,6 +274,10 @@ impl Engine {
             }
             Msg::System(system) => {
                 self.watchers_do(|o| o.put_system(&system));
+                if self.history.len() >= HISTORY {
+                    self.history.pop_front();
+                }
+                self.history.push_back(system.sample());
                 self.system = system;
             }
             Msg::Tick => self.tick(),
@@ -286,6 +296,8 @@ impl Engine {
             let _ = waiting.reply.send(Err(sentence.into()));
         }
         self.tell(Input::Tick);
+        let workers = self.runs.iter().filter_map(|(run, t)| Some((run.clone(), t.process?.pid)));
+        self.telemetry.follow(workers.collect());
         self.look_at_adopted();
         self.tend();
         if !self.ingest.is_alive() {
@@ -582,9 +594,11 @@ impl Engine {
                 self.end("asked to stop");
                 Ok(Reply::Done)
             }
-            Request::Hello { .. } | Request::Series { .. } | Request::Events { .. } => {
-                Err("this request is answered elsewhere".into())
-            }
+            Request::Hello { .. }
+            | Request::Series { .. }
+            | Request::Events { .. }
+            | Request::Advice { .. }
+            | Request::Past { .. } => Err("this request is answered elsewhere".into()),
         };
         let _ = reply.send(answer);
     }
@@ -673,6 +687,7 @@ impl Engine {
                 })
                 .collect(),
             system: self.system.clone(),
+            history: self.history.iter().cloned().collect(),
         }
     }
 }

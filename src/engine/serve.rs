@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kiln_protocol::home::HomeError;
+use kiln_protocol::past;
+use kiln_protocol::spool::RunFolder;
 use kiln_protocol::wire::{Reply, Request, Series};
 use kiln_store::{Store, StoreError};
 use tokio::net::UnixListener;
@@ -14,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::advice;
 use crate::connection::{self, Answer, Client};
 use crate::devices::{Gpus, cpu_slots};
 use crate::engine::{Engine, Msg, TICK};
@@ -158,6 +161,9 @@ async fn run(options: Options, store: Arc<Store>, listener: StdListener) -> Resu
     Ok(())
 }
 
+/// Most states of a view in one answer: more than a screen has lines, and far from the largest frame.
+const PAST: usize = 256;
+
 /// What one connection knows of the engine.
 struct Door {
     client: u64,
@@ -232,6 +238,29 @@ impl Answer for Door {
                 let Some(stored) = stored else { return Ok(Reply::Run { run: detail }) };
                 (detail.series, detail.views, detail.outcome) = (stored.series, stored.views, stored.outcome);
                 Ok(Reply::Run { run: detail })
+            }
+            Request::Past { run, view, most } => {
+                let reply = self.ask(Request::Run { run }).await?;
+                let Reply::Run { run } = reply else { return Ok(reply) };
+                let read =
+                    move || past::read(&RunFolder::new(Path::new(&run.folder)), &view, (most as usize).min(PAST));
+                let read = tokio::task::spawn_blocking(read).await;
+                let states = read.map_err(|e| format!("reading the events failed: {e}"))?.map_err(|e| e.to_string())?;
+                Ok(Reply::Past { states })
+            }
+            Request::Advice { run } => {
+                let Reply::Status { status } = self.ask(Request::Status).await? else { return Ok(Reply::Done) };
+                let asked = match &run {
+                    Some(run) => Request::Run { run: run.clone() },
+                    None => Request::Runs,
+                };
+                let runs = match self.ask(asked).await? {
+                    Reply::Run { run } => vec![run.summary],
+                    Reply::Runs { runs } => runs.into_iter().filter(|r| r.state.is_live()).collect(),
+                    other => return Ok(other),
+                };
+                let advice = self.read(move |s| advice::about(s, &runs, &status, run.as_ref())).await?;
+                Ok(Reply::Advice { advice })
             }
             request => self.ask(request).await,
         }

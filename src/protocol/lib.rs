@@ -9,13 +9,16 @@
 //! - [`checkpoint`]: `state.json` and `tensors.safetensors`, written beside and renamed in
 //! - [`record`]: what a run was made of, so that it can be made again
 //! - [`wire`]: messages between `kiln` and its engine; [`frame`]: their bytes; [`client`]: the client's end
+//! - [`advice`]: what is worth doing about a run or the machine, by rules
 //! - [`figures`]: numbers, times and sizes as people read them
 //! - [`retrain`]: a candidate of a run as a training of its own
+//! - [`past`]: earlier states of a view
 //! - [`images`]: shape and classes of data sets, without reading them
 //! - [`home`]: where things lie (`KILN_HOME`, socket, presets, assets)
 //!
 //! The format of the run folder is version [`SPOOL_VERSION`]; a file written by a newer version is refused.
 
+pub mod advice;
 pub mod checkpoint;
 pub mod client;
 pub mod control;
@@ -27,6 +30,7 @@ mod full_disk;
 pub mod home;
 pub mod images;
 mod lines;
+pub mod past;
 pub mod record;
 pub mod reduce;
 pub mod retrain;
@@ -47,7 +51,7 @@ pub use view::View;
 pub const SPOOL_VERSION: u32 = 1;
 
 /// Version of the messages between client and engine. A client and an engine of different versions do not talk.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;
 
 /// Seconds since the Unix epoch, as all times in Kiln's files are written.
 pub fn now() -> f64 {

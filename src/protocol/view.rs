@@ -20,6 +20,7 @@ pub enum View {
     Histogram(Histograms),
     Images(Images),
     Layers(Layers),
+    Detections(Detections),
 }
 
 impl View {
@@ -44,6 +45,7 @@ impl View {
             View::Histogram(_) => "histogram",
             View::Images(_) => "images",
             View::Layers(_) => "layers",
+            View::Detections(_) => "detections",
         }
     }
 }
@@ -373,6 +375,55 @@ impl Picture {
     }
 }
 
+/// Pictures with what was found in them: boxes, classes, scores.
+///
+/// The pictures travel as those of [`Images`] do: the same limits hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detections {
+    pub title: String,
+    /// Names of the classes; index = [`Detection::class`].
+    pub classes: Vec<String>,
+    pub scenes: Vec<Scene>,
+    #[serde(default)]
+    pub note: String,
+}
+
+/// One picture and what is in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scene {
+    pub picture: Picture,
+    pub found: Vec<Detection>,
+    /// What is known to be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub truth: Vec<Detection>,
+}
+
+/// A box around a thing in a picture.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Detection {
+    pub class: u32,
+    /// How sure the network is, 0 to 1; `None` for what is known.
+    #[serde(default)]
+    pub score: Option<f64>,
+    /// Left edge, upper edge, width and height, in pixels of the picture.
+    #[serde(rename = "box")]
+    pub place: [f64; 4],
+}
+
+impl Detection {
+    /// Share of the area of two boxes together that they have in common (intersection over union), 0 to 1.
+    pub fn overlap(&self, other: &Detection) -> f64 {
+        let side = |i: usize| {
+            let (a, b) = (self.place, other.place);
+            ((a[i] + a[i + 2]).min(b[i] + b[i + 2]) - a[i].max(b[i])).max(0.0)
+        };
+        let area = |d: &Detection| d.place[2].max(0.0) * d.place[3].max(0.0);
+        let common = side(0) * side(1);
+        let both = area(self) + area(other) - common;
+        if both > 0.0 && both.is_finite() { common / both } else { 0.0 }
+    }
+}
+
 /// What is known of the layers of a network, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Layers {
@@ -531,11 +582,30 @@ mod tests {
             View::Histogram(Histograms::default()),
             View::Images(Images::default()),
             View::Layers(Layers::default()),
+            View::Detections(Detections::default()),
             View::Lines(Lines::default()),
         ];
         for view in views {
             let json = serde_json::to_value(&view).unwrap();
             assert_eq!(json["kind"], view.kind());
         }
+    }
+
+    #[test]
+    fn boxes_overlap_by_what_they_have_in_common() {
+        let at = |place| Detection { place, ..Detection::default() };
+        let a = at([0.0, 0.0, 10.0, 10.0]);
+        for (other, expected) in [
+            ([0.0, 0.0, 10.0, 10.0], 1.0),
+            ([5.0, 0.0, 10.0, 10.0], 1.0 / 3.0),
+            ([2.0, 2.0, 5.0, 5.0], 0.25),
+            ([10.0, 0.0, 5.0, 5.0], 0.0),
+            ([0.0, 0.0, -5.0, -5.0], 0.0),
+            ([f64::NAN; 4], 0.0),
+        ] {
+            assert!((a.overlap(&at(other)) - expected).abs() < 1e-12, "{other:?}");
+            assert_eq!(a.overlap(&at(other)), at(other).overlap(&a));
+        }
+        assert_eq!(at([0.0; 4]).overlap(&at([0.0; 4])), 0.0);
     }
 }

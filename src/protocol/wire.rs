@@ -6,8 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::advice::Advice;
 use crate::control::Command;
 use crate::event::Event;
+use crate::past::PastView;
 use crate::record::Record;
 use crate::run::{Origin, Outcome, RunId, RunSummary};
 use crate::view::View;
@@ -54,6 +56,8 @@ pub enum Request {
         /// Columns to decimate to: at most two points (minimum and maximum) a column. 0 gives every point.
         columns: u32,
     },
+    /// Earlier states of a view of a run, at most so many, the oldest first and the newest last.
+    Past { run: RunId, view: String, most: u32 },
     /// Log lines and lifecycle events of a run with `seq > after`, at most `limit`, the newest if `tail`.
     Events { run: RunId, after: u64, limit: u32, tail: bool },
     /// Queues a new run. `spec` is a complete, frozen preset in TOML; the client has validated it. One with arms or seeds
@@ -78,6 +82,8 @@ pub enum Request {
     Watch { run: Option<RunId> },
     /// The engine's own state and the machine's.
     Status,
+    /// What is worth doing about one run, or about all live runs and the machine. Answered with [`Reply::Advice`].
+    Advice { run: Option<RunId> },
     /// Forgets the store and reads all run folders again.
     Rebuild,
     /// What a run was made of, by attempt. Answered with [`Reply::Records`]; of an experiment, its jobs have them.
@@ -96,9 +102,11 @@ pub enum Reply {
     Runs { runs: Vec<RunSummary> },
     Run { run: Box<RunDetail> },
     Series { series: Vec<Series> },
+    Past { states: Vec<PastView> },
     Events { events: Vec<Event> },
     Launched { run: RunId },
     Status { status: Box<Status> },
+    Advice { advice: Vec<Advice> },
     Rebuilt { runs: u32 },
     Records { records: Vec<Record> },
     Done,
@@ -225,6 +233,9 @@ pub struct Status {
     pub store_bytes: u64,
     pub devices: Vec<Slot>,
     pub system: System,
+    /// How the machine has been: the oldest first, one about every second while a client watches, else every ten.
+    #[serde(default)]
+    pub history: Vec<Sample>,
 }
 
 /// A place where one job can run.
@@ -239,19 +250,83 @@ pub struct Slot {
 /// Figures of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct System {
+    /// When they were taken, in seconds since the Unix epoch.
+    #[serde(default)]
+    pub t: f64,
     /// Share of all cores in use, 0 to 1.
     pub cpu: f64,
     pub cores: u32,
+    /// Threads that want to run, mean of the last minute.
+    #[serde(default)]
+    pub load: f64,
     /// Bytes.
     pub ram_used: u64,
     pub ram_total: u64,
     /// Bytes on the file system of `KILN_HOME`.
     pub disk_free: u64,
     pub disk_total: u64,
+    /// What that file system is, and how long it takes to answer.
+    #[serde(default)]
+    pub folder: Folder,
     pub gpus: Vec<Gpu>,
+    /// What each run takes of the machine, by its worker's process.
+    #[serde(default)]
+    pub shares: Vec<Share>,
 }
 
-/// Figures of one GPU, from NVML.
+/// The file system of `KILN_HOME`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Folder {
+    /// As the operating system calls it, such as `ext4` or `nfs4`; empty where it does not say.
+    pub kind: String,
+    /// It lies on another machine.
+    pub network: bool,
+    /// Seconds that the last small write took until it was safe; `None` before the first one, and where none could be made.
+    pub latency: Option<f64>,
+    /// Seconds that a write has been waiting for, if that is longer than anybody should.
+    pub waiting: Option<f64>,
+}
+
+/// What a run takes of the machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    pub run: RunId,
+    pub pid: u32,
+    /// Cores in use, such as 1.5.
+    pub cpu: f64,
+    /// Bytes of memory, resident.
+    pub ram: u64,
+    /// Bytes of memory on all GPUs.
+    pub gpu_memory: u64,
+}
+
+/// The machine at one time, for its history: shares from 0 to 1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Seconds since the Unix epoch.
+    pub t: f64,
+    pub cpu: f64,
+    pub ram: f64,
+    pub disk: f64,
+    /// Utilisation and memory of each GPU.
+    pub gpus: Vec<[f64; 2]>,
+}
+
+impl System {
+    /// What is kept of it.
+    pub fn sample(&self) -> Sample {
+        let share = |used: u64, total: u64| if total > 0 { used as f64 / total as f64 } else { 0.0 };
+        Sample {
+            t: self.t,
+            cpu: self.cpu,
+            ram: share(self.ram_used, self.ram_total),
+            disk: share(self.disk_total.saturating_sub(self.disk_free), self.disk_total),
+            gpus: self.gpus.iter().map(|g| [g.utilisation, share(g.memory_used, g.memory_total)]).collect(),
+        }
+    }
+}
+
+/// Figures of one GPU, from NVML. What a card does not tell is zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     pub index: u32,
@@ -264,4 +339,29 @@ pub struct Gpu {
     pub temperature: u32,
     /// Watts.
     pub power: f64,
+    /// Watts that the card may take.
+    #[serde(default)]
+    pub power_limit: f64,
+    /// Megahertz of its processors, now and at most, and of its memory.
+    #[serde(default)]
+    pub clock: u32,
+    #[serde(default)]
+    pub clock_max: u32,
+    #[serde(default)]
+    pub memory_clock: u32,
+    /// Who computes on it, also those that have nothing to do with Kiln.
+    #[serde(default)]
+    pub processes: Vec<GpuProcess>,
+}
+
+/// A process that computes on a GPU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GpuProcess {
+    pub pid: u32,
+    /// Bytes on the card; 0 where the driver does not say.
+    pub memory: u64,
+    /// Of the program; empty where it cannot be seen, as from within a container.
+    pub name: String,
+    /// The run whose worker it is.
+    pub run: Option<RunId>,
 }

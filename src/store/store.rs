@@ -248,10 +248,7 @@ impl Store {
             let jobs = open.jobs(run);
             let mut of_jobs = Vec::with_capacity(jobs.len());
             for (job, arm) in &jobs {
-                open.load(job)?;
-                let Run { head, live, .. } = open.run(job)?;
-                let series = live.iter().flat_map(|l| l.series.iter().map(|s| s.record.info(head)));
-                of_jobs.push((arm.as_deref(), series.collect::<Vec<SeriesInfo>>()));
+                of_jobs.push((arm.as_deref(), open.infos(job)?));
             }
             open.load(run)?;
             let Run { no, head, live, .. } = open.run(run)?;
@@ -270,6 +267,22 @@ impl Store {
                 knobs: Vec::new(),
                 jobs: Vec::new(),
             })
+        })
+    }
+
+    /// What series a run has, without its views and outcome. The series of an experiment are those of its arms.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRun`].
+    pub fn series_infos(&self, run: &RunId) -> Result<Vec<SeriesInfo>, StoreError> {
+        self.with(|open| {
+            let jobs = open.jobs(run);
+            let mut of_jobs = Vec::with_capacity(jobs.len());
+            for (job, arm) in &jobs {
+                of_jobs.push((arm.as_deref(), open.infos(job)?));
+            }
+            let own = open.infos(run)?;
+            Ok(own.into_iter().chain(spread::infos(of_jobs)).collect())
         })
     }
 
@@ -414,6 +427,13 @@ impl Open {
             .collect();
         jobs.sort_by(|a, b| a.0.in_order().cmp(&b.0.in_order()));
         jobs
+    }
+
+    /// What series a run itself has.
+    fn infos(&mut self, id: &RunId) -> Result<Vec<SeriesInfo>, StoreError> {
+        self.load(id)?;
+        let Run { head, live, .. } = self.run(id)?;
+        Ok(live.iter().flat_map(|l| l.series.iter().map(|s| s.record.info(head))).collect())
     }
 
     fn run(&self, id: &RunId) -> Result<&Run, StoreError> {

@@ -60,12 +60,14 @@ pub enum Context {
     Blocks,
     Histogram,
     Images,
+    Detections,
     Layers,
     Inspect,
     Text,
     Log,
     Launcher,
     Form,
+    System,
     Confirm,
     Help,
     Tour,
@@ -88,10 +90,12 @@ impl Context {
         Context::Blocks,
         Context::Histogram,
         Context::Images,
+        Context::Detections,
         Context::Layers,
         Context::Inspect,
         Context::Text,
         Context::Log,
+        Context::System,
         Context::Confirm,
         Context::Lists,
         Context::Help,
@@ -122,12 +126,14 @@ impl Context {
             Context::Blocks => "Map of blocks",
             Context::Histogram => "Histograms",
             Context::Images => "Pictures",
+            Context::Detections => "Detections",
             Context::Layers => "Layers",
             Context::Inspect => "A candidate",
             Context::Text => "Tables, settings, outcome",
             Context::Log => "Log",
             Context::Launcher => "Launcher",
             Context::Form => "Settings before a start",
+            Context::System => "Machine, queue, advice",
             Context::Confirm => "Questions",
             Context::Help => "Help",
             Context::Tour => "Tour",
@@ -137,7 +143,7 @@ impl Context {
 
 actions! {
     // Lists and runs.
-    Open "runs.open" [Runs] "enter" "open" "Open the selected run";
+    Open "runs.open" [Runs System] "enter" "open" "Open the selected run";
     Inspect "candidate.open" [Candidates Clusters Scatter] "enter" "inspect" "Show all about the candidate: decisions, cost per block, history, drawing";
     OpenJob "job.open" [Jobs] "enter" "open" "Open the selected job; `esc` leads back to its experiment";
     Export "candidate.export" [Inspect Run] "e" "export" "Write the weights of the candidate, or of the run's network, as safetensors into the folder where Kiln was started";
@@ -150,7 +156,7 @@ actions! {
     NextOption "form.next" [Form] "l right" "h/l|option" "Next option of a choice or switch";
     TakeBack "form.back" [Form] "x delete backspace" "as it was" "Take the change of the selected setting back";
     CloseForm "form.close" [Form] "esc e" "done" "Back to the launcher; changes stay until Kiln is left";
-    Launcher "app.launcher" [Runs Run] "n" "new" "Open the launcher";
+    Launcher "app.launcher" [Runs Run System] "n" "new" "Open the launcher";
     Confirm "question.yes" [Confirm] "y enter" "yes" "Do it";
     Decline "question.no" [Confirm] "n esc q" "no" "Leave it";
 
@@ -162,8 +168,10 @@ actions! {
     ZoomAll "curves.zoom-all" [Curves] "0" "" "Show the whole planned axis again";
     PanLeft "curves.pan-left" [Curves] "H shift-left" "" "Move the zoomed window left";
     PanRight "curves.pan-right" [Curves] "L shift-right" "" "Move the zoomed window right";
-    Smooth "curves.smooth" [Curves] "s" "smooth" "Next strength of smoothing (exponential mean): off, 0.5, 1, 2, 5 % of the window";
+    Smooth "curves.smooth" [Curves] "s" "smooth" "Next strength of smoothing: off, 0.5, 1, 2, 5 % of the window";
+    Median "curves.median" [Curves] "S" "" "Smooth by the median of the window, which forgets spikes, or by the exponential mean";
     LogY "curves.log" [Curves] "y" "log" "Logarithmic y axis on or off";
+    LogX "curves.log-x" [Curves] "X" "" "Logarithmic x axis on or off";
     NextPanel "curves.next-panel" [Curves] "m down" "next chart" "Go to the next chart";
     PrevPanel "curves.previous-panel" [Curves] "M up" "" "Go to the previous chart";
     Maximise "curves.maximise" [Curves] "z" "one/all" "Show the chart alone, or all that fit";
@@ -177,12 +185,16 @@ actions! {
     ClosePicker "picker.close" [Picker] "esc v q" "close" "Back to the chart";
 
     // Views.
-    PointLeft "view.left" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers] "h left" "" "Move the cursor left";
-    PointRight "view.right" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers] "l right" "h/l|move" "Move the cursor right";
-    PointUp "view.up" [Clusters Scatter Matrix Blocks Histogram Images] "k up" "" "Move the cursor up";
-    PointDown "view.down" [Clusters Scatter Matrix Blocks Histogram Images] "j down" "hjkl|move" "Move the cursor down";
+    PointLeft "view.left" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers Detections] "h left" "" "Move the cursor left";
+    PointRight "view.right" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers Detections] "l right" "h/l|move" "Move the cursor right";
+    PointUp "view.up" [Clusters Scatter Matrix Blocks Histogram Images Detections] "k up" "" "Move the cursor up";
+    PointDown "view.down" [Clusters Scatter Matrix Blocks Histogram Images Detections] "j down" "hjkl|move" "Move the cursor down";
     NextMeasure "blocks.measure" [Blocks] "b" "bars" "Draw the next figure as bars: lesion drop, weaken drop, parameters, MACs";
     Weights "blocks.weights" [Blocks] "a" "weights" "Show the weights of all operations alone, with the entropy of each block in bits, or the map";
+    OverTime "histogram.over-time" [Histogram] "w" "over time" "Show how the histogram has changed over time, the newest at the bottom; or the newest alone";
+    ScoreUp "detections.surer" [Detections] "+ =" "" "Show only boxes that the network is surer of";
+    ScoreDown "detections.less-sure" [Detections] "-" "+/-|least score" "Show boxes that the network is less sure of, too";
+    Truth "detections.truth" [Detections] "a" "truth" "Show or hide what is known to be in the picture";
     Alone "view.alone" [Histogram Images] "enter z" "one/all" "Show the histogram or picture under the cursor alone (with the others of its row, where they fit as large), or all again";
     NextWinner "clusters.winner" [Clusters] "w" "next winner" "Go to the next cluster winner";
     Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";
@@ -196,32 +208,35 @@ actions! {
     Follow "log.follow" [Log] "f" "follow" "Follow new lines, or stay";
 
     // What runs can be told.
-    Pause "run.pause" [Runs Run] "p" "pause" "Pause the run at its next safe point, or let a paused run go on";
-    Resume "run.resume" [Runs Run] "r" "resume" "Let a paused run go on, or start an ended one again from its last checkpoint";
-    Stop "run.stop" [Runs Run] "x" "stop" "Stop the run after a checkpoint (asks first)";
+    Pause "run.pause" [Runs Run System] "p" "pause" "Pause the run at its next safe point, or let a paused run go on";
+    Resume "run.resume" [Runs Run System] "r" "resume" "Let a paused run go on, or start an ended one again from its last checkpoint";
+    Stop "run.stop" [Runs Run System] "x" "stop" "Stop the run after a checkpoint (asks first)";
     Remove "run.remove" [Runs Run] "D delete" "remove" "Remove an ended run with its folder (asks first)";
     Checkpoint "run.checkpoint" [Run] "C" "" "Write a checkpoint now";
-    Sooner "run.sooner" [Runs] "+ =" "" "Raise the priority of a queued run";
-    Later "run.later" [Runs] "-" "" "Lower the priority of a queued run";
+    Sooner "run.sooner" [Runs System] "+ =" "" "Raise the priority of a queued run";
+    Later "run.later" [Runs System] "-" "" "Lower the priority of a queued run";
+    Ahead "queue.ahead" [System] "K shift-up" "" "Let a queued run start before the one above it";
+    Behind "queue.behind" [System] "J shift-down" "J/K|move in queue" "Let a queued run start after the one below it";
 
     // Moving about.
-    Up "move.up" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help] "k up" "" "Up";
-    Down "move.down" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help] "j down" "" "Down";
-    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "pgup ctrl-u ctrl-b" "" "A page up";
-    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "pgdn ctrl-d ctrl-f" "" "A page down";
-    Top "move.top" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "g home" "" "To the top";
-    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help] "G end" "" "To the bottom";
+    Up "move.up" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "k up" "" "Up";
+    Down "move.down" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "j down" "" "Down";
+    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "g home" "" "To the top";
+    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "G end" "" "To the bottom";
     NextTab "run.next-tab" [Run] "tab" "next tab" "Next tab";
     PrevTab "run.previous-tab" [Run] "backtab" "" "Previous tab";
     GoTab "run.tab" [Run] "1 2 3 4 5 6 7 8 9" "" "Tab by number";
     NextRun "run.next" [Run] "J" "" "Next run of the list";
     PrevRun "run.previous" [Run] "K" "" "Previous run of the list";
     CloseHelp "help.close" [Help] "esc ? q f1" "close" "Back";
-    Back "app.back" [Run Launcher] "esc backspace" "back" "Back to the list; first takes cursor, zoom or search away";
+    Back "app.back" [Run Launcher System] "esc backspace" "back" "Back to the list; first takes cursor, zoom or search away";
     ClearFilter "runs.clear" [Runs] "esc" "" "Take the filter away";
     Help "app.help" [Global] "? f1" "help" "Show all keys";
     Quit "app.quit" [Global] "q ctrl-c" "quit" "Leave Kiln; runs go on";
     Messages "app.messages" [Global] "i" "" "Read the messages of late in full; `esc` takes those on the screen away";
+    System "app.system" [Global] "Y" "" "The machine: how busy it is, what runs and waits, and advice; again, or `esc`: back";
     Theme "app.theme" [Global] "T" "" "Next theme: dark, light, and those for high contrast, colour blindness and 16 colours; it is kept";
     Copy "app.copy" [Global] "ctrl-y" "" "Copy what the cursor is on (else the id of the run) to the clipboard, through the terminal";
     CopyId "app.copy-id" [Global] "alt-i" "" "Copy the id of the run";

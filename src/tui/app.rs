@@ -62,8 +62,10 @@ pub fn drive<B: Backend>(
         };
         match source.next(due) {
             Next::Msg(msg) => {
-                urgent |=
-                    matches!(msg, Msg::Key(_) | Msg::Resize(..) | Msg::Continued | Msg::Click(..) | Msg::Wheel(_));
+                urgent |= matches!(
+                    msg,
+                    Msg::Key(_) | Msg::Resize(..) | Msg::Continued | Msg::Click(..) | Msg::Wheel(_) | Msg::Drag(..)
+                );
                 if act(terminal, host, model, look, msg)? {
                     return Ok(());
                 }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use kiln_protocol::advice::Advice;
 use kiln_protocol::run::{Best, JobCounts, Progress, Table};
 use kiln_protocol::spec::MethodName;
 use kiln_protocol::spec::schema::{self, Field};
 use kiln_protocol::view::{
     Candidate, Candidates, ClusterPoint, Clusters, Column, GlyphBar, Matrix, Scatter, ScatterGroup,
 };
-use kiln_protocol::wire::{FromEngine, Gpu, Push, Reply, RunDetail, Series, SeriesInfo, System};
+use kiln_protocol::wire::{
+    Folder, FromEngine, Gpu, GpuProcess, Push, Reply, RunDetail, Sample, Series, SeriesInfo, Share, System,
+};
 use kiln_protocol::{Body, Event, Level, Outcome, RunId, RunState, RunSummary, View};
 use ratatui::layout::Size;
 
@@ -395,8 +398,76 @@ pub fn system() -> System {
             memory_total: 85_899_345_920,
             temperature: 64,
             power: 412.0,
+            power_limit: 700.0,
+            clock: 1830,
+            clock_max: 1980,
+            memory_clock: 2619,
+            processes: vec![
+                GpuProcess {
+                    pid: 4711,
+                    memory: 9_884_901_888,
+                    name: "kiln-worker".into(),
+                    run: Some(summaries()[1].id.clone()),
+                },
+                GpuProcess { pid: 812, memory: 2_900_000_000, name: "python3".into(), run: None },
+            ],
         }],
+        shares: vec![
+            Share { run: summaries()[0].id.clone(), pid: 4711, cpu: 1.93, ram: 612_000_000, gpu_memory: 0 },
+            Share {
+                run: summaries()[1].id.clone(),
+                pid: 4712,
+                cpu: 0.41,
+                ram: 1_912_000_000,
+                gpu_memory: 9_884_901_888,
+            },
+        ],
+        folder: Folder { kind: "nfs4".into(), network: true, latency: Some(0.0042), waiting: None },
+        load: 2.31,
+        t: NOW,
     }
+}
+
+/// Fills the page of the machine: history, advice, a queue of several.
+pub fn machine(m: &mut Model) {
+    let past = |i: u32| {
+        let wave = f64::from(i) / 9.0;
+        Sample {
+            t: NOW - 120.0 + f64::from(i),
+            cpu: 0.5 + 0.45 * wave.sin(),
+            ram: 0.2,
+            disk: 0.5 + f64::from(i) * 4e-4,
+            gpus: vec![[0.6 + 0.3 * (wave * 1.7).cos(), 0.15]],
+        }
+    };
+    m.machine.history = (0..120).map(past).collect();
+    let mut waiting = summaries()[0].clone();
+    waiting.state = RunState::Queued;
+    let queued = |(i, name): (usize, &str)| RunSummary {
+        id: RunId(name.into()),
+        priority: i32::from(i == 0),
+        created: NOW - 300.0 + 60.0 * i as f64,
+        device: None,
+        ..waiting.clone()
+    };
+    m.runs.merge(["train-digits-q1aa", "hournas-digits-q2bb"].into_iter().enumerate().map(queued).collect());
+    m.machine.advice = vec![
+        Advice {
+            rule: "over-fitting".into(),
+            level: Level::Warn,
+            run: Some(summaries()[1].id.clone()),
+            what: "valid/loss has risen from 0.3121 at 21 to 0.4017, while train/loss fell from 0.1904 to 0.0312."
+                .into(),
+            remedy: "The best checkpoint is kept: the run can be stopped.".into(),
+        },
+        Advice {
+            rule: "plateau".into(),
+            level: Level::Info,
+            run: Some(summaries()[0].id.clone()),
+            what: "valid/accuracy has not got better than 0.9711 since 40.".into(),
+            remedy: "Lower the learning rate.".into(),
+        },
+    ];
 }
 
 /// The settings of a preset of the method `train`, as the launcher tells them.
@@ -528,6 +599,7 @@ pub fn answer(m: &mut Model, effects: Vec<Effect>) {
                     .collect(),
             },
             Request::Watch { .. } => Reply::Done,
+            Request::Past { .. } => Reply::Past { states: crate::fixture_training::past() },
             _ => continue,
         };
         let effects = update(m, Msg::Frame(Box::new(FromEngine::Reply { id: frame.id, reply: Ok(reply) })));

@@ -1,8 +1,10 @@
-//! Views of trainings for tests: histograms, pictures, layers.
+//! Views of trainings for tests: histograms, pictures, layers, detections.
 
 use kiln_protocol::View;
+use kiln_protocol::past::PastView;
 use kiln_protocol::view::{
-    HistogramGroup, HistogramMark, Histograms, Images, Layer, LayerColumn, Layers, Panel, Picture,
+    Detection, Detections, HistogramGroup, HistogramMark, Histograms, Images, Layer, LayerColumn, Layers, Panel,
+    Picture, Scene,
 };
 
 use crate::fixture::noise;
@@ -96,6 +98,55 @@ pub fn pairs() -> Images {
         columns: 2,
         note: "0.41 bits a pixel".into(),
     }
+}
+
+/// A street with cars and people: what was found, and what is there.
+pub fn street() -> Detections {
+    let pixel = |x: u32, y: u32| -> [u8; 3] {
+        let road = y > 28;
+        let car = (8..28).contains(&x) && (24..36).contains(&y);
+        let walker = (44..49).contains(&x) && (18..38).contains(&y);
+        match (car, walker, road) {
+            (true, ..) => [190, 40, 40],
+            (_, true, _) => [230, 190, 60],
+            (_, _, true) => [70, 70, 78],
+            _ => [90 + (y * 3) as u8, 130 + (y * 2) as u8, 200],
+        }
+    };
+    let bytes: Vec<u8> = (0..48).flat_map(|y| (0..64).flat_map(move |x| pixel(x, y))).collect();
+    let found = |class, score, place| Detection { class, score, place };
+    let scene = |i: u32| Scene {
+        picture: Picture::new(format!("street {i}"), 64, 48, 3, &bytes),
+        found: vec![
+            found(1, Some(0.71), [43.0, 17.0, 7.0, 22.0]),
+            found(0, Some(0.94), [7.0, 23.0, 22.0, 14.0]),
+            found(1, Some(0.22), [55.0, 2.0, 6.0, 9.0]),
+        ],
+        truth: vec![found(0, None, [8.0, 24.0, 20.0, 12.0]), found(1, None, [44.0, 18.0, 5.0, 20.0])],
+    };
+    Detections {
+        title: "Detections".into(),
+        classes: vec!["car".into(), "person".into()],
+        scenes: (1..=2).map(scene).collect(),
+        note: "AP50 0.61 on 2 pictures".into(),
+    }
+}
+
+/// How the weights came to be what they are.
+pub fn past() -> Vec<PastView> {
+    let state = |i: u32| {
+        let share = f64::from(i) / 20.0;
+        let mut histograms = weights();
+        for panel in &mut histograms.panels {
+            let edges = edges(-1.0 - share, 1.0 + share, 40);
+            for group in &mut panel.groups {
+                group.counts = bell(&edges, 1000.0, share, 0.1 + 0.4 * (1.0 - share));
+            }
+            panel.edges = edges;
+        }
+        PastView { t: crate::fixture::NOW - 600.0 + 30.0 * f64::from(i), view: View::Histogram(histograms) }
+    };
+    (0..20).map(state).collect()
 }
 
 /// Bits, channels and storage of a quantised network.

@@ -105,6 +105,32 @@ pub fn unicode_terminal(var: impl Fn(&str) -> Option<String>) -> bool {
 }
 
 impl Glyphs {
+    /// A progress bar: the done part and the rest, together `width` cells.
+    pub fn bar_of(&self, width: u16, fraction: f64) -> (String, String) {
+        let halves = (fraction.clamp(0.0, 1.0) * f64::from(width) * 2.0).floor() as usize;
+        let (full, half) = (halves / 2, halves % 2);
+        let [done, partial, rest] = self.bar;
+        let track = usize::from(width) - full - half;
+        (done.repeat(full) + if half == 1 { partial } else { "" }, rest.repeat(track))
+    }
+
+    /// Shares from 0 to 1, the newest last, as `cells` heights: each the mean of as many neighbours as needed. Blanks stand
+    /// where there are fewer values.
+    pub fn spark(&self, values: &[f64], cells: usize) -> String {
+        let each = values.len().div_ceil(cells.max(1)).max(1);
+        let bars: Vec<&str> = values
+            .rchunks(each)
+            .take(cells)
+            .map(|part| {
+                let finite: Vec<f64> = part.iter().copied().filter(|v| v.is_finite()).collect();
+                let mean = finite.iter().sum::<f64>() / finite.len().max(1) as f64;
+                // The lowest sign is that of a gap: what was measured is at least the next one.
+                self.heights[1 + (mean.clamp(0.0, 1.0) * 7.0).round() as usize]
+            })
+            .collect();
+        " ".repeat(cells - bars.len()) + &bars.into_iter().rev().collect::<String>()
+    }
+
     /// The sign of an order: upwards where values rise from the first row on, downwards where the greatest stands first.
     pub fn order(&self, descending: bool) -> &'static str {
         if descending { self.descending } else { self.ascending }
@@ -144,6 +170,16 @@ mod tests {
             }
         }
         assert!(format!("{ASCII:?}").is_ascii());
+    }
+
+    #[test]
+    fn sparks_fill_their_cells_with_the_newest_on_the_right() {
+        let spark = |values: &[f64], cells| UNICODE.spark(values, cells);
+        assert_eq!(spark(&[0.0, 0.5, 1.0], 5), "  ▁▅█");
+        assert_eq!(spark(&[1.0, 0.0, 0.0, 1.0, 1.0], 3), "█▁█", "the odd one is the oldest");
+        assert_eq!(spark(&[], 3), "   ");
+        assert_eq!(spark(&[f64::NAN, 9.0], 2), "▁█");
+        assert_eq!(spark(&[1.0; 9], 0), "");
     }
 
     #[test]

@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(told[0], (2, "there is no action `run.stpo`; did you mean `run.stop`?"));
         assert!(told[1].0 == 3 && told[1].1.contains("`qq` is no key"), "{told:?}");
         assert_eq!(told[2], (4, "`when` knows no `runing`; did you mean `running`?"));
-        assert_eq!(told[3], (5, "`run.resume` means nothing in `log`; it does in runs, run"));
+        assert_eq!(told[3], (5, "`run.resume` means nothing in `log`; it does in runs, run, system"));
         assert!(told[4].0 == 6 && told[4].1.contains("digits"), "{told:?}");
         assert!(told[5].0 == 7 && told[5].1.contains("found integer"), "{told:?}");
         let (mine, _) = Keymap::read("[keys]\n\"table.sort\" = \"alt-s\"\n");

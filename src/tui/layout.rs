@@ -546,6 +546,37 @@ pub fn form(size: Size) -> FormAreas {
     }
 }
 
+/// The page of the machine: one column of lines, or two, and lines about what is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemAreas {
+    /// The second is empty where there is one column.
+    pub columns: [Rect; 2],
+    /// Under a rule; empty on low screens.
+    pub about: Rect,
+}
+
+impl SystemAreas {
+    /// Cells of each column.
+    pub fn widths(&self) -> [usize; 2] {
+        self.columns.map(|c| usize::from(c.width))
+    }
+}
+
+pub fn system(size: Size) -> SystemAreas {
+    let body = inset(bands(size).body);
+    let about = if body.height >= 14 { 3 } else { 0 };
+    let top = u16::from(body.height >= 10);
+    let page = rows(body, top, body.height.saturating_sub(top + about));
+    let about = rows(body, body.height - about, about);
+    if body.width < 150 {
+        return SystemAreas { columns: [page, Rect { width: 0, ..page }], about };
+    }
+    const GAP: u16 = 4;
+    let left = (body.width - GAP) / 2;
+    let right = Rect { x: body.x + left + GAP, width: body.width - left - GAP, ..page };
+    SystemAreas { columns: [Rect { width: left, ..page }, right], about }
+}
+
 /// A box in the middle of the screen.
 pub fn dialog(size: Size, width: u16, height: u16) -> Rect {
     let (w, h) = (width.min(size.width), height.min(size.height));
@@ -639,6 +670,9 @@ mod tests {
                     l.0,
                     l.1,
                     l.2,
+                    system(size).columns[0],
+                    system(size).columns[1],
+                    system(size).about,
                     help(size),
                     picker(size),
                     framed(help(size)),

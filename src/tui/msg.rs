@@ -17,6 +17,10 @@ pub enum Msg {
     Wheel(i32),
     /// A click at column and row.
     Click(u16, u16),
+    /// The pointer has moved to column and row; its left button is held down.
+    Drag(u16, u16),
+    /// The pointer has moved to column and row, no button held.
+    Hover(u16, u16),
     /// The terminal has this many columns and rows.
     Resize(u16, u16),
     /// The time, in seconds since the Unix epoch; about once a second.

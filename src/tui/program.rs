@@ -156,6 +156,8 @@ fn input(out: SyncSender<Msg>, gate: Arc<Gate>) {
                     MouseEventKind::ScrollDown => Msg::Wheel(1),
                     MouseEventKind::ScrollUp => Msg::Wheel(-1),
                     MouseEventKind::Down(MouseButton::Left) => Msg::Click(mouse.column, mouse.row),
+                    MouseEventKind::Drag(MouseButton::Left) => Msg::Drag(mouse.column, mouse.row),
+                    MouseEventKind::Moved => Msg::Hover(mouse.column, mouse.row),
                     _ => continue,
                 },
                 Ok(_) => continue,

@@ -166,7 +166,13 @@ impl Plot {
                 buf.set_string(self.area.x, row, label, dim);
             }
         }
-        if inner.bottom() >= self.area.bottom() {
+        self.x_labels(buf, unit, ticks, look);
+    }
+
+    /// The labels of the x axis alone.
+    pub fn x_labels(&self, buf: &mut Buffer, unit: &str, ticks: &[(f64, String)], look: &Look) {
+        let (inner, dim) = (self.inner, look.style(Role::Faint));
+        if inner.is_empty() || inner.bottom() >= self.area.bottom() {
             return;
         }
         let mut free = self.area.x;

@@ -149,25 +149,6 @@ impl Track {
             self.points.get(self.points.partition_point(|p| p[0] < x).checked_sub(1)?).copied()
         }
     }
-
-    /// The points smoothed by a debiased exponential mean whose memory is `tau` on the x axis. What is not finite stays a
-    /// gap and takes no part.
-    pub fn smooth(&self, tau: f64) -> Vec<[f64; 2]> {
-        let (mut sum, mut weight) = (0.0_f64, 0.0_f64);
-        let mut before: Option<f64> = None;
-        let mean = |p: &[f64; 2]| {
-            let [x, y] = *p;
-            if !y.is_finite() {
-                return *p;
-            }
-            let decay = before.map_or(0.0, |b| (-(x - b).max(0.0) / tau).exp());
-            before = Some(x);
-            sum = sum * decay + y;
-            weight = weight * decay + 1.0;
-            [x, sum / weight]
-        };
-        self.points.iter().map(mean).collect()
-    }
 }
 
 /// Minimum and maximum by y, in order of x; the first point if none is finite.
@@ -280,18 +261,6 @@ mod tests {
         assert_eq!((track.beyond(0.0, false), track.beyond(1e9, true)), (None, None));
         assert_eq!(Track::default().nearest(1.0), None);
         assert_eq!(Track::default().bounds(0.0, 1.0, false), None);
-    }
-
-    #[test]
-    fn smoothing_starts_unbiased_and_skips_gaps() {
-        let track = Track::new(vec![[0.0, 4.0], [1.0, f64::NAN], [2.0, 4.0], [3.0, 4.0]], None);
-        let smooth = track.smooth(5.0);
-        assert!(smooth[1][1].is_nan());
-        for i in [0, 2, 3] {
-            assert!((smooth[i][1] - 4.0).abs() < 1e-12);
-        }
-        let steps = Track::new((0..200).map(|i| [f64::from(i), f64::from(i % 2)]).collect(), None);
-        assert!(steps.smooth(20.0)[150..].iter().all(|p| (p[1] - 0.5).abs() < 0.03));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use kiln_protocol::event::of_series;
 use kiln_protocol::wire::{Series, SeriesInfo, parse_arm_series};
 
-use crate::chart::{Fit, Grid, Track, Window, scale, track};
+use crate::chart::{Fit, Grid, Scale, Smoothing, Track, Window, scale, track};
 use crate::model::list::List;
 use crate::text;
 
@@ -14,6 +14,9 @@ pub const WHOLE: u64 = 2048;
 
 /// Strengths of smoothing: memory of the mean as a share of the window.
 pub const SMOOTHING: [f64; 5] = [0.0, 0.005, 0.01, 0.02, 0.05];
+
+/// Times as many columns for a logarithmic axis.
+const FINER: u32 = 16;
 
 /// What is asked of the engine for some series of one chart.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +47,8 @@ pub struct Panel {
     pub zoom: Option<Window>,
     pub y: Fit,
     pub log: bool,
+    /// The x axis is logarithmic.
+    pub log_x: bool,
     /// What the x axis counts, in the plural; empty where the method does not say.
     pub unit: String,
 }
@@ -57,6 +62,38 @@ impl Panel {
     pub fn window(&self) -> Window {
         self.zoom.unwrap_or(self.full)
     }
+
+    /// The x axis as it is drawn.
+    pub fn x(&self) -> Scale {
+        let Window { from, to } = self.window();
+        Scale { lo: from, hi: to, log: self.log_x }
+    }
+
+    /// A value of x on an axis on which equal steps look equal, and back.
+    fn warp(&self, x: f64) -> f64 {
+        if self.log_x { x.max(f64::MIN_POSITIVE).ln() } else { x }
+    }
+
+    fn unwarp(&self, x: f64) -> f64 {
+        if self.log_x { x.exp() } else { x }
+    }
+
+    fn warped(&self, window: Window) -> Window {
+        Window { from: self.warp(window.from), to: self.warp(window.to) }
+    }
+
+    /// Shows another part of the axis, given on one on which equal steps look equal.
+    fn show(&mut self, wished: Window) {
+        let full = self.warped(self.full);
+        let next = wished.within(full);
+        // A millionth of the axis: beyond that, neighbouring columns are equal in f64 and nothing is to be seen.
+        if next.span() > full.span() * 1e-6 {
+            let whole = next == full;
+            self.zoom = (!whole).then(|| Window { from: self.unwarp(next.from), to: self.unwarp(next.to) });
+            // What is looked at closely is looked at closely in both directions.
+            self.y = Fit::default();
+        }
+    }
 }
 
 /// All curves of a run.
@@ -68,6 +105,8 @@ pub struct Curves {
     /// Whether series of single candidates are drawn; `None`: if there are no others.
     candidates: Option<bool>,
     pub smooth: usize,
+    /// Smoothing takes the median of its window, not an exponential mean.
+    pub median: bool,
     pub panels: Vec<Panel>,
     /// The panel that keys act on.
     pub focus: usize,
@@ -279,7 +318,9 @@ impl Curves {
         for (at, columns) in visible {
             let Some(panel) = self.panels.get(*at) else { continue };
             let window = panel.window();
-            let grid = Grid { from: window.from, to: window.to, columns: (*columns).max(1) };
+            // The engine's columns are equally wide; on a logarithmic axis those at its beginning are drawn wider.
+            let finer = if panel.log_x { FINER } else { 1 };
+            let grid = Grid { from: window.from, to: window.to, columns: columns.saturating_mul(finer).max(1) };
             for (index, _) in &panel.series {
                 let Some(info) = self.series.get(*index) else { continue };
                 let wanted = (info.points > WHOLE).then_some(grid);
@@ -380,6 +421,7 @@ impl Curves {
                     zoom: None,
                     y: Fit::default(),
                     log: false,
+                    log_x: false,
                     unit: k.2.clone(),
                 },
             });
@@ -403,6 +445,12 @@ impl Curves {
             let last = infos().map(|s| s.last_x).filter(|x| x.is_finite()).fold(0.0, f64::max);
             let plan = infos().filter_map(|s| s.x_max).filter(|x| x.is_finite()).fold(0.0, f64::max);
             panel.full.from = first;
+            if panel.log_x {
+                // It begins at the first point beyond 0.
+                let positive = infos().map(|s| s.first_x).filter(|x| x.is_finite() && *x > 0.0).reduce(f64::min);
+                panel.full.from = positive.unwrap_or(if last > 0.0 { last * 1e-3 } else { 1e-3 });
+            }
+            let first = panel.full.from;
             if plan > 0.0 && last <= plan {
                 panel.full.to = plan;
             } else if panel.full.to < last || panel.full.to <= first {
@@ -432,6 +480,30 @@ impl Curves {
         self.widen();
     }
 
+    /// Switches the focused panel's x axis between linear and logarithmic.
+    pub fn toggle_log_x(&mut self) {
+        if let Some(panel) = self.panels.get_mut(self.focus) {
+            panel.log_x = !panel.log_x;
+            (panel.zoom, panel.y) = (None, Fit::default());
+        }
+        self.widen();
+        self.keep_cursor();
+    }
+
+    /// How lines are smoothed.
+    pub fn smoothing(&self) -> Smoothing {
+        match SMOOTHING.get(self.smooth) {
+            Some(share) if *share > 0.0 && self.median => Smoothing::Median(*share),
+            Some(share) if *share > 0.0 => Smoothing::Mean(*share),
+            _ => Smoothing::Off,
+        }
+    }
+
+    /// The tracks of the focused panel.
+    fn tracks_of(&self, panel: &Panel) -> impl Iterator<Item = &Track> {
+        panel.series.iter().filter_map(|(i, _)| self.tracks.get(&self.series.get(*i)?.name))
+    }
+
     /// Moves the cursor by `by` cells of a plot that is `cells` wide; the first move puts it at the newest point.
     pub fn move_cursor(&mut self, by: f64, cells: u16) {
         let Some(panel) = self.focused() else { return };
@@ -442,31 +514,44 @@ impl Curves {
             self.cursor = Some(newest.clamp(window.from, window.to));
             return;
         };
-        let wished = x + by * window.span() / f64::from(cells.max(2) - 1);
+        let step = by * panel.warped(window).span() / f64::from(cells.max(2) - 1);
+        let wished = panel.unwarp(panel.warp(x) + step);
         // The cursor stands on points: the one nearest to where it is going, or the next one where they are far apart.
-        let tracks = || panel.series.iter().filter_map(|(i, _)| self.tracks.get(&self.series.get(*i)?.name));
         let near = |a: &f64, b: &f64| (a - wished).abs().total_cmp(&(b - wished).abs());
         let ahead = |at: &f64| (at - x) * by > 0.0;
-        let nearest = tracks().filter_map(|t| t.nearest(wished)).map(|p| p[0]).filter(ahead).min_by(near);
-        let next = || tracks().filter_map(|t| t.beyond(x, by > 0.0)).map(|p| p[0]).min_by(near);
+        let nearest = self.tracks_of(panel).filter_map(|t| t.nearest(wished)).map(|p| p[0]).filter(ahead).min_by(near);
+        let next = || self.tracks_of(panel).filter_map(|t| t.beyond(x, by > 0.0)).map(|p| p[0]).min_by(near);
         if let Some(at) = nearest.or_else(next) {
             self.cursor = Some(at.clamp(window.from, window.to));
         }
     }
 
+    /// Puts the cursor on the point nearest to a place of the focused panel's x axis, from 0 to 1. Returns whether it has moved.
+    pub fn put_cursor(&mut self, place: f64) -> bool {
+        let Some(panel) = self.focused() else { return false };
+        let window = panel.window();
+        let wished = panel.x().at(place.clamp(0.0, 1.0));
+        let near = |a: &f64, b: &f64| (a - wished).abs().total_cmp(&(b - wished).abs());
+        let nearest = self.tracks_of(panel).filter_map(|t| t.nearest(wished)).map(|p| p[0]).min_by(near);
+        let Some(at) = nearest.map(|x| x.clamp(window.from, window.to)) else { return false };
+        self.cursor.replace(at) != Some(at)
+    }
+
     /// Zooms the focused panel around the cursor, or around its middle.
     pub fn zoom(&mut self, factor: f64) {
         let cursor = self.cursor;
-        if let Some(panel) = self.panels.get_mut(self.focus) {
+        if let Some(panel) = self.panels.get(self.focus) {
             let window = panel.window();
-            let at = cursor.filter(|x| *x >= window.from && *x <= window.to);
-            let next = window.zoom(factor, at.unwrap_or((window.from + window.to) / 2.0)).within(panel.full);
-            // A millionth of the axis: beyond that, neighbouring columns are equal in f64 and nothing is to be seen.
-            if next.span() > panel.full.span() * 1e-6 {
-                panel.zoom = (next != panel.full).then_some(next);
-                // What is looked at closely is looked at closely in both directions.
-                panel.y = Fit::default();
-            }
+            let at = cursor.filter(|x| *x >= window.from && *x <= window.to).and_then(|x| panel.x().place(x));
+            self.zoom_at(factor, at.unwrap_or(0.5));
+        }
+    }
+
+    /// Zooms the focused panel so that what is at a place of its x axis, from 0 to 1, stays there.
+    pub fn zoom_at(&mut self, factor: f64, place: f64) {
+        if let Some(panel) = self.panels.get_mut(self.focus) {
+            let window = panel.warped(panel.window());
+            panel.show(window.zoom(factor, window.from + place * window.span()));
         }
         self.widen();
     }
@@ -489,9 +574,9 @@ impl Curves {
         if let Some(panel) = self.panels.get_mut(self.focus)
             && let Some(window) = panel.zoom
         {
+            let window = panel.warped(window);
             let by = window.span() * share;
-            panel.zoom = Some(Window { from: window.from + by, to: window.to + by }.within(panel.full));
-            panel.y = Fit::default();
+            panel.show(Window { from: window.from + by, to: window.to + by });
         }
         self.widen();
     }
@@ -519,238 +604,4 @@ impl Curves {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn info(name: &str, points: u64, last_x: f64, x_max: Option<f64>) -> SeriesInfo {
-        SeriesInfo {
-            name: name.into(),
-            points,
-            first_x: 1.0,
-            last_x,
-            last_y: Some(0.5),
-            x_max,
-            x_unit: "epochs".into(),
-        }
-    }
-
-    fn curves() -> Curves {
-        let mut curves = Curves::default();
-        curves.set_series(vec![
-            info("train/loss", 10, 10.0, Some(100.0)),
-            info("valid/accuracy", 10, 10.0, Some(100.0)),
-            info("cand-000/valid/accuracy", 5, 2.0, Some(100.0)),
-            info("train/accuracy", 1_000_000, 10.0, Some(100.0)),
-        ]);
-        curves
-    }
-
-    #[test]
-    fn names_have_parts() {
-        assert_eq!((metric("train/loss"), subject("train/loss")), ("loss", "train"));
-        assert_eq!((metric("lr"), subject("lr")), ("lr", "lr"));
-        assert!(per_candidate("cand-007/valid/accuracy") && per_candidate("net-3/loss"));
-        for no in ["train/loss", "cand-/x", "-7/x", "cand-007", "cand-a7/x", ""] {
-            assert!(!per_candidate(no), "{no}");
-        }
-    }
-
-    #[test]
-    fn candidates_are_hidden_until_asked_for_and_do_not_shift_colours() {
-        let mut curves = curves();
-        let panels = |c: &Curves| c.panels.iter().map(|p| (p.metric.clone(), p.series.clone())).collect::<Vec<_>>();
-        assert_eq!(panels(&curves), [("accuracy".into(), vec![(1, 0), (3, 1)]), ("loss".into(), vec![(0, 0)])]);
-        curves.toggle_candidates();
-        assert_eq!(panels(&curves)[0].1, [(1, 0), (3, 1), (2, 2)]);
-        curves.choose(&["valid/accuracy".into()], false);
-        assert_eq!(panels(&curves)[0].1, [(3, 1), (2, 2)]);
-        curves.judge_by("train/loss");
-        assert_eq!(curves.panels[0].metric, "loss");
-    }
-
-    #[test]
-    fn other_plans_are_other_charts_and_candidates_alone_are_shown() {
-        let mut curves = Curves::default();
-        curves.set_series(vec![info("cand-000/valid/accuracy", 5, 2.0, Some(100.0))]);
-        assert_eq!(curves.panels[0].title, "accuracy");
-        let early = info("early/accuracy", 5, 2.0, Some(40.0));
-        let valid = info("valid/accuracy", 5, 2.0, Some(900.0));
-        curves.set_series(vec![info("cand-000/valid/accuracy", 5, 2.0, Some(100.0)), early, valid]);
-        let titles = |c: &Curves| c.panels.iter().map(|p| p.title.clone()).collect::<Vec<_>>();
-        assert_eq!(titles(&curves), ["valid/accuracy", "early/accuracy"]);
-        curves.judge_by("early/accuracy");
-        curves.toggle_candidates();
-        assert_eq!(titles(&curves), ["early/accuracy", "valid/accuracy", "accuracy of candidates"]);
-        assert_eq!(curves.panels.iter().map(|p| p.full.to).collect::<Vec<_>>(), [40.0, 900.0, 100.0]);
-    }
-
-    #[test]
-    fn what_matters_comes_first_and_many_alike_series_share_a_chart() {
-        let mut curves = Curves::default();
-        let mut all = vec![info("search/tau", 5, 2.0, Some(40.0)), info("search/train/loss", 5, 2.0, Some(40.0))];
-        all.extend((0..16).map(|i| info(&format!("entropy/stage{}.{}", i / 4, i % 4), 5, 2.0, Some(40.0))));
-        all.extend(["search/entropy", "search/accuracy", "net/top5", "net/top1"].map(|n| info(n, 5, 2.0, Some(40.0))));
-        curves.set_series(all);
-        let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).collect();
-        assert_eq!(titles, ["accuracy", "loss", "tau", "entropy", "top5", "top1"]);
-        assert_eq!(curves.panels[3].series.len(), 17, "with the mean over the parts");
-        curves.series.retain(|s| s.name != "search/entropy");
-        curves.refresh();
-        let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).collect();
-        assert_eq!(titles, ["accuracy", "loss", "tau", "top5", "top1", "entropy"], "the group alone comes last");
-        // The training that the search was for, once it is under way.
-        curves.take("valid/accuracy", &[[1.0, 0.9]]);
-        let titles: Vec<&str> = curves.panels.iter().map(|p| p.title.as_str()).take(3).collect();
-        assert_eq!(titles, ["valid/accuracy", "search/accuracy", "loss"]);
-    }
-
-    #[test]
-    fn a_zoomed_chart_shows_what_is_in_it_in_full_height() {
-        let mut curves = Curves::default();
-        curves.started(&BTreeMap::from([("*".into(), 100.0)]), &BTreeMap::new(), false);
-        for i in 0..=100 {
-            curves.take(
-                "valid/accuracy",
-                &[[f64::from(i), if i < 50 { f64::from(i) / 55.0 } else { 0.95 + 1e-4 * f64::from(i) }]],
-            );
-        }
-        let low = |c: &Curves| c.panels[0].y.scale().lo;
-        assert_eq!(low(&curves), 0.0);
-        curves.zoom(0.2);
-        curves.pan(2.0);
-        assert!(low(&curves) > 0.9, "{:?}", curves.panels[0].y);
-        assert!(curves.zoom_all() && low(&curves) == 0.0);
-    }
-
-    #[test]
-    fn only_what_is_missing_is_asked_for_and_only_once() {
-        let mut curves = curves();
-        let wants = curves.wants(&[(0, 200)]);
-        let grid = Grid { from: 0.0, to: 100.0, columns: 200 };
-        assert_eq!(
-            wants,
-            [
-                Want { names: vec!["valid/accuracy".into()], grid: None },
-                Want { names: vec!["train/accuracy".into()], grid: Some(grid) },
-            ]
-        );
-        assert_eq!(curves.wants(&[(0, 200)]), []);
-        for want in &wants {
-            let series = want.names.iter().map(|n| Series {
-                name: n.clone(),
-                points: vec![[1.0, 0.5]],
-                total: 1,
-                ..Series::default()
-            });
-            curves.answer(want, series.collect());
-        }
-        assert_eq!(curves.wants(&[(0, 200)]), []);
-        // Another width: only the decimated one has to be asked for again.
-        assert_eq!(curves.wants(&[(0, 150)]).len(), 1);
-        curves.doubt();
-        assert_eq!(curves.wants(&[(0, 200)]).iter().map(|w| w.names.len()).sum::<usize>(), 2);
-    }
-
-    #[test]
-    fn pushes_that_overtake_an_answer_are_kept() {
-        let mut curves = curves();
-        let want = curves.wants(&[(1, 100)]).remove(0);
-        curves.answer(
-            &want,
-            vec![Series { name: "train/loss".into(), points: vec![[1.0, 2.0]], total: 1, ..Series::default() }],
-        );
-        curves.take("train/loss", &[[11.0, 1.0]]);
-        curves.answer(
-            &want,
-            vec![Series {
-                name: "train/loss".into(),
-                points: vec![[1.0, 2.0], [10.0, 1.5]],
-                total: 2,
-                ..Series::default()
-            }],
-        );
-        assert_eq!(curves.track("train/loss").unwrap().points(), [[1.0, 2.0], [10.0, 1.5], [11.0, 1.0]]);
-    }
-
-    #[test]
-    fn the_axis_is_the_plan_and_grows_only_beyond_it() {
-        let mut curves = curves();
-        assert_eq!(curves.panels[1].full, Window { from: 0.0, to: 100.0 });
-        curves.take("train/loss", &[[50.0, 1.0]]);
-        assert_eq!(curves.panels[1].full.to, 100.0);
-        curves.take("train/loss", &[[120.0, 1.0]]);
-        assert_eq!(curves.panels[1].full.to, 200.0);
-        curves.take("new/loss", &[[1.0, f64::NAN]]);
-        assert_eq!(curves.series.last().unwrap().last_y, None);
-        assert!(curves.track("new/loss").is_some());
-    }
-
-    #[test]
-    fn series_that_grow_long_are_decimated_here() {
-        let mut curves = Curves::default();
-        curves.started(&BTreeMap::from([("*".into(), 10_000.0)]), &BTreeMap::new(), false);
-        for i in 0..10_000 {
-            curves.take("train/loss", &[[f64::from(i), f64::from(i % 7)]]);
-            assert!(curves.wants(&[(0, 100)]).is_empty());
-        }
-        let track = curves.track("train/loss").unwrap();
-        assert!(track.points().len() <= 200 && track.bounds(0.0, 1e4, false) == Some((0.0, 6.0)));
-    }
-
-    #[test]
-    fn the_cursor_starts_at_the_newest_point_and_stays_in_the_window() {
-        let mut curves = curves();
-        let want = curves.wants(&[(1, 200)]).remove(0);
-        let points = (0..=10).map(|i| [f64::from(i), 1.0]).chain([[9.25, 1.0]]).collect::<Vec<_>>();
-        let mut points = points;
-        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
-        curves.answer(&want, vec![Series { name: "train/loss".into(), points, total: 12, ..Series::default() }]);
-        curves.next_panel(1);
-        let mut visited = Vec::new();
-        // A cell is 1 wide, then 10: steps go from point to point, at least a cell on where points are dense.
-        for (by, cells) in [(-1.0, 101), (-1.0, 101), (-1.0, 101), (1.0, 101), (-1.0, 11), (-1.0, 11), (1.0, 101)] {
-            curves.move_cursor(by, cells);
-            visited.push(curves.cursor.unwrap());
-        }
-        assert_eq!(visited, [10.0, 9.0, 8.0, 9.0, 0.0, 0.0, 1.0]);
-    }
-
-    #[test]
-    fn the_cursor_comes_along_to_a_shorter_chart_and_means_nothing_on_one_that_counts_otherwise() {
-        let mut curves = Curves::default();
-        let early = SeriesInfo { x_unit: "networks".into(), ..info("early/best", 40, 40.0, Some(40.0)) };
-        curves.set_series(vec![
-            info("train/loss", 90, 90.0, Some(100.0)),
-            info("valid/f1", 20, 20.0, Some(30.0)),
-            early,
-        ]);
-        curves.move_cursor(-1.0, 101);
-        assert_eq!(curves.cursor, Some(90.0));
-        assert_eq!(
-            curves.panels.iter().map(|p| curves.cursor_in(p)).collect::<Vec<_>>(),
-            [Some(90.0), Some(90.0), None]
-        );
-        curves.next_panel(1);
-        assert_eq!(curves.cursor, Some(30.0));
-        curves.next_panel(1);
-        assert_eq!(curves.cursor_in(&curves.panels[2]), Some(30.0));
-        assert_eq!(curves.cursor_in(&curves.panels[0]), None);
-    }
-
-    #[test]
-    fn zooming_ends_at_both_ends() {
-        let mut curves = curves();
-        for _ in 0..200 {
-            curves.zoom(0.5);
-        }
-        let narrow = curves.panels[0].window().span();
-        assert!(narrow > 0.0 && narrow < 1e-3);
-        curves.pan(1e9);
-        assert!(curves.panels[0].window().to <= 100.0);
-        for _ in 0..200 {
-            curves.zoom(2.0);
-        }
-        assert_eq!(curves.panels[0].zoom, None);
-        assert!(!curves.zoom_all());
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use crate::model::figure::{self, Pane};
 use crate::model::inspect::Inspect;
 use crate::model::list::{List, Scroll};
 use crate::model::log::LogBook;
+use crate::model::past::Past;
 use crate::model::sheet::Sheet;
 
 /// A tab of a run.
@@ -49,6 +50,8 @@ pub struct Detail {
     pub settings: Scroll,
     pub outcome: Option<Outcome>,
     pub outcome_scroll: Scroll,
+    /// Earlier states of views, where somebody wants to see them.
+    pub past: Past,
     /// The candidate that is looked at closely, over the open view.
     pub inspect: Option<Inspect>,
 }
@@ -71,6 +74,7 @@ impl Detail {
             settings: Scroll::default(),
             outcome: None,
             outcome_scroll: Scroll::default(),
+            past: Past::default(),
             inspect: None,
         }
     }
@@ -111,6 +115,7 @@ impl Detail {
             }
             Body::Points { series, points } => self.curves.take(series, points),
             Body::View { name, view } => {
+                self.past.take(name, event.t, view);
                 match self.views.iter_mut().find(|v| v.0 == *name) {
                     Some((_, old)) => old.merge((**view).clone()),
                     None => self.views.push((name.clone(), (**view).clone())),

@@ -3,13 +3,17 @@
 use std::cmp::Ordering;
 
 use kiln_protocol::View;
-use kiln_protocol::view::{BlockImportance, Candidate, Candidates, Clusters, Images, Lines, Matrix, Panel, Scatter};
+use kiln_protocol::view::{
+    BlockImportance, Candidate, Candidates, Clusters, Detection, Detections, Images, Lines, Matrix, Panel, Scatter,
+    Scene,
+};
+use ratatui::layout::Rect;
 
 use crate::action::Context;
 use crate::chart::{Fit, Scale};
 use crate::model::blocks::Arrangement;
 use crate::model::list::{List, Scroll, by_pages};
-use crate::model::panels::Bins;
+use crate::model::panels::{self, Bins};
 use crate::model::sheet::Sheet;
 
 /// What the client remembers of one view.
@@ -35,8 +39,12 @@ pub struct Pane {
     pub x_cursor: Option<f64>,
     /// One histogram or picture has the whole pane.
     pub alone: bool,
+    /// A histogram is shown as it was over time.
+    pub over_time: bool,
     /// Pictures, decoded; a newer view makes it void.
     pub sheet: Sheet,
+    /// Least score of a detection that is shown, in hundredths.
+    pub least_score: u8,
     /// Axes of pictures; they move seldom, so that a live picture stands still.
     pub x: Fit,
     pub y: Fit,
@@ -54,6 +62,7 @@ pub fn context(view: &View) -> Context {
         View::Histogram(_) => Context::Histogram,
         View::Images(_) => Context::Images,
         View::Layers(_) => Context::Layers,
+        View::Detections(_) => Context::Detections,
         View::Table(_) => Context::Text,
     }
 }
@@ -63,6 +72,7 @@ pub fn several(view: &View) -> bool {
     match view {
         View::Histogram(histograms) => histograms.panels.len() > 1,
         View::Images(images) => images.pictures.len() > 1,
+        View::Detections(d) => d.scenes.len() > 1,
         _ => false,
     }
 }
@@ -138,6 +148,18 @@ impl Pane {
         self.x_cursor = Some(bins.centre(bin));
     }
 
+    /// Puts the cursor of a histogram drawn in `area` on the bin under a column of the screen. Returns whether it has moved.
+    pub fn point_bin(&mut self, panel: &Panel, area: Rect, single: bool, column: u16) -> bool {
+        let Ok(Some(bins)) = Bins::of(panel) else { return false };
+        let plot = panels::plot(panel, &bins, area, single);
+        if column < plot.inner.left() || column >= plot.inner.right() {
+            return false;
+        }
+        let share = (f64::from(column - plot.inner.left()) + 0.5) / f64::from(plot.inner.width);
+        let at = bins.centre(bins.at(plot.x.at(share)));
+        self.x_cursor.replace(at) != Some(at)
+    }
+
     fn step_picture(&mut self, images: &Images, toward: Toward) {
         let row = match self.sheet.page() {
             Some(page) if !self.alone => page.grid.columns,
@@ -151,6 +173,40 @@ impl Pane {
         };
         let next = self.list.selected.checked_add_signed(by).filter(|i| *i < images.pictures.len());
         self.list.selected = next.unwrap_or(self.list.selected);
+    }
+
+    /// Goes to the next scene (left, right), or the next of its boxes that are shown (up, down), the surest first.
+    fn step_detection(&mut self, view: &Detections, toward: Toward) {
+        match toward {
+            Toward::Left | Toward::Right => {
+                self.list.step(if toward == Toward::Left { -1 } else { 1 }, view.scenes.len());
+                self.cell.0 = 0;
+            }
+            Toward::Up => self.cell.0 = self.cell.0.saturating_sub(1),
+            Toward::Down => self.cell.0 += 1,
+        }
+        self.fit_detections(view);
+    }
+
+    /// Keeps scene and box among those there are.
+    pub fn fit_detections(&mut self, view: &Detections) {
+        self.list.selected = self.list.selected.min(view.scenes.len().saturating_sub(1));
+        let shown = view.scenes.get(self.list.selected).map_or(0, |scene| self.boxes(scene).len());
+        self.cell.0 = self.cell.0.min(shown.saturating_sub(1));
+    }
+
+    /// The boxes of a scene that are shown, the surest first.
+    pub fn boxes<'a>(&self, scene: &'a Scene) -> Vec<&'a Detection> {
+        let least = f64::from(self.least_score) / 100.0;
+        let mut shown: Vec<&Detection> = scene.found.iter().filter(|d| d.score.is_none_or(|s| s >= least)).collect();
+        let score = |d: &Detection| d.score.filter(|s| s.is_finite()).unwrap_or(f64::INFINITY);
+        shown.sort_by(|a, b| score(b).total_cmp(&score(a)));
+        shown
+    }
+
+    /// Shows boxes from another score on.
+    pub fn step_score(&mut self, by: i16) {
+        self.least_score = (i16::from(self.least_score) + by).clamp(0, 95) as u8;
     }
 
     /// Goes on by pages of pictures, or to either end.
@@ -208,6 +264,7 @@ impl Pane {
                 return;
             }
             View::Images(images) => return self.step_picture(images, toward),
+            View::Detections(d) => return self.step_detection(d, toward),
             View::Layers(layers) => {
                 let by = if toward == Toward::Left { -1 } else { 1 };
                 let mut columns = List { selected: self.cell.1, offset: 0 };

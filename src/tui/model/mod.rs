@@ -6,10 +6,12 @@
 //! - [`curves`]: its charts
 //! - [`figure`]: cursors within its views; [`blocks`]: maps of blocks; [`panels`]: histograms; [`sheet`]: pictures; [`layers`]:
 //!   what is known of layers
+//! - [`past`]: histograms as they were
 //! - [`inspect`]: a candidate looked at closely; [`retrain`]: the question before it is trained in full
 //! - [`log`]: its log
 //! - [`form`]: settings of a preset, changed before it is started
 //! - [`pages`]: outcome, tables and settings as lines of text
+//! - [`system`]: the page of the machine
 //! - [`list`]: selection and scrolling
 //! - [`copied`]: what a key copies; [`tour`]: pages for who is new
 
@@ -25,16 +27,18 @@ pub mod list;
 pub mod log;
 pub mod pages;
 pub mod panels;
+pub mod past;
 pub mod retrain;
 pub mod runs;
 pub mod sheet;
+pub mod system;
 pub mod tour;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use kiln_protocol::wire::{Request, System, ToEngine};
 use kiln_protocol::{Level, RunId, RunState};
-use ratatui::layout::Size;
+use ratatui::layout::{Position, Size};
 
 use crate::action::Context;
 use crate::facts::{Fact, Facts};
@@ -46,6 +50,7 @@ use crate::model::form::{Changes, Form};
 use crate::model::list::{List, Scroll};
 use crate::model::retrain::Retrain;
 use crate::model::runs::Runs;
+use crate::model::system::Machine;
 use crate::msg::Effect;
 use crate::options::{PresetInfo, Start};
 use crate::text;
@@ -60,6 +65,8 @@ pub struct Model {
     pub braille: bool,
     /// Something visible may have changed.
     pub dirty: bool,
+    /// Where the mouse was last, if there is one that tells.
+    pub pointer: Option<Position>,
     pub link: Link,
     pub screen: Screen,
     pub overlay: Option<Overlay>,
@@ -70,6 +77,7 @@ pub struct Model {
     /// All messages of late, also those that have gone from the screen.
     pub said: VecDeque<Said>,
     pub system: Option<System>,
+    pub machine: Machine,
     pub runs: Runs,
     pub detail: Option<Detail>,
     pub launcher: LauncherState,
@@ -107,6 +115,8 @@ pub enum Screen {
     Runs,
     Detail,
     Launcher,
+    /// The machine: figures, queue, advice.
+    System,
 }
 
 /// What lies over the screen.
@@ -243,10 +253,13 @@ pub struct Asked {
 pub enum Ask {
     Runs,
     Status,
+    Advice,
     Watch,
     Run(RunId),
     Events(RunId),
     Series(RunId, Want),
+    /// Earlier states of a view.
+    Past(RunId, String),
     Launch(String),
     /// Something done to a run, in words for the error message: `pause`, `remove` ...
     Do(RunId, &'static str),
@@ -296,6 +309,7 @@ impl Model {
             size,
             braille,
             dirty: true,
+            pointer: None,
             link: Link::Connecting,
             screen,
             overlay: None,
@@ -303,6 +317,7 @@ impl Model {
             notes: Vec::new(),
             said: VecDeque::new(),
             system: None,
+            machine: Machine { asked: now, ..Machine::default() },
             runs: Runs::default(),
             detail: None,
             launcher,
@@ -358,6 +373,7 @@ impl Model {
             Screen::Runs => self.runs.selected.clone(),
             Screen::Detail => self.detail.as_ref().map(|d| d.id.clone()),
             Screen::Launcher => None,
+            Screen::System => self.machine.selected.as_ref().and_then(|item| item.run().cloned()),
         }
     }
 
@@ -410,6 +426,7 @@ impl Model {
                 };
                 vec![special, Context::Run, Context::Global]
             }
+            (Screen::System, _) => vec![Context::System, Context::Global],
             (Screen::Launcher, _) if self.launcher.form.is_some() => vec![Context::Form, Context::Global],
             (Screen::Launcher, _) => vec![Context::Launcher, Context::Global],
             _ => vec![Context::Runs, Context::Global],

@@ -1,8 +1,11 @@
 //! Histograms as they are drawn: bins that make sense, and what a column shows.
 
 use kiln_protocol::view::{Histograms, Panel};
+use ratatui::layout::Rect;
 
-use crate::chart::Scale;
+use crate::chart::plot::{self, GUTTER};
+use crate::chart::{Plot, Scale};
+use crate::layout;
 
 /// The bins of a panel: borders, rising and finite, and how much each group has in each bin.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +91,30 @@ impl Bins {
         let total: f64 = self.counts[group].iter().sum();
         (total > 0.0).then(|| self.counts[group][bin] / total)
     }
+}
+
+/// Names and places of what is marked within reach of the bins: a range away, it would leave no room for these.
+pub fn marks<'a>(panel: &'a Panel, bins: Option<&Bins>) -> Vec<(&'a str, f64)> {
+    let Some(Scale { lo, hi, .. }) = bins.map(Bins::x) else { return Vec::new() };
+    let reach = lo - (hi - lo)..=hi + (hi - lo);
+    let marks = panel.marks.iter().filter(|m| m.x.is_finite() && reach.contains(&m.x));
+    marks.map(|m| (m.name.as_str(), m.x)).collect()
+}
+
+/// Where a panel is drawn in its place. `single`: no other one is in view, so that there is room for labels of the y axis.
+pub fn plot(panel: &Panel, bins: &Bins, area: Rect, single: bool) -> Plot {
+    let marks = marks(panel, Some(bins));
+    let chart = layout::histogram(area, !marks.is_empty()).chart;
+    // Marks that lie outside widen the axis: they are there to be compared with.
+    let x = marks.iter().fold(bins.x(), |x, (_, at)| Scale { lo: x.lo.min(*at), hi: x.hi.max(*at), ..x });
+    let top = bins.top();
+    let y = Scale { lo: 0.0, hi: if top > 0.0 { top } else { 1.0 }, log: false };
+    let inner = if single && chart.width >= 5 * GUTTER {
+        plot::inner(chart)
+    } else {
+        Rect { height: chart.height - u16::from(chart.height >= 3), ..chart }
+    };
+    Plot { area: chart, inner, x, y }
 }
 
 /// Names of all groups in the order of their first appearance: the same group has the same colour in every panel.

@@ -146,6 +146,11 @@ impl Runs {
         self.all.iter().chain(&self.jobs).find(|r| r.id == *id)
     }
 
+    /// All runs, in no order; experiments stand for their jobs.
+    pub fn all(&self) -> &[RunSummary] {
+        &self.all
+    }
+
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }

@@ -15,8 +15,10 @@ use crate::model::detail::Tab;
 use crate::model::figure::Toward;
 use crate::model::layers::Columns;
 use crate::model::list::by_pages;
+use crate::model::past::STATES;
 use crate::model::{Ask, Link, Model, Overlay, pages};
 use crate::msg::Effect;
+use crate::update::pointer;
 
 /// Keeps cursors and scrolling in view, lets axes follow, asks for missing points.
 pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
@@ -80,7 +82,14 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                 effects.push(m.asked.send(Ask::Series(detail.id.clone(), want), request));
             }
         }
-        Tab::View(_) => {
+        Tab::View(name) => {
+            let name = name.clone();
+            let wanted = detail.panes.get(&name).is_some_and(|pane| pane.over_time) && !detail.past.is_asked(&name);
+            if wanted && matches!(m.link, Link::Up { .. }) {
+                detail.past.ask(&name);
+                let request = Request::Past { run: detail.id.clone(), view: name.clone(), most: STATES };
+                effects.push(m.asked.send(Ask::Past(detail.id.clone(), name), request));
+            }
             if let Some((view, pane)) = detail.open_view() {
                 pane.follow(view);
                 match view {
@@ -112,6 +121,7 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                             columns.first(at, first, room)
                         });
                     }
+                    View::Detections(d) => pane.fit_detections(d),
                     View::Clusters(_) | View::Scatter(_) | View::Lines(_) | View::BlockImportance(_) => {}
                 }
             }
@@ -139,6 +149,12 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::PanRight => curves.pan(0.25),
         Action::Smooth => curves.smooth = (curves.smooth + 1) % SMOOTHING.len(),
         Action::LogY => curves.toggle_log(),
+        Action::LogX => curves.toggle_log_x(),
+        Action::Median => {
+            curves.median = !curves.median;
+            // Of a line that is not smoothed neither kind is seen.
+            curves.smooth = curves.smooth.max(2);
+        }
         Action::NextPanel => curves.next_panel(1),
         Action::PrevPanel => curves.next_panel(-1),
         Action::Maximise => curves.alone = !curves.alone,
@@ -168,6 +184,19 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
                 match action {
                     Action::Weights => pane.weights = !pane.weights,
                     _ => pane.measure = (pane.measure + 1) % measures(map).len(),
+                }
+            }
+        }
+        Action::OverTime => {
+            if let Some((View::Histogram(_), pane)) = detail.open_view() {
+                pane.over_time = !pane.over_time;
+            }
+        }
+        Action::ScoreUp | Action::ScoreDown | Action::Truth => {
+            if let Some((View::Detections(_), pane)) = detail.open_view() {
+                match action {
+                    Action::Truth => pane.alone = !pane.alone,
+                    _ => pane.step_score(if action == Action::ScoreUp { 5 } else { -5 }),
                 }
             }
         }
@@ -265,7 +294,7 @@ pub fn retreat(m: &mut Model) -> bool {
         Tab::View(_) if detail.inspect.is_some() => detail.inspect.take().is_some(),
         Tab::View(name) => {
             let Some(pane) = detail.panes.get_mut(name) else { return false };
-            pane.x_cursor.take().is_some() || std::mem::take(&mut pane.alone)
+            pane.x_cursor.take().is_some() || std::mem::take(&mut pane.over_time) || std::mem::take(&mut pane.alone)
         }
         Tab::Log if !detail.log.query.is_empty() => {
             detail.log.query.clear();
@@ -296,6 +325,10 @@ pub fn click(m: &mut Model, at: Position) {
         }
         return;
     }
+    if pointer::click(m, at) {
+        return;
+    }
+    let Some(detail) = &mut m.detail else { return };
     let list = layout::candidates(size).list;
     if detail.inspect.is_some() {
         return;

@@ -9,6 +9,7 @@ use crate::model::{Ask, Link, Model, Screen};
 use crate::msg::Effect;
 use crate::options::Start;
 use crate::update::feel;
+use crate::update::system;
 
 /// Events asked for when a run is opened: enough to scroll back for a while, read in an instant.
 const EVENTS: u32 = 5000;
@@ -53,6 +54,7 @@ pub fn disconnected(m: &mut Model, reason: String, retry: f64) {
     m.launcher.busy = None;
     if let Some(detail) = &mut m.detail {
         detail.curves.doubt();
+        detail.past.doubt();
     }
 }
 
@@ -126,10 +128,8 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
                 arrived(m, effects);
             }
         }
-        (Ask::Status, Reply::Status { status }) => {
-            m.home = Some(status.home);
-            m.system = Some(status.system);
-        }
+        (Ask::Status, Reply::Status { status }) => system::status(m, *status),
+        (Ask::Advice, Reply::Advice { advice }) => system::advised(m, advice),
         (Ask::Run(id), Reply::Run { run }) => {
             m.runs.merge(vec![run.summary.clone()]);
             m.runs.merge(run.jobs.clone());
@@ -145,6 +145,11 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
         (Ask::Series(id, want), Reply::Series { series }) => {
             if let Some(detail) = m.detail.as_mut().filter(|d| d.id == id) {
                 detail.curves.answer(&want, series);
+            }
+        }
+        (Ask::Past(id, view), Reply::Past { states }) => {
+            if let Some(detail) = m.detail.as_mut().filter(|d| d.id == id) {
+                detail.past.answer(&view, states);
             }
         }
         (Ask::Launch(preset), Reply::Launched { run }) => {
@@ -212,7 +217,10 @@ fn pushed(m: &mut Model, push: Push, effects: &mut Vec<Effect>) {
                 effects.push(m.asked.send(Ask::Run(run.clone()), Request::Run { run }));
             }
         }
-        Push::System { system } => m.system = Some(system),
+        Push::System { system } => {
+            m.machine.take(&system);
+            m.system = Some(system);
+        }
         Push::Bye { reason } => m.note(Level::Warn, format!("The engine is leaving: {reason}. Runs go on.")),
     }
 }

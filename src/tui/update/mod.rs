@@ -4,6 +4,8 @@
 //! - [`engine`]: frames from the engine, and what is asked of it
 //! - [`detail`]: keys of the open run
 //! - [`feel`]: theme, tour, clipboard, notifications; [`mouse`]: clicks on what all screens have; [`hints`]: keys worth showing
+//! - [`pointer`]: what follows the mouse
+//! - [`system`]: the page of the machine
 
 #[cfg(test)]
 mod candidate_tests;
@@ -13,7 +15,9 @@ mod feel;
 mod form;
 pub mod hints;
 mod mouse;
+mod pointer;
 mod retrain;
+mod system;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -35,6 +39,11 @@ use crate::msg::{Draft, Effect, Msg};
 /// Applies a message, and says what is to be done outside.
 pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
+    if let Msg::Hover(x, y) = msg {
+        // Most movements change nothing: they must not cost a frame.
+        m.dirty |= pointer::hover(m, Position { x, y });
+        return effects;
+    }
     m.dirty = true;
     match msg {
         Msg::Key(key) => on_key(m, key, &mut effects),
@@ -45,7 +54,12 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::Wheel(by) => wheel(m, by as isize * 3),
-        Msg::Click(x, y) => click(m, Position { x, y }, &mut effects),
+        Msg::Click(x, y) => {
+            click(m, Position { x, y }, &mut effects);
+            m.pointer = Some(Position { x, y });
+        }
+        Msg::Drag(x, y) => pointer::drag(m, Position { x, y }),
+        Msg::Hover(..) => {}
         Msg::Resize(width, height) => m.size = Size { width, height },
         Msg::Tick(now) => {
             m.now = now;
@@ -108,6 +122,7 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     if m.screen == Screen::Launcher {
         form::read(m, effects);
     }
+    system::settle(m, effects);
 }
 
 fn on_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
@@ -154,6 +169,14 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::Settings => form::open(m, effects),
         Action::CloseForm => m.launcher.form = None,
         Action::Edit | Action::NextOption | Action::PrevOption | Action::TakeBack => form::act(m, action, effects),
+        Action::System => system::toggle(m),
+        Action::Ahead | Action::Behind => system::reorder(m, action, effects),
+        Action::Sooner | Action::Later if m.screen == Screen::System => system::reorder(m, action, effects),
+        Action::Open if m.screen == Screen::System => {
+            if let Some(id) = system::chosen(m) {
+                engine::open(m, id, effects);
+            }
+        }
         Action::Open => {
             if let Some(id) = m.runs.selected.clone() {
                 engine::open(m, id, effects);
@@ -198,6 +221,7 @@ fn page(m: &Model) -> isize {
         (_, Screen::Launcher) if m.launcher.form.is_some() => layout::form(m.size).list.height,
         (_, Screen::Launcher) => layout::launcher(m.size).1.height,
         (_, Screen::Detail) => layout::detail(m.size).content.height,
+        (_, Screen::System) => layout::system(m.size).columns[0].height,
     };
     isize::from(height as i16).max(2) - 1
 }
@@ -219,6 +243,7 @@ fn step(m: &mut Model, by: isize) {
             None => m.launcher.list.step(by, m.launcher.presets.len()),
         },
         (None, Screen::Detail) => detail::step(m, by),
+        (None, Screen::System) => crate::model::system::step(m, by),
     }
 }
 
@@ -227,8 +252,11 @@ fn wheel(m: &mut Model, by: isize) {
         return;
     }
     let zooms = m.overlay.is_none() && m.contexts().first() == Some(&Context::Curves);
-    match (&mut m.detail, zooms) {
-        (Some(detail), true) => detail.curves.zoom(if by < 0 { 0.8 } else { 1.25 }),
+    let factor = if by < 0 { 0.8 } else { 1.25 };
+    let place = m.pointer.filter(|_| zooms).and_then(|at| pointer::place(m, at));
+    match (&mut m.detail, zooms, place) {
+        (Some(detail), true, Some(place)) => detail.curves.zoom_at(factor, place),
+        (Some(detail), true, None) => detail.curves.zoom(factor),
         _ => step(m, by),
     }
 }
@@ -263,10 +291,20 @@ fn click(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
             }
         }
         Screen::Detail => detail::click(m, at),
+        Screen::System => {
+            if system::click(m, at)
+                && let Some(id) = system::chosen(m)
+            {
+                engine::open(m, id, effects);
+            }
+        }
     }
 }
 
 fn back(m: &mut Model, effects: &mut Vec<Effect>) {
+    if m.screen == Screen::System {
+        return system::leave(m);
+    }
     if m.screen == Screen::Detail && detail::retreat(m) {
         return;
     }
@@ -483,6 +521,7 @@ pub fn applies(m: &Model, action: Action) -> bool {
     let state = m.target().and_then(|id| m.runs.get(&id)).map(|r| r.state);
     let any = |f: fn(RunState) -> bool| state.is_some_and(f);
     match action {
+        Action::Open | Action::Behind if m.screen == Screen::System => system::applies(m, action),
         Action::Open => state.is_some(),
         Action::Pause => any(|s| matches!(s, RunState::Running)),
         Action::Resume => any(|s| matches!(s, RunState::Paused | RunState::Stopped | RunState::Failed)),

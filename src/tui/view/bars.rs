@@ -20,6 +20,7 @@ pub fn header(buf: &mut Buffer, m: &Model, look: &Look) {
     let place = match (m.screen, &m.detail) {
         (Screen::Detail, Some(detail)) => detail.id.0.as_str(),
         (Screen::Launcher, _) => "new run",
+        (Screen::System, _) => "machine",
         _ => "",
     };
     let back = format!(" {} ", look.glyphs.back);

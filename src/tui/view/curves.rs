@@ -1,11 +1,12 @@
 //! Line charts.
 
 use kiln_protocol::figures::with_unit;
+use kiln_protocol::wire::SeriesInfo;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
-use crate::chart::{Plot, Raster, Track};
+use crate::chart::{Plot, Raster, Smoothing, Track};
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::Model;
@@ -51,10 +52,14 @@ fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &L
     let mut flags = Vec::new();
     if let Some(panel) = curves.focused() {
         if curves.smooth > 0 {
-            flags.push(format!("smoothed {} %", SMOOTHING[curves.smooth] * 100.0));
+            let how = if curves.median { "median" } else { "smoothed" };
+            flags.push(format!("{how} {} %", SMOOTHING[curves.smooth] * 100.0));
         }
-        if panel.log {
-            flags.push("log".into());
+        match (panel.log_x, panel.log) {
+            (true, true) => flags.push("log x and y".into()),
+            (true, false) => flags.push("log x".into()),
+            (false, true) => flags.push("log".into()),
+            (false, false) => {}
         }
         if panel.zoom.is_some() {
             flags.push("zoomed".into());
@@ -94,7 +99,6 @@ fn names(buf: &mut Buffer, area: Rect, curves: &Curves, look: &Look) {
 /// `titled`: whether the legend names what is measured; the caption above does where not all charts are shown.
 fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: bool, focused: bool, look: &Look) {
     let (legend_area, chart_area) = layout::panel(area);
-    let smooth = SMOOTHING.get(curves.smooth).copied().unwrap_or(0.0) * panel.window().span();
     let tracks: Vec<(usize, &str, &Track)> = panel
         .series
         .iter()
@@ -103,20 +107,23 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titl
             Some((*colour, name, curves.track(name)?))
         })
         .collect();
-    legend(buf, legend_area, curves, panel, titled, focused, look);
+    let told = legend(buf, legend_area, curves, panel, titled, focused, look);
     let traces: Vec<(usize, &Track)> = tracks.iter().map(|(colour, _, track)| (*colour, *track)).collect();
-    let plot = Plot::new(chart_area, panel.window(), panel.y.scale());
-    chart(buf, &plot, &traces, &panel.unit, smooth, look);
+    let plot = Plot { x: panel.x(), ..Plot::new(chart_area, panel.window(), panel.y.scale()) };
+    chart(buf, &plot, &traces, &panel.unit, curves.smoothing(), look);
     if let Some(x) = curves.cursor_in(panel) {
         cursor(buf, &plot, &traces, x, look);
+        if !told {
+            readout(buf, &plot, curves, panel, x, look);
+        }
     }
 }
 
 /// Owners of bands in a raster begin here; traces lie below.
 const BAND: u8 = 32;
 
-/// Draws axes, bands and traces. `unit` is what x counts; `smooth` is the memory of the mean on the x axis; 0 draws the points themselves.
-pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &str, smooth: f64, look: &Look) {
+/// Draws axes, bands and traces. `unit` is what x counts.
+pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &str, smooth: Smoothing, look: &Look) {
     let inner = plot.inner.intersection(buf.area);
     if inner.is_empty() {
         return;
@@ -128,16 +135,16 @@ pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &s
     for (colour, track) in traces.iter().rev().filter(|t| !t.1.band().is_empty()) {
         plot.band(&mut raster, track.band(), BAND + (colour % 8) as u8);
     }
-    let smooth = if smooth > 0.0 && smooth.is_finite() { Some(smooth) } else { None };
-    if smooth.is_some() {
+    let calm = |track: &Track| smooth.of(track.points(), |x| plot.x.place(x));
+    if smooth != Smoothing::Off {
         for (colour, track) in traces {
             plot.trace(&mut raster, track.points(), owner(*colour, false));
         }
     }
     // The first series is the most important one: it is drawn last and covers the others.
     for (colour, track) in traces.iter().rev() {
-        match smooth {
-            Some(tau) => plot.trace(&mut raster, &track.smooth(tau), owner(*colour, true)),
+        match calm(track) {
+            Some(points) => plot.trace(&mut raster, &points, owner(*colour, true)),
             None => plot.trace(&mut raster, track.points(), owner(*colour, true)),
         }
     }
@@ -179,8 +186,37 @@ fn cursor(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], x: f64, loo
     }
 }
 
-/// What is drawn, with the newest values, or those at the cursor.
-fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: bool, focused: bool, look: &Look) {
+/// What a series is called in a legend: what tells it from the others of its chart; nothing if nothing has to.
+fn called<'a>(panel: &Panel, series: &'a str) -> &'a str {
+    // In a group of alike series the last part tells them apart.
+    let grouped = metric(series) != panel.metric;
+    let name = if grouped { metric(series) } else { subject(series) };
+    if name == panel.metric || series == panel.title { "" } else { name }
+}
+
+/// The value of a series at the cursor, or its newest one; of a mean with how far what it is the mean of lies apart.
+fn value(curves: &Curves, info: &SeriesInfo, cursor: Option<f64>, slack: f64, look: &Look) -> String {
+    let track = curves.track(&info.name);
+    let point = match cursor {
+        Some(x) => track.and_then(|t| t.read(x, slack)),
+        None => track.and_then(Track::last),
+    };
+    let value = point.map(|p| p[1]).or(info.last_y.filter(|_| cursor.is_none()));
+    let apart = point.zip(track).and_then(|(p, t)| t.deviation(p[0]));
+    let apart = apart.map_or(String::new(), |d| format!(" {} {}", look.glyphs.plus_minus, text::number(d)));
+    value.map_or(look.glyphs.none.to_owned(), text::number) + &apart
+}
+
+/// What is drawn, with the newest values, or those at the cursor. Returns whether there was room for all.
+fn legend(
+    buf: &mut Buffer,
+    area: Rect,
+    curves: &Curves,
+    panel: &Panel,
+    titled: bool,
+    focused: bool,
+    look: &Look,
+) -> bool {
     let role = if focused { Role::Accent } else { Role::Title };
     let slack = slack(panel.window().span(), area.width);
     let mut parts: Vec<(Role, String)> = Vec::new();
@@ -193,26 +229,14 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
     }
     let room = usize::from(area.width);
     let total = panel.series.len();
+    let mut all = true;
     for (n, (i, colour)) in panel.series.iter().enumerate() {
         let Some(info) = curves.series.get(*i) else { continue };
-        let track = curves.track(&info.name);
-        let point = match cursor {
-            Some(x) => track.and_then(|t| t.read(x, slack)),
-            None => track.and_then(Track::last),
-        };
-        let value = point.map(|p| p[1]).or(info.last_y.filter(|_| cursor.is_none()));
-        // Of a mean, how far what it is the mean of lies apart.
-        let apart = point.zip(track).and_then(|(p, t)| t.deviation(p[0]));
-        let apart = apart.map_or(String::new(), |d| format!(" {} {}", look.glyphs.plus_minus, text::number(d)));
-        // In a group of alike series the last part tells them apart.
-        let grouped = metric(&info.name) != panel.metric;
-        let name = if grouped { metric(&info.name) } else { subject(&info.name) };
-        let name = if name == panel.metric || info.name == panel.title { String::new() } else { format!("{name} ") };
-        let value = value.map_or(look.glyphs.none.to_owned(), text::number) + &apart;
+        let name = called(panel, &info.name);
         let part = [
             (series(*colour), format!("{} ", look.glyphs.line)),
-            (Role::Dim, name),
-            (Role::Text, value),
+            (Role::Dim, if name.is_empty() { String::new() } else { format!("{name} ") }),
+            (Role::Text, value(curves, info, cursor, slack, look)),
             (Role::Text, "   ".into()),
         ];
         let wide = |parts: &[(Role, String)]| parts.iter().map(|p| text::width(&p.1)).sum::<usize>();
@@ -221,9 +245,62 @@ fn legend(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titled: 
         let reserve = if more > 1 { 6 } else { 0 };
         if wide(&parts) + wide(&part[..3]) + reserve > room && n > 0 {
             parts.push((Role::Faint, format!("+{more}")));
+            all = false;
             break;
         }
         parts.extend(part);
     }
     paint::words(buf, area, look, &parts);
+    all && !area.is_empty()
+}
+
+/// The values of all series at the cursor, one a line, on the side of the chart where the cursor is not; as many as there is
+/// room for, and how many more.
+fn readout(buf: &mut Buffer, plot: &Plot, curves: &Curves, panel: &Panel, x: f64, look: &Look) {
+    let inner = plot.inner.intersection(buf.area);
+    let slack = slack(panel.window().span(), inner.width);
+    let mut lines: Vec<[(Role, String); 3]> = Vec::new();
+    let mut silent = 0;
+    for (i, colour) in &panel.series {
+        let Some(info) = curves.series.get(*i) else { continue };
+        if curves.track(&info.name).and_then(|t| t.read(x, slack)).is_none() {
+            silent += 1;
+            continue;
+        }
+        let name = called(panel, &info.name);
+        let name = if name.is_empty() { info.name.as_str() } else { name };
+        let value = value(curves, info, Some(x), slack, look);
+        lines.push([(series(*colour), look.glyphs.line.to_owned()), (Role::Dim, name.to_owned()), (Role::Text, value)]);
+    }
+    let none = if silent > 0 { format!(" {silent} have no point here") } else { String::new() };
+    let widest = |part: usize| lines.iter().map(|l| text::width(&l[part].1)).max().unwrap_or(0);
+    let (names, values) = (widest(1).min(28), widest(2));
+    let width = (names + values + 6).max(text::width(&none)) as u16;
+    // It must not hide the chart that it tells of.
+    if inner.width < 2 * width || inner.height < 4 {
+        return;
+    }
+    let all = lines.len() + usize::from(silent > 0);
+    let height = (all as u16).min(inner.height - 1);
+    let shown = if all > usize::from(height) { usize::from(height) - 1 } else { lines.len() };
+    let right = plot.x.place(x).is_none_or(|place| place < 0.5);
+    let left_edge = if right { inner.right() - width } else { inner.x };
+    let area = Rect { x: left_edge, y: inner.y, width, height };
+    for position in area.positions() {
+        buf[position].reset();
+    }
+    let more = lines.len() - shown;
+    let last = if more > 0 { format!(" and {more} more") } else { none };
+    for (row, [sign, name, value]) in lines.into_iter().take(shown).enumerate() {
+        let parts = [
+            (Role::Text, " ".to_owned()),
+            sign,
+            (name.0, format!(" {}  ", text::left(&name.1, names, look.glyphs.ellipsis))),
+            (value.0, text::right(&value.1, values, look.glyphs.ellipsis)),
+        ];
+        paint::words(buf, rows(area, row as u16, 1), look, &parts);
+    }
+    if !last.is_empty() && height > 0 {
+        paint::line(buf, rows(area, height - 1, 1), look, &[(Role::Faint, &last)]);
+    }
 }

@@ -14,7 +14,8 @@ use crate::text;
 use crate::theme::Role;
 use crate::view::runs::{facts, state_sign};
 use crate::view::{
-    blocks, candidates, curves, histogram, images, inspect, jobs, layers, lines, log, matrix, paint, picture,
+    blocks, candidates, curves, detections, histogram, images, inspect, jobs, layers, lines, log, matrix, paint, past,
+    picture,
 };
 
 pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
@@ -59,9 +60,13 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
                 }
                 View::BlockImportance(map) => blocks::draw(buf, m, map, pane, look),
                 View::Lines(curves) => lines::draw(buf, m, curves, pane, look),
+                View::Histogram(panels) if pane.over_time => {
+                    past::draw(buf, m, content, panels, detail.past.states(name), pane, look);
+                }
                 View::Histogram(panels) => histogram::draw(buf, content, panels, pane, true, look),
                 View::Images(pictures) => images::draw(buf, content, pictures, pane, true, look),
                 View::Layers(table) => layers::draw(buf, content, table, pane, look),
+                View::Detections(found) => detections::draw(buf, m, found, pane, look),
             }
         }
     }

@@ -4,13 +4,12 @@ use kiln_protocol::view::{Histograms, Panel};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::chart::plot::{self, GUTTER};
-use crate::chart::{Plot, Raster, Scale};
+use crate::chart::{Plot, Raster};
 use crate::colour::Depth;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::figure::Pane;
-use crate::model::panels::{Bins, groups};
+use crate::model::panels::{Bins, groups, marks, plot};
 use crate::text;
 use crate::theme::{Role, series};
 use crate::view::paint;
@@ -107,16 +106,8 @@ fn panel(buf: &mut Buffer, area: Rect, panel: &Panel, names: &[&str], seen: Seen
     let heading = Rect { width: areas.name.width.saturating_sub(taken), ..areas.name };
     paint::line(buf, heading, look, &[(role, &panel.name)]);
     paint::line_right(buf, areas.name, look, &[(Role::Faint, &most)]);
-    // Marks that lie outside widen the axis: they are there to be compared with.
-    let x = marks.iter().fold(bins.x(), |x, (_, at)| Scale { lo: x.lo.min(*at), hi: x.hi.max(*at), ..x });
-    let y = Scale { lo: 0.0, hi: if top > 0.0 { top } else { 1.0 }, log: false };
-    let chart = areas.chart.intersection(buf.area);
-    let inner = if seen.single && chart.width >= 5 * GUTTER {
-        plot::inner(chart)
-    } else {
-        Rect { height: chart.height - u16::from(chart.height >= 3), ..chart }
-    };
-    let plot = Plot { area: chart, inner, x, y };
+    let plot = plot(panel, &bins, area.intersection(buf.area), seen.single);
+    let inner = plot.inner;
     // Labels closer than on wide charts, since these are narrow; those that meet are left out.
     plot.axes_at(buf, "", &plot.x.ticks(usize::from(inner.width / 8).clamp(2, 10)), look);
     if inner.is_empty() {
@@ -137,14 +128,6 @@ fn panel(buf: &mut Buffer, area: Rect, panel: &Panel, names: &[&str], seen: Seen
     if let Some(x) = seen.cursor {
         upright(buf, &plot, bins.centre(bins.at(x)), look.glyphs.cursor, Role::Key, false, look);
     }
-}
-
-/// Names and places of what is marked within reach of the bins: a range away, it would leave no room for these.
-fn marks<'a>(panel: &'a Panel, bins: Option<&Bins>) -> Vec<(&'a str, f64)> {
-    let Some(Scale { lo, hi, .. }) = bins.map(Bins::x) else { return Vec::new() };
-    let reach = lo - (hi - lo)..=hi + (hi - lo);
-    let marks = panel.marks.iter().filter(|m| m.x.is_finite() && reach.contains(&m.x));
-    marks.map(|m| (m.name.as_str(), m.x)).collect()
 }
 
 /// A line from top to bottom; over everything, or where nothing is.

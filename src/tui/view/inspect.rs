@@ -3,7 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use crate::chart::{Plot, Track, Window};
+use crate::chart::{Plot, Smoothing, Track, Window};
 use crate::layout::{self, below, rows};
 use crate::look::Look;
 use crate::model::Model;
@@ -48,5 +48,5 @@ fn draw_chart(buf: &mut Buffer, area: Rect, detail: &Detail, chart: &Chart, look
     let traces: Vec<(usize, &Track)> =
         tracks.iter().filter_map(|(colour, _, track)| Some((*colour, (*track)?))).collect();
     let plot = Plot::new(below(area, 1), Window { from: 0.0, to: chart.end }, chart.y);
-    curves::chart(buf, &plot, &traces, &chart.unit, 0.0, look);
+    curves::chart(buf, &plot, &traces, &chart.unit, Smoothing::Off, look);
 }

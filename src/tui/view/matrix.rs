@@ -131,7 +131,7 @@ pub fn whole(buf: &mut Buffer, area: Rect, place: Option<f64>, cursor: bool, loo
 }
 
 /// Two matrix rows in one line of the screen.
-fn halves(buf: &mut Buffer, area: Rect, upper: Option<f64>, lower: Option<f64>, cursor: bool, look: &Look) {
+pub fn halves(buf: &mut Buffer, area: Rect, upper: Option<f64>, lower: Option<f64>, cursor: bool, look: &Look) {
     if look.theme.depth < Depth::Ansi256 {
         // Shades cannot be halved: the mean of both is shown.
         let mean = upper.zip(lower).map(|(a, b)| (a + b) / 2.0).or(upper).or(lower);

@@ -1,11 +1,12 @@
 //! Drawing. Nothing in here changes anything.
 //!
 //! - [`bars`]: header, status bar, messages
-//! - [`runs`], [`launcher`] with its [`form`], [`detail`]: the screens
+//! - [`runs`], [`launcher`] with its [`form`], [`detail`], [`system`]: the screens
 //! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`lines`], [`log`]: the tabs of a run
 //! - [`inspect`]: the page of a candidate; [`jobs`]: those of an experiment
 //! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
-//! - [`histogram`], [`images`], [`layers`]: distributions, pictures, figures of layers
+//! - [`past`]: histograms over time
+//! - [`histogram`], [`images`], [`detections`], [`layers`]: distributions, pictures, what was found in them, figures of layers
 //! - [`overlay`]: help, choice of series, questions
 //! - [`paint`]: small things that all are drawn with
 
@@ -14,6 +15,7 @@ mod blocks;
 mod candidates;
 mod curves;
 mod detail;
+mod detections;
 mod form;
 mod gauges;
 pub(crate) mod histogram;
@@ -27,8 +29,10 @@ mod log;
 mod matrix;
 mod overlay;
 pub mod paint;
+mod past;
 mod picture;
 mod runs;
+mod system;
 #[cfg(test)]
 pub(crate) mod tests;
 mod weights;
@@ -49,6 +53,7 @@ pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
     match (m.screen, &m.detail) {
         (Screen::Detail, Some(detail)) => detail::draw(buf, m, detail, look),
         (Screen::Launcher, _) => launcher::draw(buf, m, look),
+        (Screen::System, _) => system::draw(buf, m, look),
         _ => runs::draw(buf, m, look),
     }
     bars::footer(buf, m, look);

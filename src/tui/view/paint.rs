@@ -127,11 +127,7 @@ pub fn boxed(buf: &mut Buffer, area: Rect, look: &Look, title: &str) -> Rect {
 
 /// A progress bar: the done part and the rest, together `width` cells.
 pub fn bar(width: u16, fraction: f64, look: &Look) -> (String, String) {
-    let halves = (fraction.clamp(0.0, 1.0) * f64::from(width) * 2.0).floor() as usize;
-    let (full, half) = (halves / 2, halves % 2);
-    let [done, partial, rest] = look.glyphs.bar;
-    let track = usize::from(width) - full - half;
-    (done.repeat(full) + if half == 1 { partial } else { "" }, rest.repeat(track))
+    look.glyphs.bar_of(width, fraction)
 }
 
 /// A style with reversed colours: the cursor of a picture.

@@ -1,8 +1,8 @@
 //! Whole screens: at every size, with and without data; and as text, to look at.
 
 use kiln_protocol::view::{
-    BlockImportance, Candidates, Clusters, HistogramGroup, HistogramMark, Histograms, Images, Layers, Lines, Matrix,
-    Panel, Picture, Scatter, ScatterGroup,
+    BlockImportance, Candidates, Clusters, Detection, Detections, HistogramGroup, HistogramMark, Histograms, Images,
+    Layers, Lines, Matrix, Panel, Picture, Scatter, ScatterGroup,
 };
 use kiln_protocol::wire::{Push, SeriesInfo};
 use kiln_protocol::{Body, Event, Level, View};
@@ -115,6 +115,7 @@ fn screens(size: Size) -> Vec<(String, Model)> {
         ("scores-cursor", "2 l l l"),
         ("histograms", "3 j l l"),
         ("histogram-alone", "3 j enter"),
+        ("histogram-over-time", "3 j w"),
         ("samples", "4 l j"),
         ("sample-alone", "4 l enter"),
         ("pairs", "5 j"),
@@ -123,6 +124,17 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     ] {
         all.push(with(name, keys, fixture::training(size)));
     }
+    let mut street = fixture::training(size);
+    let view = Box::new(View::Detections(fixture_training::street()));
+    let event = Event { seq: 8100, t: fixture::NOW, body: Body::View { name: "Detections".into(), view } };
+    let run = street.detail.as_ref().unwrap().id.clone();
+    fixture::push(&mut street, Push::Events { run, events: vec![event] });
+    all.push(with("detections", "7", street.clone()));
+    all.push(with("detections-surer", "7 + + + + + + + + j l a", street));
+    let mut machine = fixture::model(size);
+    fixture::machine(&mut machine);
+    all.push(with("machine", "Y", machine.clone()));
+    all.push(with("machine-queue", "Y G k", machine));
     let mut done = fixture::model(size);
     done.runs.selected = Some(fixture::summaries()[4].id.clone());
     all.push(with("outcome", "enter", done));
@@ -327,6 +339,14 @@ fn odd_trainings() -> Vec<(String, View)> {
     layers.columns[5].decimals = 255;
     layers.columns[3].name = String::new();
     let bare = Layers { rows: layers.rows.clone(), ..Layers::default() };
+    let mut found = fixture_training::street();
+    found.classes.truncate(1);
+    found.scenes[0].found.extend(
+        [[nan; 4], [-1e9, -1e9, 2e9, 2e9], [3.0, 3.0, -2.0, 0.0], [63.9, 47.9, 0.1, 0.1], [1e300, 0.0, 1e300, 1.0]]
+            .map(|place| Detection { class: 4_000_000_000, score: Some(nan), place }),
+    );
+    let mut broken_scene = fixture_training::street();
+    broken_scene.scenes[0].picture.pixels = "no base64".into();
     vec![
         ("odd scores".into(), View::Histogram(scores)),
         ("odd panels".into(), View::Histogram(odd)),
@@ -336,6 +356,9 @@ fn odd_trainings() -> Vec<(String, View)> {
         ("broken pictures".into(), View::Images(broken)),
         ("one pixel".into(), View::Images(single)),
         ("no pictures".into(), View::Images(Images::default())),
+        ("odd boxes".into(), View::Detections(found)),
+        ("no picture".into(), View::Detections(broken_scene)),
+        ("no scenes".into(), View::Detections(Detections::default())),
         ("odd layers".into(), View::Layers(layers)),
         ("no columns".into(), View::Layers(bare)),
         ("no layers".into(), View::Layers(Layers::default())),
