@@ -176,12 +176,12 @@ fn measure(folder: &Path, engine: u32, seconds: f64, feeder: &Feeder) {
         let mut screen = Terminal::open(kiln(folder), columns, rows);
         screen.wait("train-digits-0999");
         report(&format!("{columns}x{rows}, list"), &screen, engine, seconds, feeder);
-        // A key moves the marker of the selected row.
-        let marker = |text: &str| text.lines().position(|l| l.contains('▌'));
+        // A key moves the selected row.
         let mut times = Vec::new();
         for i in 0..KEYS {
-            let before = marker(&screen.text());
-            times.push(timed(&mut screen, if i % 2 == 0 { "j" } else { "k" }, |text| marker(text) != before));
+            let before = Terminal::selected(&screen.screen());
+            let key = if i % 2 == 0 { "j" } else { "k" };
+            times.push(timed(&mut screen, key, |now| Terminal::selected(now) != before));
         }
         say_times(&format!("{columns}x{rows}, list"), times);
         screen.press("enter");
@@ -191,7 +191,7 @@ fn measure(folder: &Path, engine: u32, seconds: f64, feeder: &Feeder) {
         for i in 0..KEYS {
             // Opening and closing help changes half of the screen: the most that a key does.
             let opens = i % 2 == 0;
-            times.push(timed(&mut screen, if opens { "?" } else { "q" }, |text| text.contains(" Keys ") == opens));
+            times.push(timed(&mut screen, if opens { "?" } else { "q" }, |now| now.contents().contains(" Keys ") == opens));
         }
         say_times(&format!("{columns}x{rows}, live chart"), times);
         feeder.on.store(false, Ordering::Relaxed);
@@ -205,12 +205,12 @@ fn measure(folder: &Path, engine: u32, seconds: f64, feeder: &Feeder) {
 }
 
 /// Presses a key and waits for its frame: how long that took.
-fn timed(screen: &mut Terminal, key: &str, shown: impl Fn(&str) -> bool) -> Duration {
+fn timed(screen: &mut Terminal, key: &str, shown: impl Fn(&vt100::Screen) -> bool) -> Duration {
     // Not in step with the client's own frames.
     std::thread::sleep(Duration::from_millis(23));
     let began = Instant::now();
     screen.press(key);
-    let said = screen.wait_within(Duration::from_secs(10), shown);
+    let said = screen.wait_screen(Duration::from_secs(10), shown);
     said.unwrap_or_else(|text| panic!("no frame after `{key}`:\n{text}"));
     began.elapsed()
 }

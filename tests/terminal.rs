@@ -71,6 +71,21 @@ impl Terminal {
         screen.screen().contents()
     }
 
+    /// The first row that is selected: one whose cells have a background of their own.
+    pub fn selected(screen: &vt100::Screen) -> Option<u16> {
+        let (rows, columns) = (screen.size().0.get(), screen.size().1.get());
+        let marked = |row: &u16| {
+            let cell = screen.cell(*row, columns / 2);
+            cell.is_some_and(|c| c.inverse() || c.bgcolor() != vt100::Color::Default)
+        };
+        (0..rows).find(marked)
+    }
+
+    /// What is on the screen now, with its attributes.
+    pub fn screen(&self) -> vt100::Screen {
+        self.screen.0.lock().unwrap_or_else(PoisonError::into_inner).screen().clone()
+    }
+
     /// Presses keys, apart by blanks: `enter`, `esc`, `ctrl-p`, or what is typed as it stands.
     pub fn press(&mut self, keys: &str) {
         for key in keys.split(' ') {
@@ -115,16 +130,20 @@ impl Terminal {
 
     /// As [`Terminal::wait_for`]; the screen as it was at last where it did not come to that.
     pub fn wait_within(&self, limit: Duration, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
+        self.wait_screen(limit, |screen| wanted(&screen.contents()))
+    }
+
+    /// As [`Terminal::wait_within`], for what colours and attributes say.
+    pub fn wait_screen(&self, limit: Duration, wanted: impl Fn(&vt100::Screen) -> bool) -> Result<String, String> {
         let deadline = Instant::now() + limit;
         let mut screen = self.screen.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let text = screen.screen().contents();
-            if wanted(&text) {
-                return Ok(text);
+            if wanted(screen.screen()) {
+                return Ok(screen.screen().contents());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(text);
+                return Err(screen.screen().contents());
             }
             screen = self.screen.1.wait_timeout(screen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
