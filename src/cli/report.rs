@@ -14,7 +14,7 @@ use kiln_protocol::wire::RunDetail;
 use kiln_protocol::{Event, Level, RunId, now};
 use serde_json::json;
 
-use crate::draw::figures;
+use crate::draw::{Chart, figures};
 use crate::draw::svg::{self, Colours, escape};
 use crate::engines::{self, Engines};
 use crate::export::plots::{self, Subject};
@@ -232,9 +232,21 @@ fn jobs_table(jobs: &[RunSummary], now: f64) -> Table {
     table("", &["job", "arm", "seed", "state", "best", "took"], rows.collect())
 }
 
-fn charts(charts: &[crate::draw::Chart]) -> String {
-    let drawn = charts.iter().map(|chart| page::figure(&svg::write(&chart.draw(WIDTH, 280.0), Colours::Page), ""));
-    drawn.collect()
+/// Charts that are shown at once; the others are folded away.
+const CHARTS: usize = 8;
+
+fn charts(charts: &[Chart]) -> String {
+    let drawn = |charts: &[Chart]| {
+        let one = |chart: &Chart| page::figure(&svg::write(&chart.draw(WIDTH * 0.75, 250.0), Colours::Page), "");
+        page::grid(&charts.iter().map(one).collect::<String>())
+    };
+    let (first, more) = charts.split_at(charts.len().min(CHARTS));
+    let more = if more.is_empty() {
+        String::new()
+    } else {
+        page::details(&format!("{} more charts", more.len()), &drawn(more), false)
+    };
+    if first.is_empty() { String::new() } else { drawn(first) + &more }
 }
 
 fn log(events: &[Event], created: f64) -> String {

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::ThreadId;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use kiln_methods::runtime::{Place, Runtime};
@@ -16,6 +16,7 @@ use crate::drive::{Drive, End, farewell};
 use crate::keeper::{Folder, Keeper};
 use crate::orders::{self, Orders, Signals};
 use crate::outbox::Outbox;
+use crate::record;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -97,8 +98,12 @@ pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, St
         .spawn(watcher)
         .map_err(|error| format!("no thread to watch the control file: {error}"))?;
 
+    let record = record::keep(&folder, &ready.spec, runtime, &ready.place, attempt, &outbox);
     let mut drive = Drive::new(ready.method, ready.cx, ready.keeper, Arc::clone(&outbox), orders);
-    Ok(guarded(&panics, &outbox, || drive.run()))
+    let end = guarded(&panics, &outbox, || drive.run());
+    // A run that is over in no time is recorded all the same.
+    record.map(JoinHandle::join);
+    Ok(end)
 }
 
 /// Works; a panic becomes the run's last event.

@@ -7,6 +7,7 @@
 //! - [`outbox`]: events on their way to the run folder
 //! - [`keeper`]: when checkpoints are due, and what they hold
 //! - [`export`]: networks for other programs; [`predict`]: an assessor asked about architectures
+//! - [`record`]: what the run is made of, so that it can be made again
 //! - [`latency`]: what the blocks of a space take on a device
 //! - [`vitals`], [`doctor`]: signs of life, and what the machine gives
 //!
@@ -21,6 +22,7 @@ mod latency;
 mod orders;
 mod outbox;
 mod predict;
+mod record;
 mod vitals;
 
 use std::io::Write;

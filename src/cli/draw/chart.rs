@@ -69,8 +69,13 @@ pub fn range(values: impl Iterator<Item = f64>, log: bool) -> Option<(f64, f64)>
     })
 }
 
+/// Data whose spread is less than this share of them are flat: what differs is the rounding of means.
+const FLAT: f64 = 1e-9;
+
 /// A scale that ends at nice numbers.
 pub fn nice(range: Option<(f64, f64)>, log: bool) -> Scale {
+    let flat = |(lo, hi): (f64, f64)| hi - lo <= FLAT * lo.abs().max(hi.abs());
+    let range = range.map(|(lo, hi)| if flat((lo, hi)) { (lo, lo) } else { (lo, hi) });
     let mut fit = Fit::default();
     if !fit.follow(range, log) {
         return exact(None, log);
@@ -304,6 +309,9 @@ mod tests {
         let none = Chart { log_y: true, curves: vec![curve("x", &[[0.0, -1.0]])], ..Chart::default() };
         assert!(said(&none.draw(300.0, 200.0)).contains(&"no positive value to draw"));
         assert!(said(&Chart::default().draw(300.0, 200.0)).contains(&"no point to draw"));
+        // What differs in the last bits only is flat.
+        let noise = nice(Some((0.3, 0.1 + 0.2)), false);
+        assert!(noise.hi - noise.lo > 0.01, "{noise:?}");
         // Flat data and no room at all are drawn somehow.
         for (width, height) in [(1.0, 1.0), (50.0, 20.0), (4000.0, 30.0)] {
             let flat = Chart { curves: vec![curve("x", &[[5.0, 2.0], [5.0, 2.0]])], ..Chart::default() };

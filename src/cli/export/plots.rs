@@ -1,6 +1,6 @@
 //! Charts of a run's series as files.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use kiln_protocol::client::Client;
@@ -84,51 +84,85 @@ fn kind(name: &str) -> &str {
     }
 }
 
-/// One chart a kind of series, over all runs, arms and candidates that have it.
-pub fn charts(subjects: &[&Subject]) -> Vec<Chart> {
-    let mut order: Vec<&str> = Vec::new();
-    let mut found: BTreeMap<&str, Vec<(&Subject, &Series)>> = BTreeMap::new();
-    for &subject in subjects {
-        for series in subject.series.iter().filter(|s| !s.points.is_empty()) {
-            let kind = kind(&series.name);
-            if !found.contains_key(kind) {
-                order.push(kind);
-            }
-            found.entry(kind).or_default().push((subject, series));
-        }
-    }
-    let chart = |kind: &str| {
-        let mut members = found.remove(kind).unwrap_or_default();
-        let left_out = members.len().saturating_sub(CANDIDATES);
-        members.truncate(CANDIDATES);
-        let several = subjects.len() > 1;
-        let infos = || members.iter().filter_map(|(subject, s)| subject.info(&s.name));
-        let unit = infos().map(|i| i.x_unit.as_str()).find(|u| !u.is_empty()).unwrap_or_default();
-        let to = infos().filter_map(|i| i.x_max).fold(None, |a: Option<f64>, b| Some(a.map_or(b, |a| a.max(b))));
-        let jobs = members.iter().map(|(_, s)| s.jobs).max().unwrap_or(0);
-        let title = match (jobs, left_out) {
-            (0 | 1, 0) => kind.to_owned(),
-            (0 | 1, n) => format!("{kind} ({n} more not drawn)"),
-            (jobs, _) => format!("{kind}, mean of {jobs} jobs ± standard deviation"),
-        };
-        let curves = members.iter().map(|(subject, s)| Curve {
-            name: named(kind, &s.name, several.then_some(&subject.detail.summary.id)),
-            points: s.points.clone(),
-            spread: s.spread.clone(),
-        });
-        let marks = if several { Vec::new() } else { subjects[0].marks.clone() };
-        Chart { title, x_label: unit.to_owned(), curves: curves.collect(), to, marks, ..Chart::default() }
-    };
-    order.into_iter().map(chart).collect()
+/// Least number of alike series that share a chart.
+const GROUP: usize = 3;
+
+/// Of a series that is likely one of many that say the same of the parts of something, `entropy` for `entropy/stage1.1`:
+/// what they share, and the part.
+fn part(kind: &str) -> Option<(&str, &str)> {
+    kind.rsplit_once('/').filter(|(_, part)| part.ends_with(|c: char| c.is_ascii_digit()))
 }
 
-/// What tells a curve from the others of its chart.
-fn named(kind: &str, series: &str, run: Option<&RunId>) -> String {
+/// One chart a kind of series, over all runs, arms and candidates that have it; alike series share one. Those by which runs
+/// are judged come first, then accuracies, then losses.
+pub fn charts(subjects: &[&Subject]) -> Vec<Chart> {
+    let drawn = |subject: &Subject| subject.series.iter().filter(|s| !s.points.is_empty()).cloned().collect::<Vec<_>>();
+    let all: Vec<(&Subject, Series)> =
+        subjects.iter().flat_map(|subject| drawn(subject).into_iter().map(|series| (*subject, series))).collect();
+    let kinds: BTreeSet<&str> = all.iter().map(|(_, s)| kind(&s.name)).collect();
+    let grouped = |name: &str| {
+        let shared = part(name)?.0;
+        let alike = kinds.iter().filter(|other| part(other).is_some_and(|(of, _)| of == shared));
+        (alike.count() >= GROUP).then(|| shared.to_owned())
+    };
+    let mut charts: Vec<(String, Vec<&(&Subject, Series)>)> = Vec::new();
+    for member in &all {
+        let kind = kind(&member.1.name);
+        let title = grouped(kind).unwrap_or_else(|| kind.to_owned());
+        match charts.iter_mut().find(|(known, _)| *known == title) {
+            Some((_, members)) => members.push(member),
+            None => charts.push((title, vec![member])),
+        }
+    }
+    let judged = |title: &str| {
+        subjects.iter().any(|s| s.detail.summary.best.as_ref().is_some_and(|best| kind(&best.name) == title))
+    };
+    charts.sort_by_key(|(title, _)| match title.rsplit('/').next().unwrap_or_default() {
+        _ if judged(title) => 0,
+        "accuracy" => 1,
+        "loss" => 2,
+        _ => 3,
+    });
+    charts.into_iter().map(|(title, members)| chart(&title, members, subjects)).collect()
+}
+
+fn chart(title: &str, mut members: Vec<&(&Subject, Series)>, subjects: &[&Subject]) -> Chart {
+    let left_out = members.len().saturating_sub(CANDIDATES);
+    members.truncate(CANDIDATES);
+    let several = subjects.len() > 1;
+    let infos = || members.iter().filter_map(|(subject, s)| subject.info(&s.name));
+    let unit = infos().map(|i| i.x_unit.as_str()).find(|u| !u.is_empty()).unwrap_or_default();
+    let to = infos().filter_map(|i| i.x_max).fold(None, |a: Option<f64>, b| Some(a.map_or(b, |a| a.max(b))));
+    let mut words = title.to_owned();
+    let jobs = || members.iter().map(|(_, s)| s.jobs).filter(|jobs| *jobs > 1);
+    match (jobs().min(), jobs().max()) {
+        (Some(least), Some(most)) if least < most => {
+            words += &format!(", mean of {least} to {most} jobs ± standard deviation");
+        }
+        (Some(n), _) => words += &format!(", mean of {n} jobs ± standard deviation"),
+        (None, _) => {}
+    }
+    if left_out > 0 {
+        words += &format!(" ({left_out} more not drawn)");
+    }
+    let curves = members.iter().map(|(subject, s)| Curve {
+        name: named(title, &s.name, several.then_some(&subject.detail.summary.id)),
+        points: s.points.clone(),
+        spread: s.spread.clone(),
+    });
+    let marks = if several { Vec::new() } else { subjects.iter().flat_map(|s| s.marks.clone()).collect() };
+    Chart { title: words, x_label: unit.to_owned(), curves: curves.collect(), to, marks, ..Chart::default() }
+}
+
+/// What tells a curve from the others of its chart: run, arm, candidate, part.
+fn named(title: &str, series: &str, run: Option<&RunId>) -> String {
     let (arm, rest) = parse_arm_series(series);
+    let kind = kind(series);
     let candidate = rest.strip_suffix(kind).map_or("", |c| c.trim_end_matches('/'));
-    let parts = [run.map(|r| r.0.as_str()), arm, Some(candidate)];
+    let part = kind.strip_prefix(title).map_or("", |p| p.trim_start_matches('/'));
+    let parts = [run.map(|r| r.0.as_str()), arm, Some(candidate), Some(part)];
     let own: Vec<&str> = parts.into_iter().flatten().filter(|p| !p.is_empty()).collect();
-    if own.is_empty() { kind.to_owned() } else { own.join(" ") }
+    if own.is_empty() { title.to_owned() } else { own.join(" ") }
 }
 
 pub fn export(client: &mut Client, runs: &[RunId], args: &args::Export, out: &Path) -> Outcome<Said> {
@@ -230,13 +264,35 @@ mod tests {
         let one = subject("a-0001", &["train/loss", "cand-7/train/loss", "valid/accuracy", "joint: train/loss"]);
         let charts = charts(&[&one]);
         let names = |c: &Chart| c.curves.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        assert_eq!(charts.iter().map(|c| c.title.as_str()).collect::<Vec<_>>(), ["train/loss", "valid/accuracy"]);
-        assert_eq!(names(&charts[0]), ["train/loss", "cand-7", "joint"]);
-        assert_eq!((charts[0].to, charts[0].x_label.as_str(), charts[0].marks.len()), (Some(5.0), "epochs", 1));
+        assert_eq!(charts.iter().map(|c| c.title.as_str()).collect::<Vec<_>>(), ["valid/accuracy", "train/loss"]);
+        assert_eq!(names(&charts[1]), ["train/loss", "cand-7", "joint"]);
+        assert_eq!((charts[1].to, charts[1].x_label.as_str(), charts[1].marks.len()), (Some(5.0), "epochs", 1));
 
         let two = super::charts(&[&subject("a-0001", &["train/loss"]), &subject("b-0002", &["train/loss"])]);
         assert_eq!(names(&two[0]), ["a-0001", "b-0002"]);
         assert!(two[0].marks.is_empty(), "whose knob would that be?");
+    }
+
+    #[test]
+    fn alike_series_share_a_chart_and_what_matters_comes_first() {
+        let names = ["entropy/stage1.1", "entropy/stage1.2", "entropy/stage2.1", "lr/2", "train/loss", "valid/accuracy"];
+        let mut one = subject("a-0001", &names);
+        let titles = |s: &Subject| charts(&[s]).into_iter().map(|c| c.title).collect::<Vec<_>>();
+        assert_eq!(titles(&one), ["valid/accuracy", "train/loss", "entropy", "lr/2"]);
+        let best = kiln_protocol::run::Best { name: "entropy".into(), value: 1.0, higher_is_better: true };
+        one.detail.summary.best = Some(best);
+        assert_eq!(titles(&one)[0], "entropy");
+        let curves = &charts(&[&one])[0].curves;
+        assert_eq!(curves.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["stage1.1", "stage1.2", "stage2.1"]);
+    }
+
+    #[test]
+    fn means_say_of_how_many_jobs_they_are() {
+        let mut one = subject("a-0001", &["joint: train/loss", "plain: train/loss"]);
+        (one.series[0].jobs, one.series[1].jobs) = (3, 5);
+        assert_eq!(charts(&[&one])[0].title, "train/loss, mean of 3 to 5 jobs ± standard deviation");
+        one.series[0].jobs = 5;
+        assert_eq!(charts(&[&one])[0].title, "train/loss, mean of 5 jobs ± standard deviation");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::draw::{DARK, LIGHT};
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
 const STYLE: &str = "
-body { background: var(--paper); color: var(--text); font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; }
+body { background: var(--paper); color: var(--text); font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 66em; padding: 0 1em; }
 h1 { font-size: 1.6em; } h2 { font-size: 1.3em; margin-top: 2em; border-bottom: 1px solid var(--grid); } h3 { font-size: 1em; margin: 1.4em 0 .3em; }
 h1, h2, td, pre { overflow-wrap: anywhere; }
 .dim, figcaption { color: var(--dim); } .verdict { font-size: 1.1em; }
@@ -18,6 +18,7 @@ h1, h2, td, pre { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .3em 0 1em; }
 th, td { text-align: left; vertical-align: top; padding: .2em .9em .2em 0; border-bottom: 1px solid var(--grid); }
 th { color: var(--dim); font-weight: normal; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(26em, 1fr)); gap: 0 1.5em; } .grid figure { margin: .4em 0; }
 figure { margin: 1em 0; } svg { max-width: 100%; height: auto; } pre { font-size: 13px; line-height: 1.4; white-space: pre-wrap; }
 details { margin: .8em 0; } summary { cursor: pointer; font-weight: bold; }
 @media print { details:not([open]) { display: none; } }
@@ -58,6 +59,11 @@ pub fn state(state: RunState) -> String {
 pub fn details(title: &str, inner: &str, open: bool) -> String {
     let open = if open { " open" } else { "" };
     format!("<details{open}><summary>{}</summary>\n{inner}</details>\n", escape(title))
+}
+
+/// Drawings side by side, where the window is wide enough; `inner` is HTML.
+pub fn grid(inner: &str) -> String {
+    format!("<div class=\"grid\">\n{inner}</div>\n")
 }
 
 /// A drawing with a caption.
