@@ -191,7 +191,9 @@ fn measure(folder: &Path, engine: u32, seconds: f64, feeder: &Feeder) {
         for i in 0..KEYS {
             // Opening and closing help changes half of the screen: the most that a key does.
             let opens = i % 2 == 0;
-            times.push(timed(&mut screen, if opens { "?" } else { "q" }, |now| now.contents().contains(" Keys ") == opens));
+            times.push(timed(&mut screen, if opens { "?" } else { "q" }, |now| {
+                now.contents().contains(" Keys ") == opens
+            }));
         }
         say_times(&format!("{columns}x{rows}, live chart"), times);
         feeder.on.store(false, Ordering::Relaxed);

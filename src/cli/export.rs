@@ -103,17 +103,7 @@ pub fn export(engines: &Engines, args: &args::Export) -> Outcome {
         return if args.json { say_json(&said) } else { say(network::sentence(&said)) };
     }
     let runs: Vec<RunId> = found(&mut client, &args.runs)?;
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => PathBuf::from(default_name(&runs, args.format.extension())),
-    };
-    let said = match args.format {
-        Format::Csv | Format::Jsonl | Format::Parquet => tables(&mut client, &runs, args, &out)?,
-        Format::Tensorboard => event_files(&mut client, &runs, args, &out)?,
-        Format::Bundle => bundle::export(&mut client, &runs, !args.no_checkpoints, &out)?,
-        Format::Svg | Format::Png => plots::export(&mut client, &runs, args, &out)?,
-        Format::Safetensors | Format::Torchscript => return Ok(()),
-    };
+    let (out, said) = make(&mut client, &runs, args)?;
     // What goes to standard output is not to be mixed with words about it.
     match (files::is_stdout(&out), args.json) {
         (true, _) => note(said.text),
@@ -121,6 +111,24 @@ pub fn export(engines: &Engines, args: &args::Export) -> Outcome {
         (false, false) => say(said.text)?,
     }
     Ok(())
+}
+
+/// Writes anything but weights; where to, and what was written.
+pub fn make(client: &mut Client, runs: &[RunId], args: &args::Export) -> Outcome<(PathBuf, Said)> {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => PathBuf::from(default_name(runs, args.format.extension())),
+    };
+    let said = match args.format {
+        Format::Csv | Format::Jsonl | Format::Parquet => tables(client, runs, args, &out)?,
+        Format::Tensorboard => event_files(client, runs, args, &out)?,
+        Format::Bundle => bundle::export(client, runs, !args.no_checkpoints, &out)?,
+        Format::Svg | Format::Png => plots::export(client, runs, args, &out)?,
+        Format::Safetensors | Format::Torchscript => {
+            return Err(Failure::input("weights are those of one run and are written by `kiln export RUN`"));
+        }
+    };
+    Ok((out, said))
 }
 
 /// What was written, for people and for programs.

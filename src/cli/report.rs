@@ -14,11 +14,11 @@ use kiln_protocol::wire::RunDetail;
 use kiln_protocol::{Event, Level, RunId, now};
 use serde_json::json;
 
-use crate::draw::{Chart, figures};
 use crate::draw::svg::{self, Colours, escape};
+use crate::draw::{Chart, figures};
 use crate::engines::{self, Engines};
 use crate::export::plots::{self, Subject};
-use crate::export::{default_name, files, found};
+use crate::export::{Said, default_name, files, found};
 use crate::failure::{Outcome, note, say, say_json};
 use crate::{args, follow, human, jobs, repro, settings, views};
 
@@ -41,20 +41,32 @@ struct Told {
 pub fn report(engines: &Engines, args: &args::Report) -> Outcome {
     let mut client = engines.open()?;
     let runs = found(&mut client, &args.runs)?;
-    let told = runs.iter().map(|id| tell(&mut client, id)).collect::<Outcome<Vec<_>>>()?;
-    let html = whole(&told, args.title.as_deref(), now());
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(default_name(&runs, "html")));
-    files::write(&out, |file| file.write_all(html.as_bytes()).map_err(|e| e.to_string()))?;
-    let size = human::bytes(html.len() as u64);
-    let said = format!("{}: a report on {} ({size}, one file)", out.display(), list(&runs));
+    let (out, said) = make(&mut client, &runs, args.title.as_deref(), args.out.clone())?;
     match (files::is_stdout(&out), args.json) {
         (true, _) => {
-            note(said);
+            note(said.text);
             Ok(())
         }
-        (false, true) => say_json(&json!({ "file": out, "format": "html", "runs": runs, "bytes": html.len() })),
-        (false, false) => say(said),
+        (false, true) => say_json(&said.json),
+        (false, false) => say(said.text),
     }
+}
+
+/// Writes the page; where to, and what was written.
+pub fn make(
+    client: &mut Client,
+    runs: &[RunId],
+    title: Option<&str>,
+    out: Option<PathBuf>,
+) -> Outcome<(PathBuf, Said)> {
+    let told = runs.iter().map(|id| tell(client, id)).collect::<Outcome<Vec<_>>>()?;
+    let html = whole(&told, title, now());
+    let out = out.unwrap_or_else(|| PathBuf::from(default_name(runs, "html")));
+    files::write(&out, |file| file.write_all(html.as_bytes()).map_err(|e| e.to_string()))?;
+    let size = human::bytes(html.len() as u64);
+    let text = format!("{}: a report on {} ({size}, one file)", out.display(), list(runs));
+    let json = json!({ "file": out, "format": "html", "runs": runs, "bytes": html.len() });
+    Ok((out, Said { text, json }))
 }
 
 fn list(runs: &[RunId]) -> String {

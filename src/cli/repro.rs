@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::engines::{self, Engines};
-use crate::export::files;
+use crate::export::{Said, files};
 use crate::failure::{Failure, Outcome, note, say, say_json};
 use crate::presets::Here as Presets;
 use crate::{args, doctor, human, terminal};
@@ -61,16 +61,37 @@ struct Turn {
 pub fn repro(engines: &Engines, args: &args::Repro) -> Outcome {
     let mut client = engines.open()?;
     let id = engines::find(&mut client, &args.run)?;
-    let detail = engines::detail(&mut client, &id)?;
+    let out = (!args.check).then(|| args.out.clone().unwrap_or_else(|| default_name(&id)));
+    let said = make(&mut client, &id, out.as_deref())?;
+    match (out.as_deref().is_some_and(files::is_stdout), args.json) {
+        (true, _) => {
+            note(said.text);
+            Ok(())
+        }
+        (false, true) => say_json(&said.json),
+        (false, false) => say(said.text),
+    }
+}
+
+/// The file of the preset, if nobody names one.
+pub fn default_name(run: &RunId) -> PathBuf {
+    PathBuf::from(format!("{run}-repro.toml"))
+}
+
+/// Writes the preset, if a file is given, and says what differs here.
+pub fn make(client: &mut Client, id: &RunId, out: Option<&Path>) -> Outcome<Said> {
+    let detail = engines::detail(client, id)?;
     let mut spec = Spec::from_toml("spec.toml", &detail.spec)
         .map_err(|problems| Failure::Input(format!("the settings of {id} are of another Kiln: {problems}")))?;
-    let of_jobs = detail.jobs.iter().map(|job| &job.id);
-    let records = std::iter::once(&id).chain(of_jobs).find_map(|run| match records(&mut client, run) {
-        Ok(records) if records.is_empty() => None,
-        other => Some(other),
-    });
-    let records = records.transpose()?.unwrap_or_default();
-    let turns = turns(&mut client, &id)?;
+    let mut records = Vec::new();
+    // Of an experiment, the first job that was started stands for all.
+    for run in std::iter::once(id).chain(detail.jobs.iter().map(|job| &job.id)) {
+        records = self::records(client, run)?;
+        if !records.is_empty() {
+            break;
+        }
+    }
+    let turns = turns(client, id)?;
     let (here, problem) = here();
     let data = data(records.last(), &spec);
     let mut found = match records.last() {
@@ -82,23 +103,14 @@ pub fn repro(engines: &Engines, args: &args::Repro) -> Outcome {
     if let Data::Same(path) = &data {
         spec.data.path = path.display().to_string();
     }
-    let text = preset(&id, &detail, &spec, &records, &turns)?;
-    let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{id}-repro.toml")));
-    if !args.check {
-        files::write(&out, |file| file.write_all(text.as_bytes()).map_err(|e| e.to_string()))?;
+    if let Some(out) = out {
+        let text = preset(id, &detail, &spec, &records, &turns)?;
+        files::write(out, |file| file.write_all(text.as_bytes()).map_err(|e| e.to_string()))?;
     }
-    let file = (!args.check && !files::is_stdout(&out)).then_some(&out);
-    let said = in_words(&id, records.last(), &found, problem.as_deref(), file.map(PathBuf::as_path));
-    if files::is_stdout(&out) && !args.check {
-        note(said);
-        return Ok(());
-    }
-    match args.json {
-        true => {
-            say_json(&json!({ "run": id, "file": file, "records": records, "differences": found, "problem": problem }))
-        }
-        false => say(said),
-    }
+    let file = out.filter(|out| !files::is_stdout(out));
+    let text = in_words(id, records.last(), &found, problem.as_deref(), file);
+    let json = json!({ "run": id, "file": file, "records": records, "differences": found, "problem": problem });
+    Ok(Said { text, json })
 }
 
 /// What a run was made of, by attempt.

@@ -7,13 +7,13 @@ use kiln_protocol::spec::schema::{self, Field};
 use kiln_protocol::spec::{Arm, Preset, Spec};
 use kiln_protocol::wire::{FromEngine, ToEngine};
 use kiln_protocol::{RunId, client, home};
-use kiln_tui::{Colour, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
+use kiln_tui::{Colour, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit, Take};
 use serde_json::Value as Json;
 
 use crate::args::{self, Look};
 use crate::engines::Engines;
 use crate::failure::{Failure, Outcome};
-use crate::{estimate, export, presets, run, terminal};
+use crate::{estimate, export, presets, report, repro, run, terminal};
 
 /// `kiln` without a command: the workbench, or, where there is no screen to draw on, a run of the default preset.
 pub fn open(engines: &Engines, look: &Look) -> Outcome {
@@ -89,20 +89,40 @@ impl Launcher for Presets {
     }
 
     fn export(&self, run: &RunId, candidate: Option<u32>) -> Result<String, String> {
-        let said = |failure| match failure {
-            Failure::Engine(said) | Failure::Input(said) => said,
-            Failure::Unexpected(report) => report.to_string(),
-            _ => format!("the network of {run} cannot be written"),
-        };
         let mut client = self.engines.open().map_err(said)?;
         let written = export::write(&mut client, &run.0, candidate, export::Format::Safetensors, None).map_err(said)?;
         Ok(format!("Wrote {}", export::sentence(&written)))
+    }
+
+    fn take(&self, runs: &[RunId], what: Take) -> Result<String, String> {
+        let mut client = self.engines.open().map_err(said)?;
+        let whole = |format| export::make(&mut client, runs, &args::Export::whole(format)).map(|(_, said)| said);
+        let written = match (what, runs) {
+            (Take::Points, _) => whole(export::Format::Csv),
+            (Take::Events, _) => whole(export::Format::Tensorboard),
+            (Take::Charts, _) => whole(export::Format::Png),
+            (Take::Bundle, _) => whole(export::Format::Bundle),
+            (Take::Report, _) => report::make(&mut client, runs, None, None).map(|(_, said)| said),
+            (Take::Repeat, [run, ..]) => repro::make(&mut client, run, Some(&repro::default_name(run))),
+            (Take::Repeat, []) => return Err("there is no run to repeat".to_owned()),
+        };
+        // The screen has a line for it.
+        written.map(|said| format!("Wrote {}", said.text.lines().next().unwrap_or_default())).map_err(self::said)
     }
 
     fn look(&self, name: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>) {
         // The settings stay those of the preset itself: what a form changes stands beside them.
         let settings = checked(name, &[]).map(|(preset, _)| settings(&preset.spec)).unwrap_or_default();
         (info(name, changes), settings)
+    }
+}
+
+/// Why a command failed, as a sentence for the screen.
+fn said(failure: Failure) -> String {
+    match failure {
+        Failure::Engine(said) | Failure::Input(said) => said,
+        Failure::Unexpected(report) => report.to_string(),
+        _ => "nothing was written".to_owned(),
     }
 }
 

@@ -51,7 +51,7 @@ pub mod update;
 pub mod view;
 
 pub use config::Files;
-pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit};
+pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit, Take};
 pub use program::run;
 pub use still::still;
 

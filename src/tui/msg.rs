@@ -5,7 +5,7 @@ use kiln_protocol::{Level, RunId};
 
 use crate::kept::Kept;
 use crate::keys::Key;
-use crate::options::{PresetInfo, Setting};
+use crate::options::{PresetInfo, Setting, Take};
 
 /// Something has happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +105,11 @@ pub enum Effect {
     Export {
         run: RunId,
         candidate: Option<u32>,
+    },
+    /// Write what these runs have; answered with [`Msg::Exported`].
+    Take {
+        runs: Vec<RunId>,
+        what: Take,
     },
     /// Lend the terminal to the user's editor for this text, in a file with this ending (such as `.toml`); answered with
     /// [`Msg::Edited`].

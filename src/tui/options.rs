@@ -102,8 +102,28 @@ pub trait Launcher: Send + Sync {
     /// sentence, or why nothing was.
     fn export(&self, run: &RunId, candidate: Option<u32>) -> Result<String, String>;
 
+    /// Writes what runs have into the working folder, as that: what was written, as a sentence, or why nothing was.
+    fn take(&self, runs: &[RunId], what: Take) -> Result<String, String>;
+
     /// What the launcher shows of the preset with these changes, and all settings as the preset itself has them.
     fn look(&self, preset: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>);
+}
+
+/// What can be taken along of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// An HTML page.
+    Report,
+    /// All points, as CSV.
+    Points,
+    /// Event files for TensorBoard.
+    Events,
+    /// Curves, as PNG.
+    Charts,
+    /// The run folders, packed.
+    Bundle,
+    /// A preset that repeats the run; of several, the first.
+    Repeat,
 }
 
 /// The first screen.

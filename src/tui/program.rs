@@ -258,6 +258,13 @@ impl Host for Program {
                     }
                 })
             }
+            Effect::Take { runs, what } => {
+                self.aside(move |launcher| match catch_unwind(AssertUnwindSafe(|| launcher.take(&runs, what))) {
+                    Ok(Ok(said)) => Msg::Exported(Level::Info, said),
+                    Ok(Err(said)) => Msg::Exported(Level::Warn, said),
+                    Err(_) => Msg::Exported(Level::Error, "nothing was written; the log says where it failed".into()),
+                })
+            }
             Effect::Look { preset, changes } => self.aside(move |launcher| {
                 let looked = catch_unwind(AssertUnwindSafe(|| launcher.look(&preset, &changes)));
                 let (info, settings) = looked.unwrap_or_else(|_| {

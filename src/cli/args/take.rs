@@ -34,6 +34,14 @@ pub struct Export {
     pub json: bool,
 }
 
+impl Export {
+    /// Everything of a format, under the usual name.
+    pub fn whole(format: Format) -> Export {
+        let (runs, series) = (Vec::new(), Vec::new());
+        Export { runs, format, series, rows: Rows::Points, no_checkpoints: false, dark: false, out: None, json: false }
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct Import {
     /// A bundle, as `kiln export --format bundle` writes it; `-` for standard input.

@@ -1,7 +1,9 @@
 //! Kinds of view other than curves.
 
 use kiln_protocol::View;
-use kiln_protocol::view::{Clusters, Histograms, Images, Lines, Matrix, Panel, Picture, Scatter};
+use kiln_protocol::view::{
+    Clusters, Detection, Detections, Histograms, Images, Lines, Matrix, Panel, Picture, Scatter,
+};
 
 use super::chart::{self, Chart, Curve, Frame, GAP};
 use super::{Anchor, HEADING, Ink, SIZE, Scene, Shape, font};
@@ -16,6 +18,7 @@ pub fn view(name: &str, view: &View, width: f32) -> Option<Scene> {
         View::Histogram(histograms) => Some(of_histograms(histograms, width)),
         View::Matrix(matrix) => Some(of_matrix(matrix, width)),
         View::Images(images) => Some(of_images(name, images, width)),
+        View::Detections(found) => Some(of_detections(name, found, width)),
         _ => None,
     }
 }
@@ -282,6 +285,45 @@ fn of_images(name: &str, view: &Images, width: f32) -> Scene {
     scene
 }
 
+/// Pictures with the boxes that were found, each class in its colour; what is known to be there is dashed.
+fn of_detections(name: &str, view: &Detections, width: f32) -> Scene {
+    const SIDE: f32 = 230.0;
+    let columns = ((width - 8.0) / (SIDE + 8.0)).floor().max(1.0) as usize;
+    let title = if view.title.is_empty() { name } else { &view.title };
+    let mut scene = Scene::new(width, 0.0);
+    scene.heading([4.0, 4.0 + HEADING], font::cut(title, HEADING * 1.08, width - 8.0));
+    let classes: Vec<&str> = view.classes.iter().map(String::as_str).collect();
+    let top = HEADING + 2.0 * GAP + chart::legend(&mut scene, &classes, HEADING + 2.0 * GAP, 4.0, width - 4.0);
+    for (i, one) in view.scenes.iter().enumerate() {
+        let (x, y) = (4.0 + (i % columns) as f32 * (SIDE + 8.0), top + (i / columns) as f32 * (SIDE + 8.0));
+        let Ok(rgb) = rgb(&one.picture) else {
+            scene.text([x, y + SIDE / 2.0], "?", Anchor::Start, Ink::Dim);
+            continue;
+        };
+        let (columns, rows) = (one.picture.width, one.picture.height);
+        let scale = (SIDE / columns as f32).min(SIDE / rows as f32);
+        let (width, height) = (columns as f32 * scale, rows as f32 * scale);
+        scene.shapes.push(Shape::Pixels { x, y, width, height, columns, rows, rgb });
+        let place = |d: &Detection| {
+            let [left, upper, w, h] = d.place.map(|v| v as f32 * scale);
+            let (x0, y0) = (x + left.clamp(0.0, width), y + upper.clamp(0.0, height));
+            let (x1, y1) = (x + (left + w).clamp(0.0, width), y + (upper + h).clamp(0.0, height));
+            vec![[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+        };
+        let dashes: &'static [f32] = &[4.0, 3.0];
+        for (found, dash) in one.truth.iter().map(|d| (d, dashes)).chain(one.found.iter().map(|d| (d, &[] as &[f32]))) {
+            let (points, ink) = (place(found), Ink::Series(found.class as usize));
+            if let (Some(score), Some([x, y])) = (found.score, points.first()) {
+                let class = view.classes.get(found.class as usize).map_or("?", String::as_str);
+                scene.text([x + 2.0, y + SIZE], format!("{class} {score:.2}"), Anchor::Start, ink);
+            }
+            scene.shapes.push(Shape::Line { points, ink, width: 1.6, dash });
+        }
+    }
+    scene.height = top + view.scenes.len().div_ceil(columns) as f32 * (SIDE + 8.0);
+    scene
+}
+
 /// Three bytes a pixel, also of grey pictures.
 pub fn rgb(picture: &Picture) -> Result<Vec<u8>, String> {
     let bytes = picture.bytes()?;
@@ -326,6 +368,34 @@ mod tests {
         let said = |text: &str| count(&scene, |s| matches!(s, Shape::Text { text: t, .. } if t == text));
         assert_eq!((said("small"), said("cluster 1"), said("none")), (1, 1, 1));
         assert_eq!(count(&scene, |s| matches!(s, Shape::Dot { .. })), 2);
+    }
+
+    #[test]
+    fn boxes_lie_on_their_pictures() {
+        let found = Detection { class: 1, score: Some(0.75), place: [1.0, 1.0, 2.0, 90.0] };
+        let truth = Detection { class: 0, score: None, place: [0.0, 0.0, 2.0, 2.0] };
+        let picture = Picture::new("", 4, 4, 1, &[0; 16]);
+        let scenes = vec![kiln_protocol::view::Scene { picture, found: vec![found], truth: vec![truth] }];
+        let classes = vec!["cat".to_owned(), "dog".to_owned()];
+        let view = View::Detections(Detections { classes, scenes, ..Detections::default() });
+        let scene = view_of(&view);
+        let boxes = |dashed: bool| {
+            count(
+                &scene,
+                |s| matches!(s, Shape::Line { points, dash, .. } if points.len() == 5 && dash.is_empty() != dashed),
+            )
+        };
+        assert_eq!((boxes(false), boxes(true)), (1, 1));
+        assert_eq!(count(&scene, |s| matches!(s, Shape::Text { text, .. } if text == "dog 0.75")), 1);
+        let inside = |s: &Shape| match s {
+            Shape::Line { points, .. } => points.iter().all(|p| p[1] <= scene.height),
+            _ => true,
+        };
+        assert!(scene.shapes.iter().all(inside), "a box ends with its picture");
+    }
+
+    fn view_of(view: &View) -> Scene {
+        super::view("v", view, 400.0).unwrap()
     }
 
     #[test]

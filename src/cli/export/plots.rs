@@ -275,7 +275,8 @@ mod tests {
 
     #[test]
     fn alike_series_share_a_chart_and_what_matters_comes_first() {
-        let names = ["entropy/stage1.1", "entropy/stage1.2", "entropy/stage2.1", "lr/2", "train/loss", "valid/accuracy"];
+        let names =
+            ["entropy/stage1.1", "entropy/stage1.2", "entropy/stage2.1", "lr/2", "train/loss", "valid/accuracy"];
         let mut one = subject("a-0001", &names);
         let titles = |s: &Subject| charts(&[s]).into_iter().map(|c| c.title).collect::<Vec<_>>();
         assert_eq!(titles(&one), ["valid/accuracy", "train/loss", "entropy", "lr/2"]);

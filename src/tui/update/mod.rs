@@ -3,6 +3,7 @@
 //! - here: messages and keys
 //! - [`engine`]: frames from the engine, and what is asked of it
 //! - [`detail`]: keys of the open run
+//! - [`take`]: reports, tables, bundles of runs
 //! - [`feel`]: theme, tour, clipboard, notifications; [`mouse`]: clicks on what all screens have; [`hints`]: keys worth showing
 //! - [`pointer`]: what follows the mouse
 //! - [`system`]: the page of the machine
@@ -18,6 +19,7 @@ mod mouse;
 mod pointer;
 mod retrain;
 mod system;
+mod take;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -35,6 +37,7 @@ use crate::model::detail::Tab;
 use crate::model::list::Scroll;
 use crate::model::{Ask, Link, Model, Overlay, Prompt, PromptKind, Question, Screen, figure, pages};
 use crate::msg::{Draft, Effect, Msg};
+use crate::options::Take;
 
 /// Applies a message, and says what is to be done outside.
 pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
@@ -158,6 +161,12 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::Confirm => confirmed(m, effects),
         Action::Retrain => retrain::ask(m, effects),
         Action::Export => retrain::export(m, effects),
+        Action::Report => take::take(m, Take::Report, effects),
+        Action::TakePoints => take::take(m, Take::Points, effects),
+        Action::TakeEvents => take::take(m, Take::Events, effects),
+        Action::TakeCharts => take::take(m, Take::Charts, effects),
+        Action::TakeBundle => take::take(m, Take::Bundle, effects),
+        Action::Repeat => take::take(m, Take::Repeat, effects),
         Action::OpenJob => {
             let open = m.detail.as_ref().and_then(|d| Some(m.runs.jobs(&d.id).get(d.jobs.selected)?.id.clone()));
             if let Some(id) = open {

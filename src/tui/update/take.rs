@@ -1,0 +1,63 @@
+//! What is taken along of runs: asked for, and told about.
+
+use kiln_protocol::{Level, RunId};
+
+use super::retrain::EXPORT;
+use crate::model::Model;
+use crate::msg::Effect;
+use crate::options::Take;
+
+/// Has what was asked for written: of the runs that are marked, else of the one that the cursor is on or that is open.
+pub fn take(m: &mut Model, what: Take, effects: &mut Vec<Effect>) {
+    let runs = subjects(m);
+    if runs.is_empty() {
+        return m.note(Level::Info, "There is no run to take anything of yet; `n` opens the launcher.");
+    }
+    let doing = match what {
+        Take::Report => "Writing a report",
+        Take::Points => "Writing all points",
+        Take::Events => "Writing event files",
+        Take::Charts => "Drawing the curves",
+        Take::Bundle => "Packing",
+        Take::Repeat => "Looking at what the run was made of",
+    };
+    m.note_about(EXPORT, Level::Info, doing);
+    effects.push(Effect::Take { runs, what });
+}
+
+fn subjects(m: &Model) -> Vec<RunId> {
+    m.target().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::msg::Msg;
+    use crate::update::update;
+    use ratatui::layout::Size;
+
+    #[test]
+    fn a_key_takes_the_run_along() {
+        let mut m = fixture::model(Size::new(80, 24));
+        let runs: Vec<RunId> = m.target().into_iter().collect();
+        assert_eq!(runs.len(), 1, "a run is selected");
+        for (key, what) in
+            [("W", Take::Report), ("alt-c", Take::Points), ("alt-b", Take::Bundle), ("alt-r", Take::Repeat)]
+        {
+            let effects = update(&mut m, Msg::Key(key.parse().unwrap()));
+            assert_eq!(effects, [Effect::Take { runs: runs.clone(), what }], "{key}");
+        }
+        assert!(m.notes.iter().any(|n| n.text == "Looking at what the run was made of"));
+        update(&mut m, Msg::Exported(Level::Info, "x.html: a report".into()));
+        assert_eq!(m.notes.iter().filter(|n| n.subject == EXPORT).count(), 1, "told in place of what was being done");
+    }
+
+    #[test]
+    fn without_a_run_it_is_said() {
+        let mut m = Model::default();
+        let mut effects = Vec::new();
+        take(&mut m, Take::Report, &mut effects);
+        assert!(effects.is_empty() && m.notes.iter().any(|n| n.text.contains("no run")));
+    }
+}
