@@ -96,7 +96,7 @@ impl Launcher for Presets {
 
     fn take(&self, runs: &[RunId], what: Take) -> Result<String, String> {
         let mut client = self.engines.open().map_err(said)?;
-        let whole = |format| export::make(&mut client, runs, &args::Export::whole(format)).map(|(_, said)| said);
+        let mut whole = |format| export::make(&mut client, runs, &args::Export::whole(format)).map(|(_, said)| said);
         let written = match (what, runs) {
             (Take::Points, _) => whole(export::Format::Csv),
             (Take::Events, _) => whole(export::Format::Tensorboard),

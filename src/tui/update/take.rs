@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn without_a_run_it_is_said() {
-        let mut m = Model::default();
+        let mut m = Model::new(fixture::presets(), crate::options::Start::Auto, true, Size::new(80, 24), 0.0);
         let mut effects = Vec::new();
         take(&mut m, Take::Report, &mut effects);
         assert!(effects.is_empty() && m.notes.iter().any(|n| n.text.contains("no run")));
