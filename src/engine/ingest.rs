@@ -28,6 +28,17 @@ const BUSY_LOOK: Duration = Duration::from_millis(50);
 const CALM_LOOK: Duration = Duration::from_millis(150);
 const CALM: Duration = Duration::from_secs(3);
 
+/// Room between two looks for each live run: what a look finds is written, and many small writes cost many times what few large
+/// ones do. From four live runs on, looks become rarer, up to [`SLOWEST`].
+const EACH: Duration = Duration::from_millis(15);
+const SLOWEST: Duration = Duration::from_millis(400);
+
+/// How long to wait before the next look at this many live runs.
+fn pause(runs: usize, calm: bool) -> Duration {
+    let room = EACH.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX)).min(SLOWEST);
+    room.max(if calm { CALM_LOOK } else { BUSY_LOOK })
+}
+
 /// What the name of a folder begins with whose run is being removed. No run's name does.
 pub const REMOVED: &str = ".removed-";
 
@@ -138,10 +149,9 @@ struct Work {
 impl Work {
     fn run(&mut self, inbox: &Receiver<Order>) {
         loop {
-            let wait = match (self.tails.is_empty(), self.active.elapsed() < CALM) {
-                (true, _) => Duration::MAX,
-                (false, true) => BUSY_LOOK,
-                (false, false) => CALM_LOOK,
+            let wait = match self.tails.len() {
+                0 => Duration::MAX,
+                runs => pause(runs, self.active.elapsed() >= CALM),
             };
             let order = if wait == Duration::MAX {
                 inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -378,5 +388,19 @@ impl Tail {
             tracing::warn!("run {run}: {problem}");
             self.problem = Some(problem);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_runs_are_looked_at_often_and_many_seldom() {
+        assert_eq!((pause(1, false), pause(3, false)), (BUSY_LOOK, BUSY_LOOK));
+        assert_eq!(pause(1, true), CALM_LOOK);
+        assert_eq!(pause(20, false), Duration::from_millis(300));
+        assert_eq!(pause(20, true), Duration::from_millis(300));
+        assert_eq!((pause(10_000, false), pause(usize::MAX, true)), (SLOWEST, SLOWEST));
     }
 }

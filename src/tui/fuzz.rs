@@ -150,7 +150,7 @@ impl Fuzz {
         let backend = CrosstermBackend::new(Frames::new(wire.clone()));
         let terminal = Terminal::with_options(backend, TerminalOptions { viewport }).unwrap();
         let keymap = Keymap::default();
-        let mut keys: Vec<Key> = Action::ALL.iter().flat_map(|action| keymap.keys(*action)).collect();
+        let mut keys: Vec<Key> = Action::ALL.iter().flat_map(|action| keymap.keys(*action)).copied().collect();
         keys.extend("abcdefghijklmnopqrstuvwxyz0123456789 -/:.>".chars().map(|c| {
             let name = if c == ' ' { "space".to_owned() } else { c.to_string() };
             name.parse::<Key>().unwrap()

@@ -10,7 +10,7 @@
 //!
 //! What is not named keeps its keys. A mistake is told with its line, and that entry alone is as if it were not there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use kiln_protocol::spec::problem::nearest;
@@ -35,6 +35,8 @@ struct Binding {
 pub struct Keymap {
     /// Those with a condition stand before those without.
     bindings: Vec<Binding>,
+    /// The keys of each action, the first one first, whatever their conditions.
+    keys: HashMap<Action, Vec<Key>>,
 }
 
 impl Default for Keymap {
@@ -103,7 +105,14 @@ impl Keymap {
             }
         }
         bindings.sort_by_key(|b| b.when.always());
-        Keymap { bindings }
+        let mut keys: HashMap<Action, Vec<Key>> = HashMap::new();
+        for binding in &bindings {
+            let mine = keys.entry(binding.action).or_default();
+            if !mine.contains(&binding.key) {
+                mine.push(binding.key);
+            }
+        }
+        Keymap { bindings, keys }
     }
 
     /// Reads a keymap. What is wrong in it is as if it were not there, and told; the mistakes are in the order of their lines.
@@ -169,10 +178,8 @@ impl Keymap {
     }
 
     /// The keys of an action, the first one first, whatever their conditions.
-    pub fn keys(&self, action: Action) -> Vec<Key> {
-        let mut seen = BTreeSet::new();
-        let mine = self.bindings.iter().filter(|b| b.action == action).map(|b| b.key);
-        mine.filter(|key| seen.insert(key.to_string())).collect()
+    pub fn keys(&self, action: Action) -> &[Key] {
+        self.keys.get(&action).map_or(&[], Vec::as_slice)
     }
 
     /// The first key of an action as text; empty if it has none.
@@ -319,7 +326,6 @@ fn contexts(action: Action, value: &DeValue) -> Result<Vec<Context>, String> {
 mod tests {
     use super::*;
     use crate::facts::Fact;
-    use std::collections::HashMap;
 
     fn key(text: &str) -> Key {
         text.parse().unwrap()

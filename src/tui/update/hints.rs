@@ -84,7 +84,7 @@ fn hint(m: &Model, action: Action, contexts: &[Context], facts: Facts, glyphs: &
         Some(pair) => pair.to_owned(),
         None => {
             // The first key that means it here: another context may have taken the first one.
-            let key = m.keymap.keys(action).into_iter().find(|key| means(*key) == Some(action))?;
+            let key = m.keymap.keys(action).iter().copied().find(|key| means(*key) == Some(action))?;
             let name = key.to_string();
             if name == "enter" { glyphs.enter.to_owned() } else { name }
         }
