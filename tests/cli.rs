@@ -293,6 +293,29 @@ fn runs_of_one_preset_are_compared_by_seed_and_a_candidate_becomes_a_run_of_its_
     kiln.ok(&["run", "search.toml", "--set", "optim.lr=0.1"]);
     let said = kiln.ok(&["compare", &first, &second, "last"]);
     assert!(said.contains("optim.lr") && said.contains("B - A") && said.contains("seeds 1 2"), "{said}");
+    let sections =
+        ["compare", &first, &second, "last", "--strip", "--importance", "--front", "--curves", "--by", "time"];
+    let said = kiln.ok(&sections);
+    for part in ["the best first", "It takes 6 runs", "no other beats in both", "by time at work"] {
+        assert!(said.contains(part), "no `{part}` in {said}");
+    }
+    let found = kiln.json(&[&sections[..], &["--json"]].concat());
+    assert_eq!(found["strip"].as_array().unwrap().len(), 3, "{found}");
+    assert!(found["importance"]["why_not"].is_string() && !found["front"]["runs"].as_array().unwrap().is_empty());
+    let points = found["curves"][0]["points"].as_array().unwrap();
+    let seconds: Vec<f64> = points.iter().map(|p| p[0].as_f64().unwrap()).collect();
+    assert!(
+        points.len() > 3 && seconds.is_sorted() && seconds[0] >= 0.0 && seconds[points.len() - 1] < 60.0,
+        "{seconds:?}"
+    );
+    let wrong = kiln.run(&["compare", &first, "--figure", "banana"]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("`banana`"), "{wrong:?}");
+    let said = kiln.ok(&["diff", &second, "last"]);
+    assert!(said.contains("optim.lr") && said.contains("seed") && said.contains("0.1"), "{said}");
+    let found = kiln.json(&["diff", &first, "search.toml", "--json"]);
+    assert_eq!(found["second"]["kind"], "preset", "{found}");
+    assert!(found["settings"].get("optim.lr").is_none(), "{found}");
+    assert_eq!(kiln.run(&["diff", &first, "banana"]).code, Some(2));
 
     let trained = kiln.ok(&["retrain", &first, "3", "--epochs", "7", "--detach"]).trim().to_owned();
     kiln.until("completed");

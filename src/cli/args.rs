@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use kiln_protocol::compare::By;
 use kiln_protocol::spec::MethodName;
 
 pub use take::{Export, Import, Report, Repro};
@@ -138,12 +139,23 @@ pub enum Command {
     Show(Show),
     /// Compare runs: figures with means and deviations over seeds, and the settings that differ.
     ///
-    /// Runs that differ in nothing but their seeds are one column; an experiment stands for all its jobs.
+    /// Runs that differ in nothing but their seeds are one column; an experiment stands for all its jobs. On demand also: curves
+    /// over one another, runs sorted by a figure with the places of their settings, which settings matter for it, and which runs
+    /// no other beats. The workbench draws the same (`space` marks runs, `c` compares them).
     #[command(after_help = "Examples:
   kiln compare random-digits-k3f7 evolution-digits-9qx2
   kiln compare last --all
+  kiln compare last --curves valid/accuracy --by time
+  kiln compare last --importance --strip --figure test_accuracy
+  kiln compare last --front params
   kiln compare last --json | jq '.figures[0]'")]
     Compare(Compare),
+    /// Show in which settings two runs differ, or a run and a preset, or two presets.
+    #[command(after_help = "Examples:
+  kiln diff random-digits-k3f7 evolution-digits-9qx2
+  kiln diff last train-digits
+  kiln diff mine.toml theirs.toml --json")]
+    Diff(Diff),
     /// Train a candidate of a run in full, as a run of its own.
     #[command(after_help = "Examples:
   kiln retrain last
@@ -409,9 +421,62 @@ pub struct Compare {
     /// All figures, not only those that the methods want to be judged by.
     #[arg(long)]
     pub all: bool,
+    /// What --strip, --importance and --front are about; the foremost figure if not given.
+    #[arg(long, value_name = "NAME")]
+    pub figure: Option<String>,
+    /// Also the runs sorted by the figure, and where the values of their settings lie (parallel coordinates).
+    #[arg(long)]
+    pub strip: bool,
+    /// Also which settings matter for the figure: permutation importance in a random forest.
+    #[arg(long)]
+    pub importance: bool,
+    /// Also the runs that no other beats in both the figure and this one; parameters or time if not given.
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    pub front: Option<Option<String>>,
+    /// Also this series of all runs in one chart; the one that most of them have if not given.
+    #[arg(long, value_name = "SERIES", num_args = 0..=1)]
+    pub curves: Option<Option<String>>,
+    /// What curves are laid over one another by: steps as each run counts them, share of its plan, or seconds at work.
+    #[arg(long, value_enum, default_value = "count")]
+    pub by: Along,
+    /// Logarithmic y axis of the curves.
+    #[arg(long)]
+    pub log: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// A run, or a preset.
+    #[arg(value_name = "RUN|PRESET")]
+    pub first: String,
+    /// Another one.
+    #[arg(value_name = "RUN|PRESET")]
+    pub second: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What curves are laid over one another by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Along {
+    #[default]
+    Count,
+    Share,
+    Time,
+}
+
+impl From<Along> for By {
+    fn from(along: Along) -> By {
+        match along {
+            Along::Count => By::Count,
+            Along::Share => By::Share,
+            Along::Time => By::Time,
+        }
+    }
 }
 
 #[derive(Args, Debug)]

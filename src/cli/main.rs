@@ -4,6 +4,7 @@
 //! - [`workbench`]: `kiln` alone: the full-screen client
 //! - [`run`], [`follow`]: launching a preset, watching it to its end
 //! - [`list`], [`inspect`], [`plot`], [`views`]: `ls`, `presets`, `show`, `plot`, `tail`
+//! - [`compare`], [`diff`]: runs side by side; what settings differ
 //! - [`jobs`]: experiments: their jobs' rows, bars and logs
 //! - [`control`]: `pause`, `resume`, `stop`, `set`, `rm`
 //! - [`check`], [`estimate`], [`images`]: `check` and `schema`; sizes and times before any training
@@ -25,6 +26,7 @@ mod args;
 mod check;
 mod compare;
 mod control;
+mod diff;
 mod doctor;
 mod draw;
 mod engine;
@@ -112,6 +114,7 @@ fn dispatch(cli: &Cli) -> Outcome {
         Some(Command::Latency(args)) => spaces::latency(args),
         Some(Command::Show(args)) => list::show(&engines, args),
         Some(Command::Compare(args)) => compare::compare(&engines, args),
+        Some(Command::Diff(args)) => diff::diff(&engines, args),
         Some(Command::Retrain(args)) => retrain::retrain(&engines, args),
         Some(Command::Export(args)) => export::export(&engines, args),
         Some(Command::Import(args)) => import::import(&engines, args),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kiln_protocol::compare::{Comparison, Weighed};
 use kiln_protocol::spec::problem::Problem;
 use kiln_protocol::spec::schema::{self, Field};
 use kiln_protocol::spec::{Arm, Preset, Spec};
@@ -13,7 +14,7 @@ use serde_json::Value as Json;
 use crate::args::{self, Look};
 use crate::engines::Engines;
 use crate::failure::{Failure, Outcome};
-use crate::{estimate, export, presets, report, repro, run, terminal};
+use crate::{compare, estimate, export, presets, report, repro, run, terminal};
 
 /// `kiln` without a command: the workbench, or, where there is no screen to draw on, a run of the default preset.
 pub fn open(engines: &Engines, look: &Look) -> Outcome {
@@ -108,6 +109,15 @@ impl Launcher for Presets {
         };
         // The screen has a line for it.
         written.map(|said| format!("Wrote {}", said.text.lines().next().unwrap_or_default())).map_err(self::said)
+    }
+
+    fn compare(&self, runs: &[RunId]) -> Result<Comparison, String> {
+        let mut client = self.engines.open().map_err(said)?;
+        compare::for_workbench(&mut client, runs).map_err(said)
+    }
+
+    fn weigh(&self, runs: &Comparison, figure: &str, against: &str) -> Weighed {
+        compare::weigh(runs, figure, against)
     }
 
     fn look(&self, name: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>) {

@@ -596,6 +596,7 @@ impl Engine {
             }
             Request::Hello { .. }
             | Request::Series { .. }
+            | Request::Clock { .. }
             | Request::Events { .. }
             | Request::Advice { .. }
             | Request::Past { .. } => Err("this request is answered elsewhere".into()),

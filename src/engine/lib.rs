@@ -12,11 +12,13 @@
 //! - `launch`: new run folders
 //! - `connection`, `outbox`: one client; what it has yet to be sent, merged, in bounded memory
 //! - `devices`, `telemetry`: GPUs and CPU slots; figures of the machine; `advice`: what is worth doing about it and about runs
+//! - `clocks`: when points of series were measured, from the run folders
 //!
 //! Threads: one runs all tasks (sockets, children, the engine's state), one ingests, one takes figures; reads of the store
 //! run on short-lived threads of their own. Nothing that may take long happens on the first.
 
 mod advice;
+mod clocks;
 mod connection;
 pub mod daemon;
 mod devices;

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::advice;
+use crate::clocks::Shelf;
 use crate::connection::{self, Answer, Client};
 use crate::devices::{Gpus, cpu_slots};
 use crate::engine::{Engine, Msg, TICK};
@@ -115,6 +116,7 @@ async fn run(options: Options, store: Arc<Store>, listener: StdListener) -> Resu
         Telemetry::start(options.home.root().to_owned(), gpus, send).map_err(start("its telemetry thread"))?;
     let ingest =
         Ingest::start(options.home.clone(), store.clone(), inbox.clone()).map_err(start("its ingest thread"))?;
+    let clocks = Arc::new(Shelf::default());
     let sizes = store.clone();
     let size = Box::new(move || sizes.bytes_on_disk());
     tracing::info!("engine {} serves {}", env!("CARGO_PKG_VERSION"), options.home.root().display());
@@ -135,6 +137,7 @@ async fn run(options: Options, store: Arc<Store>, listener: StdListener) -> Resu
                         shared: Arc::default(),
                         inbox: inbox.clone(),
                         store: store.clone(),
+                        clocks: clocks.clone(),
                     };
                     connections.spawn(door.serve(stream));
                 }
@@ -170,6 +173,7 @@ struct Door {
     shared: Arc<Client>,
     inbox: mpsc::Sender<Msg>,
     store: Arc<Store>,
+    clocks: Arc<Shelf>,
 }
 
 impl Door {
@@ -221,6 +225,13 @@ impl Answer for Door {
                 };
                 let series = self.read(move |s| names.into_iter().map(|name| one(s, name)).collect()).await?;
                 Ok(Reply::Series { series })
+            }
+            Request::Clock { run, names } => {
+                let Reply::Run { run } = self.ask(Request::Run { run }).await? else { return Ok(Reply::Done) };
+                let shelf = self.clocks.clone();
+                let read = tokio::task::spawn_blocking(move || shelf.of(&run, &names)).await;
+                let clocks = read.map_err(|e| format!("reading the events failed: {e}"))??;
+                Ok(Reply::Clock { clocks })
             }
             Request::Events { run, after, limit, tail } => {
                 let of = run.clone();

@@ -10,6 +10,7 @@
 //! - [`record`]: what a run was made of, so that it can be made again
 //! - [`wire`]: messages between `kiln` and its engine; [`frame`]: their bytes; [`client`]: the client's end
 //! - [`advice`]: what is worth doing about a run or the machine, by rules
+//! - [`compare`]: several runs side by side; [`clock`]: when the points of a series were measured
 //! - [`figures`]: numbers, times and sizes as people read them
 //! - [`retrain`]: a candidate of a run as a training of its own
 //! - [`past`]: earlier states of a view
@@ -21,6 +22,8 @@
 pub mod advice;
 pub mod checkpoint;
 pub mod client;
+pub mod clock;
+pub mod compare;
 pub mod control;
 pub mod event;
 pub mod figures;

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::advice::Advice;
+use crate::clock::Clock;
 use crate::control::Command;
 use crate::event::Event;
 use crate::past::PastView;
@@ -58,6 +59,9 @@ pub enum Request {
     },
     /// Earlier states of a view of a run, at most so many, the oldest first and the newest last.
     Past { run: RunId, view: String, most: u32 },
+    /// When these series of a run got where, from its events. Those of an experiment's arm are those of its first job that has
+    /// come so far. Series without points are left out.
+    Clock { run: RunId, names: Vec<String> },
     /// Log lines and lifecycle events of a run with `seq > after`, at most `limit`, the newest if `tail`.
     Events { run: RunId, after: u64, limit: u32, tail: bool },
     /// Queues a new run. `spec` is a complete, frozen preset in TOML; the client has validated it. One with arms or seeds
@@ -103,6 +107,7 @@ pub enum Reply {
     Run { run: Box<RunDetail> },
     Series { series: Vec<Series> },
     Past { states: Vec<PastView> },
+    Clock { clocks: Vec<Clock> },
     Events { events: Vec<Event> },
     Launched { run: RunId },
     Status { status: Box<Status> },

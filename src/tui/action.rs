@@ -67,6 +67,7 @@ pub enum Context {
     Log,
     Launcher,
     Form,
+    Compare,
     System,
     Confirm,
     Help,
@@ -76,6 +77,7 @@ pub enum Context {
 impl Context {
     pub const ALL: &'static [Context] = &[
         Context::Runs,
+        Context::Compare,
         Context::Launcher,
         Context::Form,
         Context::Run,
@@ -133,6 +135,7 @@ impl Context {
             Context::Log => "Log",
             Context::Launcher => "Launcher",
             Context::Form => "Settings before a start",
+            Context::Compare => "Runs side by side",
             Context::System => "Machine, queue, advice",
             Context::Confirm => "Questions",
             Context::Help => "Help",
@@ -144,6 +147,16 @@ impl Context {
 actions! {
     // Lists and runs.
     Open "runs.open" [Runs System] "enter" "open" "Open the selected run";
+    OpenCompared "compare.open" [Compare] "enter" "open" "Open the selected run; `esc` leads back to the comparison";
+    HideLine "compare.hide" [Compare] "space" "on/off" "Draw the curves of the selected group, or not";
+    NextSeries "compare.series" [Compare] "m" "series" "Lay another series over one another";
+    PrevSeries "compare.previous-series" [Compare] "M" "" "The series before";
+    Along "compare.along" [Compare] "b" "by" "Lay curves over one another by steps as each run counts them, by share of its plan, or by time at work";
+    Means "compare.means" [Compare] "e" "each/mean" "Of runs that differ in nothing but their seeds, draw the mean with its deviation, or each run";
+    NextFigure "compare.figure" [Compare] "f" "figure" "Next figure: what strip, importance and front are about";
+    PrevFigure "compare.previous-figure" [Compare] "F" "" "Previous figure";
+    NextCost "compare.against" [Compare] "a" "against" "Next figure on the other axis of the front";
+    Everything "compare.all" [Compare] "d" "all/few" "Show all figures, or those alone that the methods want to be judged by";
     Inspect "candidate.open" [Candidates Clusters Scatter] "enter" "inspect" "Show all about the candidate: decisions, cost per block, history, drawing";
     OpenJob "job.open" [Jobs] "enter" "open" "Open the selected job; `esc` leads back to its experiment";
     Export "candidate.export" [Inspect Run] "e" "export" "Write the weights of the candidate, or of the run's network, as safetensors into the folder where Kiln was started";
@@ -161,16 +174,16 @@ actions! {
     Decline "question.no" [Confirm] "n esc q" "no" "Leave it";
 
     // A chart.
-    CursorLeft "curves.left" [Curves] "h left" "" "Move the cursor left";
-    CursorRight "curves.right" [Curves] "l right" "h/l|cursor" "Move the cursor right, and show the values of all series there";
-    ZoomIn "curves.zoom-in" [Curves] "+ =" "" "Zoom in around the cursor";
-    ZoomOut "curves.zoom-out" [Curves] "-" "+/-|zoom" "Zoom out";
-    ZoomAll "curves.zoom-all" [Curves] "0" "" "Show the whole planned axis again";
-    PanLeft "curves.pan-left" [Curves] "H shift-left" "" "Move the zoomed window left";
-    PanRight "curves.pan-right" [Curves] "L shift-right" "" "Move the zoomed window right";
-    Smooth "curves.smooth" [Curves] "s" "smooth" "Next strength of smoothing: off, 0.5, 1, 2, 5 % of the window";
+    CursorLeft "curves.left" [Curves Compare] "h left" "" "Move the cursor left";
+    CursorRight "curves.right" [Curves Compare] "l right" "h/l|cursor" "Move the cursor right, and show the values of all series there";
+    ZoomIn "curves.zoom-in" [Curves Compare] "+ =" "" "Zoom in around the cursor";
+    ZoomOut "curves.zoom-out" [Curves Compare] "-" "+/-|zoom" "Zoom out";
+    ZoomAll "curves.zoom-all" [Curves Compare] "0" "" "Show the whole planned axis again";
+    PanLeft "curves.pan-left" [Curves Compare] "H shift-left" "" "Move the zoomed window left";
+    PanRight "curves.pan-right" [Curves Compare] "L shift-right" "" "Move the zoomed window right";
+    Smooth "curves.smooth" [Curves Compare] "s" "smooth" "Next strength of smoothing: off, 0.5, 1, 2, 5 % of the window";
     Median "curves.median" [Curves] "S" "" "Smooth by the median of the window, which forgets spikes, or by the exponential mean";
-    LogY "curves.log" [Curves] "y" "log" "Logarithmic y axis on or off";
+    LogY "curves.log" [Curves Compare] "y" "log" "Logarithmic y axis on or off";
     LogX "curves.log-x" [Curves] "X" "" "Logarithmic x axis on or off";
     NextPanel "curves.next-panel" [Curves] "m down" "next chart" "Go to the next chart";
     PrevPanel "curves.previous-panel" [Curves] "M up" "" "Go to the previous chart";
@@ -201,6 +214,9 @@ actions! {
     SortBack "table.sort-back" [Runs Candidates] "S" "" "Sort by the previous column";
     Reverse "table.reverse" [Runs Candidates] "o" "order" "Turn the order round";
     Filter "runs.filter" [Runs] "/" "filter" "Show only runs whose name, preset, method, state or device contains a text";
+    Mark "runs.mark" [Runs] "space" "mark" "Mark the run, to compare it with others, or take its mark away";
+    MarkAll "runs.mark-all" [Runs] "*" "" "Mark all runs that the filter leaves; if they are marked, take all marks away";
+    Compare "runs.compare" [Runs] "c" "compare" "Compare the marked runs; without marks, the arms of the selected experiment";
     Search "log.search" [Log] "/" "search" "Search the log";
     NextMatch "log.next" [Log] "n" "" "Next line that matches";
     PrevMatch "log.previous" [Log] "N" "" "Previous line that matches";
@@ -225,19 +241,19 @@ actions! {
     Behind "queue.behind" [System] "J shift-down" "J/K|move in queue" "Let a queued run start after the one below it";
 
     // Moving about.
-    Up "move.up" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "k up" "" "Up";
-    Down "move.down" [Lists Runs Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "j down" "" "Down";
-    PageUp "move.page-up" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgup ctrl-u ctrl-b" "" "A page up";
-    PageDown "move.page-down" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgdn ctrl-d ctrl-f" "" "A page down";
-    Top "move.top" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "g home" "" "To the top";
-    Bottom "move.bottom" [Lists Runs Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "G end" "" "To the bottom";
-    NextTab "run.next-tab" [Run] "tab" "next tab" "Next tab";
-    PrevTab "run.previous-tab" [Run] "backtab" "" "Previous tab";
-    GoTab "run.tab" [Run] "1 2 3 4 5 6 7 8 9" "" "Tab by number";
+    Up "move.up" [Lists Runs Compare Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "k up" "" "Up";
+    Down "move.down" [Lists Runs Compare Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "j down" "" "Down";
+    PageUp "move.page-up" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "g home" "" "To the top";
+    Bottom "move.bottom" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "G end" "" "To the bottom";
+    NextTab "run.next-tab" [Run Compare] "tab" "next tab" "Next tab";
+    PrevTab "run.previous-tab" [Run Compare] "backtab" "" "Previous tab";
+    GoTab "run.tab" [Run Compare] "1 2 3 4 5 6 7 8 9" "" "Tab by number";
     NextRun "run.next" [Run] "J" "" "Next run of the list";
     PrevRun "run.previous" [Run] "K" "" "Previous run of the list";
     CloseHelp "help.close" [Help] "esc ? q f1" "close" "Back";
-    Back "app.back" [Run Launcher System] "esc backspace" "back" "Back to the list; first takes cursor, zoom or search away";
+    Back "app.back" [Run Compare Launcher System] "esc backspace" "back" "Back to the list; first takes cursor, zoom or search away";
     ClearFilter "runs.clear" [Runs] "esc" "" "Take the filter away";
     Help "app.help" [Global] "? f1" "help" "Show all keys";
     Quit "app.quit" [Global] "q ctrl-c" "quit" "Leave Kiln; runs go on";

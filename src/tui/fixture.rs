@@ -15,6 +15,7 @@ use kiln_protocol::wire::{
 use kiln_protocol::{Body, Event, Level, Outcome, RunId, RunState, RunSummary, View};
 use ratatui::layout::Size;
 
+use crate::fixture_compare;
 use crate::model::{Ask, Model};
 use crate::msg::{Effect, Msg};
 use crate::options::{PresetInfo, Setting, Start};
@@ -578,18 +579,35 @@ pub fn keys(m: &mut Model, keys: &str) -> Vec<Effect> {
     all
 }
 
-/// Plays the engine: answers questions about runs as far as the fixture knows them.
+/// Plays the engine and the launcher: answers questions about runs as far as the fixture knows them.
 pub fn answer(m: &mut Model, effects: Vec<Effect>) {
     use kiln_protocol::wire::Request;
     for effect in effects {
-        let Effect::Send(frame) = effect else { continue };
+        let frame = match effect {
+            Effect::Send(frame) => frame,
+            Effect::Compare(runs) => {
+                let found = Box::new(Ok(fixture_compare::comparison()));
+                let effects = update(m, Msg::Compared { runs, found });
+                answer(m, effects);
+                continue;
+            }
+            Effect::Weigh { figure, against, .. } => {
+                let effects = update(m, Msg::Weighed(Box::new(fixture_compare::weighed(&figure, &against))));
+                answer(m, effects);
+                continue;
+            }
+            _ => continue,
+        };
         let reply = match frame.request {
             Request::Run { run } => Reply::Run { run: Box::new(detail(&run)) },
             Request::Events { .. } => Reply::Events { events: events() },
-            Request::Series { names, .. } => Reply::Series {
+            Request::Series { run, names, .. } => Reply::Series {
                 series: names
                     .into_iter()
                     .map(|name| {
+                        if let Some(series) = fixture_compare::series(&run, &name).filter(|_| m.compare.is_some()) {
+                            return series;
+                        }
                         if ARMS.contains(&name.as_str()) {
                             return means(&name);
                         }
@@ -598,6 +616,9 @@ pub fn answer(m: &mut Model, effects: Vec<Effect>) {
                     })
                     .collect(),
             },
+            Request::Clock { run, names } => {
+                Reply::Clock { clocks: names.iter().filter_map(|name| fixture_compare::clock(&run, name)).collect() }
+            }
             Request::Watch { .. } => Reply::Done,
             Request::Past { .. } => Reply::Past { states: crate::fixture_training::past() },
             _ => continue,

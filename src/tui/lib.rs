@@ -25,6 +25,8 @@ pub mod facts;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod fixture_compare;
+#[cfg(test)]
 mod fixture_search;
 #[cfg(test)]
 mod fixture_training;
@@ -53,7 +55,7 @@ pub mod view;
 pub use config::Files;
 pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit, Take};
 pub use program::run;
-pub use still::still;
+pub use still::{OverlaidLine, overlaid, still};
 
 /// Why the full-screen client ended early, as a sentence.
 #[derive(Debug, thiserror::Error)]

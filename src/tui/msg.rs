@@ -1,5 +1,8 @@
 //! What happens to the client, and what it wants done: the two ends of [`crate::update::update`].
 
+use std::sync::Arc;
+
+use kiln_protocol::compare::{Comparison, Weighed};
 use kiln_protocol::wire::{FromEngine, ToEngine};
 use kiln_protocol::{Level, RunId};
 
@@ -54,6 +57,13 @@ pub enum Msg {
         spec: String,
         words: Result<String, String>,
     },
+    /// Runs side by side, or why they cannot be compared.
+    Compared {
+        runs: Vec<RunId>,
+        found: Box<Result<Comparison, String>>,
+    },
+    /// What settings have to do with a figure.
+    Weighed(Box<Weighed>),
     /// Something to tell.
     Note(Level, String),
     /// What has come of writing weights.
@@ -117,6 +127,14 @@ pub enum Effect {
         what: Draft,
         text: String,
         suffix: &'static str,
+    },
+    /// Lay these runs side by side; answered with [`Msg::Compared`].
+    Compare(Vec<RunId>),
+    /// Say what settings have to do with a figure; answered with [`Msg::Weighed`].
+    Weigh {
+        comparison: Arc<Comparison>,
+        figure: String,
+        against: String,
     },
     /// Use the next theme; answered with [`Msg::Themed`].
     SwitchTheme,

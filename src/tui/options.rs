@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_protocol::RunId;
+use kiln_protocol::compare::{Comparison, Weighed};
 use kiln_protocol::spec::schema::Field;
 use kiln_protocol::wire::{FromEngine, ToEngine};
 
@@ -104,6 +105,12 @@ pub trait Launcher: Send + Sync {
 
     /// Writes what runs have into the working folder, as that: what was written, as a sentence, or why nothing was.
     fn take(&self, runs: &[RunId], what: Take) -> Result<String, String>;
+
+    /// These runs side by side; experiments stand for their jobs. The error is a sentence.
+    fn compare(&self, runs: &[RunId]) -> Result<Comparison, String>;
+
+    /// What the settings have to do with a figure, and which runs no other beats in it and another.
+    fn weigh(&self, runs: &Comparison, figure: &str, against: &str) -> Weighed;
 
     /// What the launcher shows of the preset with these changes, and all settings as the preset itself has them.
     fn look(&self, preset: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>);

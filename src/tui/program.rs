@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossterm::event::{Event, KeyEventKind, MouseButton, MouseEventKind};
 use kiln_protocol::Level;
+use kiln_protocol::compare::Weighed;
 use kiln_protocol::wire::ToEngine;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -271,6 +272,21 @@ impl Host for Program {
                     (PresetInfo { problem: Some(PANICKED.into()), ..PresetInfo::default() }, Vec::new())
                 });
                 Msg::Looked { preset, changes, info: Box::new(info), settings }
+            }),
+            Effect::Compare(runs) => self.aside(move |launcher| {
+                let found = catch_unwind(AssertUnwindSafe(|| launcher.compare(&runs)));
+                let found = found.unwrap_or_else(|_| Err("Comparing these runs failed; the log says where.".into()));
+                Msg::Compared { runs, found: Box::new(found) }
+            }),
+            Effect::Weigh { comparison, figure, against } => self.aside(move |launcher| {
+                let weighed = catch_unwind(AssertUnwindSafe(|| launcher.weigh(&comparison, &figure, &against)));
+                let failed = "weighing the settings failed; the log says where".to_owned();
+                Msg::Weighed(Box::new(weighed.unwrap_or_else(|_| Weighed {
+                    figure,
+                    against,
+                    why_not: failed,
+                    ..Weighed::default()
+                })))
             }),
             Effect::Suspend if !signals::has_shell() => {
                 return Some(Msg::Note(Level::Info, "There is no shell that could bring Kiln back.".into()));

@@ -7,12 +7,14 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 
+use crate::chart::{Fit, Plot, Window, scale};
 use crate::colour::Depth;
 use crate::layout;
 use crate::look::Look;
 use crate::model::figure::Pane;
 use crate::text;
-use crate::view::{histogram, images};
+use crate::theme;
+use crate::view::{histogram, images, overlay_chart};
 
 /// Lines of a drawing that has no size of its own.
 const LINES: u16 = 24;
@@ -49,6 +51,44 @@ pub fn still(view: &View, width: u16, look: &Look) -> Option<String> {
         _ => return None,
     }
     Some(written(&buf, look.theme.depth > Depth::None))
+}
+
+/// A curve of one run, or the mean of several, among others.
+#[derive(Clone, Debug)]
+pub struct OverlaidLine<'a> {
+    /// Decides the colour.
+    pub group: usize,
+    /// What stands at its end, for where colours are not seen.
+    pub letter: String,
+    /// `[x, y]`, x rising.
+    pub points: &'a [[f64; 2]],
+}
+
+/// Curves over one another in one chart. `unit` is what x counts.
+pub fn overlaid(lines: &[OverlaidLine<'_>], unit: &str, log: bool, width: u16, height: u16, look: &Look) -> String {
+    let area = Rect::new(0, 0, width, height);
+    let mut buf = Buffer::empty(area);
+    let xs = || lines.iter().flat_map(|l| l.points.iter().map(|p| p[0])).filter(|x| x.is_finite());
+    let (first, last) = (xs().fold(0.0, f64::min), xs().fold(0.0, f64::max));
+    let end = scale::end_beyond(last);
+    let window = Window { from: first, to: if end > first { end } else { first + 1.0 } };
+    let ys = lines.iter().flat_map(|l| l.points.iter().map(|p| p[1])).filter(|y| y.is_finite() && (!log || *y > 0.0));
+    let bounds = ys.fold(None, |b, y| Some(b.map_or((y, y), |(lo, hi): (f64, f64)| (lo.min(y), hi.max(y)))));
+    let mut fit = Fit::default();
+    fit.follow(bounds, log);
+    let plot = Plot::new(area, window, fit.scale());
+    let drawn: Vec<overlay_chart::Line<'_>> = lines
+        .iter()
+        .map(|l| overlay_chart::Line {
+            role: theme::series(l.group),
+            letter: &l.letter,
+            points: l.points,
+            band: &[],
+            strong: false,
+        })
+        .collect();
+    overlay_chart::chart(&mut buf, &plot, &drawn, unit, look);
+    written(&buf, look.theme.depth > Depth::None)
 }
 
 fn body(width: u16, height: u16) -> Rect {

@@ -20,6 +20,12 @@ pub struct Window {
     pub to: f64,
 }
 
+impl Default for Window {
+    fn default() -> Window {
+        Window { from: 0.0, to: 1.0 }
+    }
+}
+
 impl Window {
     pub fn span(&self) -> f64 {
         self.to - self.from

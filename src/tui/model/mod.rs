@@ -4,6 +4,7 @@
 //! - [`runs`]: the list of runs
 //! - [`detail`]: the open run: tabs, views, log
 //! - [`curves`]: its charts
+//! - [`compare`]: several runs side by side; [`overlay`]: their curves
 //! - [`figure`]: cursors within its views; [`blocks`]: maps of blocks; [`panels`]: histograms; [`sheet`]: pictures; [`layers`]:
 //!   what is known of layers
 //! - [`past`]: histograms as they were
@@ -16,6 +17,7 @@
 //! - [`copied`]: what a key copies; [`tour`]: pages for who is new
 
 pub mod blocks;
+pub mod compare;
 pub mod copied;
 pub mod curves;
 pub mod detail;
@@ -25,6 +27,7 @@ pub mod inspect;
 pub mod layers;
 pub mod list;
 pub mod log;
+pub mod overlay;
 pub mod pages;
 pub mod panels;
 pub mod past;
@@ -44,10 +47,12 @@ use crate::action::Context;
 use crate::facts::{Fact, Facts};
 use crate::kept::Kept;
 use crate::keymap::Keymap;
+use crate::model::compare::Compare;
 use crate::model::curves::Want;
 use crate::model::detail::{Detail, Tab};
 use crate::model::form::{Changes, Form};
 use crate::model::list::{List, Scroll};
+use crate::model::overlay::Need;
 use crate::model::retrain::Retrain;
 use crate::model::runs::Runs;
 use crate::model::system::Machine;
@@ -80,6 +85,8 @@ pub struct Model {
     pub machine: Machine,
     pub runs: Runs,
     pub detail: Option<Detail>,
+    /// Runs side by side; kept while one of them is open.
+    pub compare: Option<Compare>,
     pub launcher: LauncherState,
     pub start: Start,
     pub asked: Asked,
@@ -117,6 +124,7 @@ pub enum Screen {
     Launcher,
     /// The machine: figures, queue, advice.
     System,
+    Compare,
 }
 
 /// What lies over the screen.
@@ -260,6 +268,8 @@ pub enum Ask {
     Series(RunId, Want),
     /// Earlier states of a view.
     Past(RunId, String),
+    /// Points or clock of a curve laid over others.
+    Overlay(Need),
     Launch(String),
     /// Something done to a run, in words for the error message: `pause`, `remove` ...
     Do(RunId, &'static str),
@@ -320,6 +330,7 @@ impl Model {
             machine: Machine { asked: now, ..Machine::default() },
             runs: Runs::default(),
             detail: None,
+            compare: None,
             launcher,
             start,
             asked: Asked::default(),
@@ -372,6 +383,7 @@ impl Model {
         match self.screen {
             Screen::Runs => self.runs.selected.clone(),
             Screen::Detail => self.detail.as_ref().map(|d| d.id.clone()),
+            Screen::Compare => self.compare.as_ref().and_then(Compare::selected),
             Screen::Launcher => None,
             Screen::System => self.machine.selected.as_ref().and_then(|item| item.run().cloned()),
         }
@@ -429,6 +441,7 @@ impl Model {
             (Screen::System, _) => vec![Context::System, Context::Global],
             (Screen::Launcher, _) if self.launcher.form.is_some() => vec![Context::Form, Context::Global],
             (Screen::Launcher, _) => vec![Context::Launcher, Context::Global],
+            (Screen::Compare, _) => vec![Context::Compare, Context::Global],
             _ => vec![Context::Runs, Context::Global],
         }
     }

@@ -1,6 +1,7 @@
 //! The list of runs: order, filter, selection. Kept while a run is open.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use kiln_protocol::run::Best;
 use kiln_protocol::{RunId, RunState, RunSummary};
@@ -73,6 +74,8 @@ pub struct Runs {
     pub reverse: bool,
     pub filter: String,
     pub selected: Option<RunId>,
+    /// Runs to be compared.
+    pub marked: BTreeSet<RunId>,
     pub list: List,
     /// To be selected as soon as it is in the list: a run that has just been launched.
     awaited: Option<RunId>,
@@ -131,6 +134,7 @@ impl Runs {
 
     pub fn remove(&mut self, gone: &[RunId]) {
         self.all.retain(|r| !gone.contains(&r.id));
+        self.marked.retain(|id| !gone.contains(id));
         self.jobs.retain(|job| !gone.contains(&job.id) && !job.parent().is_some_and(|parent| gone.contains(&parent)));
     }
 
@@ -200,6 +204,13 @@ impl Runs {
             SortBy::Device => by(a.device.as_ref(), b.device.as_ref(), |a, b| turn(a.cmp(b))),
             SortBy::Eta => by(a.eta, b.eta, least),
             SortBy::Age => by(a.last_event.map(|t| -t), b.last_event.map(|t| -t), least),
+        }
+    }
+
+    /// Marks a run, or takes its mark away.
+    pub fn mark(&mut self, id: &RunId) {
+        if !self.marked.remove(id) {
+            self.marked.insert(id.clone());
         }
     }
 

@@ -56,6 +56,9 @@ pub fn disconnected(m: &mut Model, reason: String, retry: f64) {
         detail.curves.doubt();
         detail.past.doubt();
     }
+    if let Some(compare) = &mut m.compare {
+        compare.overlay.forget();
+    }
 }
 
 /// Opens a run: watches it and asks for everything about it.
@@ -152,6 +155,7 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
                 detail.past.answer(&view, states);
             }
         }
+        (Ask::Overlay(need), reply) => super::compare::answered(m, need, Some(reply)),
         (Ask::Launch(preset), Reply::Launched { run }) => {
             m.launcher.busy = None;
             m.note_about(&run.0, Level::Info, format!("Started {preset} as {run}."));
@@ -175,6 +179,10 @@ fn refused(m: &mut Model, ask: Ask, reason: String) {
                 (m.detail, m.screen) = (None, Screen::Runs);
             }
             m.note(Level::Error, format!("Cannot show {id}: {reason}"));
+        }
+        Ask::Overlay(need) => {
+            tracing::warn!(?need, reason, "a curve was refused");
+            super::compare::answered(m, need, None);
         }
         // It stays asked for: asking again would only repeat the refusal, until window or width change.
         Ask::Series(_, want) => tracing::warn!(names = ?want.names, reason, "series refused"),

@@ -7,9 +7,13 @@
 //! - [`feel`]: theme, tour, clipboard, notifications; [`mouse`]: clicks on what all screens have; [`hints`]: keys worth showing
 //! - [`pointer`]: what follows the mouse
 //! - [`system`]: the page of the machine
+//! - [`compare`]: marks, and runs side by side
 
 #[cfg(test)]
 mod candidate_tests;
+mod compare;
+#[cfg(test)]
+mod compare_tests;
 mod detail;
 mod engine;
 mod feel;
@@ -74,6 +78,8 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Loaded { preset, spec } => engine::loaded(m, preset, spec, &mut effects),
         Msg::Looked { preset, changes, info, settings } => form::looked(m, &preset, &changes, *info, settings),
         Msg::Estimated { spec, words } => retrain::estimated(m, spec, words),
+        Msg::Compared { runs, found } => compare::compared(m, &runs, *found),
+        Msg::Weighed(weighed) => compare::weighed(m, *weighed),
         Msg::Note(level, text) => m.note(level, text),
         Msg::Exported(level, text) => m.note_about(retrain::EXPORT, level, text),
         Msg::Edited { what, text } => {
@@ -122,6 +128,9 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     if m.screen == Screen::Detail {
         detail::settle(m, effects);
     }
+    if m.screen == Screen::Compare {
+        compare::settle(m, effects);
+    }
     if m.screen == Screen::Launcher {
         form::read(m, effects);
     }
@@ -167,6 +176,9 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::TakeCharts => take::take(m, Take::Charts, effects),
         Action::TakeBundle => take::take(m, Take::Bundle, effects),
         Action::Repeat => take::take(m, Take::Repeat, effects),
+        Action::Mark => compare::mark(m),
+        Action::MarkAll => compare::mark_all(m),
+        Action::Compare => compare::open(m),
         Action::OpenJob => {
             let open = m.detail.as_ref().and_then(|d| Some(m.runs.jobs(&d.id).get(d.jobs.selected)?.id.clone()));
             if let Some(id) = open {
@@ -217,6 +229,7 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
                 m.runs.reverse = false;
             }
         },
+        _ if m.screen == Screen::Compare => compare::act(m, action, key, effects),
         _ => detail::act(m, action, key),
     }
 }
@@ -229,6 +242,7 @@ fn page(m: &Model) -> isize {
         (_, Screen::Runs) => layout::runs(m.size).list.height,
         (_, Screen::Launcher) if m.launcher.form.is_some() => layout::form(m.size).list.height,
         (_, Screen::Launcher) => layout::launcher(m.size).1.height,
+        (_, Screen::Compare) => compare::page(m),
         (_, Screen::Detail) => layout::detail(m.size).content.height,
         (_, Screen::System) => layout::system(m.size).columns[0].height,
     };
@@ -251,6 +265,7 @@ fn step(m: &mut Model, by: isize) {
             Some(form) => form.list.step(by, form.settings.len()),
             None => m.launcher.list.step(by, m.launcher.presets.len()),
         },
+        (None, Screen::Compare) => compare::step(m, by),
         (None, Screen::Detail) => detail::step(m, by),
         (None, Screen::System) => crate::model::system::step(m, by),
     }
@@ -299,6 +314,7 @@ fn click(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
                 m.launcher.list.selected = m.launcher.list.offset + usize::from(at.y - list.y);
             }
         }
+        Screen::Compare => compare::click(m, at, effects),
         Screen::Detail => detail::click(m, at),
         Screen::System => {
             if system::click(m, at)
@@ -314,7 +330,13 @@ fn back(m: &mut Model, effects: &mut Vec<Effect>) {
     if m.screen == Screen::System {
         return system::leave(m);
     }
-    if m.screen == Screen::Detail && detail::retreat(m) {
+    if m.screen == Screen::Detail && detail::retreat(m) || m.screen == Screen::Compare && !compare::leave(m) {
+        return;
+    }
+    if m.screen == Screen::Detail && m.compare.is_some() {
+        // A run that was opened from a comparison leads back to it.
+        engine::close(m, effects);
+        m.screen = Screen::Compare;
         return;
     }
     if let (Screen::Detail, Some(detail)) = (m.screen, &m.detail) {
@@ -328,6 +350,7 @@ fn back(m: &mut Model, effects: &mut Vec<Effect>) {
         }
         engine::close(m, effects);
     }
+    m.compare = None;
     m.screen = Screen::Runs;
 }
 
@@ -529,9 +552,17 @@ fn typed(m: &mut Model) {
 pub fn applies(m: &Model, action: Action) -> bool {
     let state = m.target().and_then(|id| m.runs.get(&id)).map(|r| r.state);
     let any = |f: fn(RunState) -> bool| state.is_some_and(f);
+    if m.screen == Screen::Compare && action.contexts().contains(&Context::Compare) {
+        return compare::applies(m, action);
+    }
     match action {
         Action::Open | Action::Behind if m.screen == Screen::System => system::applies(m, action),
         Action::Open => state.is_some(),
+        Action::Mark => !m.runs.is_empty(),
+        Action::Compare => {
+            let selected = m.target().and_then(|id| m.runs.get(&id));
+            !m.runs.marked.is_empty() || selected.is_some_and(|run| run.jobs.is_some())
+        }
         Action::Pause => any(|s| matches!(s, RunState::Running)),
         Action::Resume => any(|s| matches!(s, RunState::Paused | RunState::Stopped | RunState::Failed)),
         Action::Stop => any(|s| !s.is_ended()),

@@ -3,7 +3,7 @@
 use kiln_protocol::{Level, RunId};
 
 use super::retrain::EXPORT;
-use crate::model::Model;
+use crate::model::{Model, Screen};
 use crate::msg::Effect;
 use crate::options::Take;
 
@@ -26,7 +26,10 @@ pub fn take(m: &mut Model, what: Take, effects: &mut Vec<Effect>) {
 }
 
 fn subjects(m: &Model) -> Vec<RunId> {
-    m.target().into_iter().collect()
+    match m.screen {
+        Screen::Runs if !m.runs.marked.is_empty() => m.runs.marked.iter().cloned().collect(),
+        _ => m.target().into_iter().collect(),
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub fn header(buf: &mut Buffer, m: &Model, look: &Look) {
         (Screen::Detail, Some(detail)) => detail.id.0.as_str(),
         (Screen::Launcher, _) => "new run",
         (Screen::System, _) => "machine",
+        (Screen::Compare, _) => "compare",
         _ => "",
     };
     let back = format!(" {} ", look.glyphs.back);

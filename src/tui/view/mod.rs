@@ -2,6 +2,7 @@
 //!
 //! - [`bars`]: header, status bar, messages
 //! - [`runs`], [`launcher`] with its [`form`], [`detail`], [`system`]: the screens
+//! - [`compare`], [`overlay_chart`]: runs side by side, and their curves over one another
 //! - [`curves`], [`picture`], [`candidates`], [`matrix`], [`lines`], [`log`]: the tabs of a run
 //! - [`inspect`]: the page of a candidate; [`jobs`]: those of an experiment
 //! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
@@ -13,6 +14,7 @@
 mod bars;
 mod blocks;
 mod candidates;
+mod compare;
 mod curves;
 mod detail;
 mod detections;
@@ -28,6 +30,7 @@ mod lines;
 mod log;
 mod matrix;
 mod overlay;
+pub(crate) mod overlay_chart;
 pub mod paint;
 mod past;
 mod picture;
@@ -54,6 +57,7 @@ pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
         (Screen::Detail, Some(detail)) => detail::draw(buf, m, detail, look),
         (Screen::Launcher, _) => launcher::draw(buf, m, look),
         (Screen::System, _) => system::draw(buf, m, look),
+        (Screen::Compare, _) => compare::draw(buf, m, look),
         _ => runs::draw(buf, m, look),
     }
     bars::footer(buf, m, look);

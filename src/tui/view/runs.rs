@@ -127,6 +127,9 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
             paint::select(buf, area, look);
         }
         row(buf, m, area, run, &columns, look);
+        if m.runs.marked.contains(&run.id) {
+            mark(buf, area, look);
+        }
     }
     paint::scrollbar(
         buf,
@@ -149,12 +152,24 @@ fn caption(buf: &mut Buffer, m: &Model, area: Rect, look: &Look) {
         (SortBy::Created, false) => "oldest first".to_owned(),
         (by, descending) => format!("by {} {}", by.as_str(), look.glyphs.order(descending)),
     };
+    let marked = format!("{} marked   ", m.runs.marked.len());
     let mut parts = vec![(Role::Faint, order.as_str())];
+    if !m.runs.marked.is_empty() {
+        parts.insert(0, (Role::Key, marked.as_str()));
+    }
     if !m.runs.filter.is_empty() {
         parts.splice(0..0, [(Role::Accent, "/"), (Role::Accent, m.runs.filter.as_str()), (Role::Faint, "   ")]);
     }
     let room = Rect { x: area.x + used + 1, width: area.width.saturating_sub(used + 1), ..area };
     paint::line_right(buf, room, look, &parts);
+}
+
+/// The sign of a marked run, before the row where there is a cell, else between its state and its name.
+fn mark(buf: &mut Buffer, area: Rect, look: &Look) {
+    let x = if area.x > 0 { area.x - 1 } else { area.x + 1 };
+    if let Some(cell) = buf.cell_mut((x, area.y)) {
+        cell.set_symbol(look.glyphs.marker).set_style(look.style(Role::Key));
+    }
 }
 
 fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Look) {

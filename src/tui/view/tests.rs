@@ -12,6 +12,7 @@ use ratatui::layout::{Rect, Size};
 use super::view;
 use crate::colour::Depth;
 use crate::fixture;
+use crate::fixture_compare;
 use crate::fixture_search;
 use crate::fixture_training;
 use crate::look::Look;
@@ -135,6 +136,19 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     fixture::machine(&mut machine);
     all.push(with("machine", "Y", machine.clone()));
     all.push(with("machine-queue", "Y G k", machine));
+    for (name, keys) in [
+        ("compare-curves", "1 j"),
+        ("compare-time", "1 b b e h h h h h s"),
+        ("compare-table", "2 j l"),
+        ("compare-strip", "3 j j l"),
+        ("compare-importance", "4 j"),
+        ("compare-nothing", "4 f"),
+        ("compare-noise", "4 F"),
+        ("compare-front", "5 j j"),
+    ] {
+        all.push(with(name, keys, fixture_compare::compared(size)));
+    }
+    all.push(with("marked", "space space", fixture::model(size)));
     let mut done = fixture::model(size);
     done.runs.selected = Some(fixture::summaries()[4].id.clone());
     all.push(with("outcome", "enter", done));
