@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use kiln_protocol::compare::By;
-use kiln_protocol::spec::MethodName;
+use kiln_protocol::spec::{MethodName, sweep};
 
 pub use take::{Export, Import, Report, Repro};
 
@@ -97,7 +97,9 @@ pub enum Command {
     #[command(after_help = "Examples:
   kiln run dc-nas-digits
   kiln run presets/train-digits.toml --set train.epochs=5 --set seed=3
-  kiln run dc-nas-fashion --set data.path=/data/fashion-mnist --detach")]
+  kiln run dc-nas-fashion --set data.path=/data/fashion-mnist --detach
+  kiln run train-digits --sweep optim.lr=0.02,0.05,0.1 --sweep 'optim.kind=*' --seeds 1,2,3
+  kiln run train-digits --sweep optim.lr=log:1e-3..0.3 --sweep train.epochs=10..40 --sweep-runs 12")]
     Run(Run),
     /// List the runs, newest first.
     #[command(
@@ -252,6 +254,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   kiln check dc-nas-digits
   kiln check my.toml --set dc-nas.population=64
+  kiln check train-digits --sweep optim.lr=log:1e-3..0.1/5
   kiln check my.toml --spec")]
     Check(Check),
     /// List what every key of the workbench means, with the keymap of your own.
@@ -291,7 +294,7 @@ pub enum Command {
 }
 
 /// A preset with changes.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct Chosen {
     /// A TOML file, or the name of a preset.
     pub preset: String,
@@ -301,13 +304,26 @@ pub struct Chosen {
     /// Run it once with each of these seeds, such as `1,2,3`: short for --set 'seeds=[1,2,3]'.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(..1 << 53))]
     pub seeds: Option<Vec<u64>>,
+    /// Vary a setting: a list `0.1,0.2`, a range `0.1..0.5/5` or `log:1e-4..0.1/4` (that many numbers, at equal distances or
+    /// ratios), or `*` for all options. Each combination is a job of one experiment. May be repeated.
+    #[arg(long, value_name = "KEY=VALUES")]
+    pub sweep: Vec<String>,
+    /// Draw this many combinations of a sweep at random; ranges then need no number: `log:1e-4..0.1`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub sweep_runs: Option<u32>,
 }
 
 impl Chosen {
     /// All changes, as `--set` takes them.
     pub fn changes(&self) -> Vec<String> {
         let seeds = self.seeds.as_ref().map(|seeds| format!("seeds={seeds:?}"));
-        self.set.iter().cloned().chain(seeds).collect()
+        // One that is no assignment is refused where the preset is read, with its own words.
+        let vary = |argument: &String| match argument.split_once('=') {
+            Some((key, values)) => sweep::argument(key.trim(), values),
+            None => argument.clone(),
+        };
+        let runs = self.sweep_runs.map(|runs| format!("sweep.runs={runs}"));
+        self.set.iter().cloned().chain(seeds).chain(self.sweep.iter().map(vary)).chain(runs).collect()
     }
 }
 

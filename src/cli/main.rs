@@ -41,6 +41,7 @@ mod import;
 mod inspect;
 mod jobs;
 mod keys;
+mod launcher;
 mod list;
 mod plot;
 mod predict;

@@ -92,9 +92,48 @@ impl Surroundings for Here {
     }
 }
 
+/// The same, but that one file says something else than it does.
+struct Drafted<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+impl Surroundings for Drafted<'_> {
+    fn read(&self, file: &Path) -> io::Result<String> {
+        if file == self.file { Ok(self.text.to_owned()) } else { Here.read(file) }
+    }
+
+    fn named(&self, name: &str) -> Option<PathBuf> {
+        Here.named(name)
+    }
+
+    fn shipped(&self, set: DataSet) -> Result<PathBuf, String> {
+        Here.shipped(set)
+    }
+}
+
+/// The text of a preset's file.
+///
+/// # Errors
+/// Those of reading it.
+pub fn text(file: &Path) -> io::Result<String> {
+    Here.read(file)
+}
+
+/// Whether a file is one of the program itself.
+pub fn is_built_in(file: &Path) -> bool {
+    file.starts_with(BUILT_IN_FOLDER)
+}
+
+/// Whether a preset of this name ships with Kiln.
+pub fn ships(name: &str) -> bool {
+    BUILT_IN.iter().any(|(known, _)| known.strip_suffix(".toml") == Some(name))
+}
+
 /// Where presets are found by name, nearest first.
 fn folders() -> Vec<PathBuf> {
     let mut folders = vec![PathBuf::from("presets")];
+    folders.extend(home::config_dir().ok().map(|folder| folder.join("presets")));
     folders.extend(home::presets_dir());
     folders.push(BUILT_IN_FOLDER.into());
     folders
@@ -152,7 +191,20 @@ pub fn read(asked: &str, overrides: &[String]) -> Outcome<(Preset, Option<Proble
 
 /// As [`read`], of a file; with the mistakes as they are.
 pub fn check(file: &Path, overrides: &[String]) -> Result<(Preset, Option<Problem>), Problems> {
-    let (preset, missing) = Preset::read(file, overrides, &Here)?;
+    check_in(file, overrides, &Here)
+}
+
+/// As [`check`], of a file that says this.
+pub fn check_text(file: &Path, text: &str, overrides: &[String]) -> Result<(Preset, Option<Problem>), Problems> {
+    check_in(file, overrides, &Drafted { file, text })
+}
+
+fn check_in(
+    file: &Path,
+    overrides: &[String],
+    around: &dyn Surroundings,
+) -> Result<(Preset, Option<Problem>), Problems> {
+    let (preset, missing) = Preset::read(file, overrides, around)?;
     let mut problems: Vec<Problem> = Vec::new();
     for found in preset.variants().into_iter().flat_map(misfits) {
         if !problems.iter().any(|p| (&p.key, p.line) == (&found.key, found.line)) {

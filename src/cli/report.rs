@@ -320,6 +320,7 @@ mod tests {
             outcome: Some(outcome),
             folder: "/x".into(),
             knobs: vec![("optim.lr".into(), "0.1".into())],
+            marks: vec![],
             jobs: vec![],
         };
         let marks = vec![Mark { x: 1.0, label: "optim.lr = 0.1".into() }];

@@ -477,6 +477,7 @@ mod tests {
             outcome: None,
             folder: String::new(),
             knobs: vec![],
+            marks: vec![],
             jobs: vec![],
         };
         let turns = [Turn { key: "optim.lr".into(), value: "0.01".into(), x: 2.5 }];

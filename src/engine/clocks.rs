@@ -136,6 +136,7 @@ mod tests {
             outcome: None,
             folder: folder.display().to_string(),
             knobs: vec![],
+            marks: vec![],
             jobs: vec![],
         }
     }

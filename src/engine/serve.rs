@@ -248,6 +248,7 @@ impl Answer for Door {
                 let stored = self.read(move |s| known(s.detail(&run, folder.as_ref()))).await?;
                 let Some(stored) = stored else { return Ok(Reply::Run { run: detail }) };
                 (detail.series, detail.views, detail.outcome) = (stored.series, stored.views, stored.outcome);
+                detail.marks = stored.marks;
                 Ok(Reply::Run { run: detail })
             }
             Request::Past { run, view, most } => {

@@ -162,8 +162,7 @@ pub(crate) fn space(spec: &Spec) -> Result<Space> {
 
 impl Train {
     pub fn new(spec: &Spec, cx: &mut StepCx) -> Result<Train> {
-        const KNOBS: &[&str] = &["optim.lr", "optim.weight-decay", "optim.grad-clip", "train.epochs"];
-        Train::with(spec, spec.train.clone().unwrap_or_default(), Finish, KNOBS, cx)
+        Train::with(spec, spec.train.clone().unwrap_or_default(), Finish, spec.live(), cx)
     }
 }
 
@@ -257,6 +256,9 @@ impl<R: Recipe<Product = Product>> Train<R> {
             }
             if let Some(clip) = cx.knob("optim.grad-clip") {
                 trainer.set_grad_clip(clip);
+            }
+            if let Some(p) = cx.knob("regulariser.p").filter(|p| (0.0..1.0).contains(p)) {
+                trainer.set_distortion(p);
             }
         }
     }
@@ -487,6 +489,7 @@ mod tests {
         cx.flush();
         assert_eq!(figure(&method.outcome(), "epochs"), 3.0);
         assert!(method.knobs().contains(&"train.epochs"));
+        assert!(!method.knobs().contains(&"regulariser.p"), "there is none");
     }
 
     #[test]

@@ -155,6 +155,7 @@ mod tests {
             outcome: None,
             folder: "/runs/x".into(),
             knobs: Vec::new(),
+            marks: Vec::new(),
             jobs: vec![],
         }
     }

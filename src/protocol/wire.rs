@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::advice::Advice;
 use crate::clock::Clock;
 use crate::control::Command;
-use crate::event::Event;
+use crate::event::{Body, Event};
 use crate::past::PastView;
 use crate::record::Record;
 use crate::run::{Origin, Outcome, RunId, RunSummary};
@@ -154,9 +154,33 @@ pub struct RunDetail {
     /// Live settings that were changed after the start, with their newest values: what `spec` does not say.
     #[serde(default)]
     pub knobs: Vec<(String, String)>,
+    /// When they were changed, in order, as the worker has told.
+    #[serde(default)]
+    pub marks: Vec<Mark>,
     /// Of an experiment: its jobs in the order in which they are started, with arm, seed and state. Empty for other runs.
     #[serde(default)]
     pub jobs: Vec<RunSummary>,
+}
+
+/// A live setting was changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Seconds since the Unix epoch.
+    pub t: f64,
+    /// Place on the method's main x axis.
+    pub x: f64,
+    pub key: String,
+    pub value: String,
+}
+
+impl Mark {
+    /// What an event tells of a live setting, if it tells of one.
+    pub fn of(event: &Event) -> Option<Mark> {
+        match &event.body {
+            Body::KnobSet { key, value, x } => Some(Mark { t: event.t, x: *x, key: key.clone(), value: value.clone() }),
+            _ => None,
+        }
+    }
 }
 
 /// What is known of a series without reading it. Of an experiment's series: `points` of the job that has most, `last_y` the

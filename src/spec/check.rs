@@ -80,6 +80,19 @@ pub(crate) fn spec(table: &Table, file: &Place, also: &[MethodName]) -> Checked 
     Checked { value, problems: walk.problems, places: walk.places }
 }
 
+/// Checks the value of one setting, whatever else the preset says.
+pub(crate) fn one(key: &str, node: &Node) -> Vec<Problem> {
+    let root = schema::whole();
+    let mut walk = Walk { root, problems: Vec::new(), places: BTreeMap::new() };
+    let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let tables = schema::tables(root);
+    match tables.iter().find(|(t, _)| t == table).and_then(|(_, properties)| properties.get(name)) {
+        Some(schema) => drop(walk.node(schema, node, key)),
+        None => drop(walk.wrong(&node.place, key, "is not a setting".into())),
+    }
+    walk.problems
+}
+
 /// Checks a space's file.
 pub(crate) fn space(table: &Table, file: &Place) -> Checked {
     let schema = schema::space();

@@ -8,13 +8,14 @@ use crate::settings::MethodName;
 use crate::tree::{self, Node, Table, Value};
 
 /// Longest name of an arm, in bytes.
-const MAX_NAME: usize = 40;
+pub(crate) const MAX_NAME: usize = 40;
 
 /// What no arm may set, and why.
 const NOT_AN_ARMS: &[(&str, &str)] = &[
     ("seed", "is the same for all arms, so that they can be compared; list `seeds` in the preset"),
     ("seeds", "belongs to the preset, not to one arm"),
     ("arms", "belongs to the preset, not to one arm"),
+    ("sweep", "belongs to the preset, not to one arm"),
     ("extends", "belongs to the preset, not to one arm"),
     ("title", "belongs to the preset, not to one arm"),
     ("description", "belongs to the preset, not to one arm"),
@@ -135,7 +136,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// A dotted key with its value as tables within one another.
-fn nested(key: &str, node: &Node) -> Option<Table> {
+pub(crate) fn nested(key: &str, node: &Node) -> Option<Table> {
     let mut path = tree::key_path(key)?.into_iter().rev();
     let mut table = Table::from([(path.next()?, node.clone())]);
     for name in path {

@@ -4,6 +4,8 @@
 //! - [`preset`]: reading TOML files (`extends`, overrides) and freezing them
 //! - [`problem`]: mistakes as sentences that name file, line, key and remedy
 //! - [`schema`]: JSON Schema of one method's presets, and the flat field list that forms are made from
+//! - [`edit`]: changes laid into the text of a preset, comments kept
+//! - [`sweep`]: settings that are varied, each combination an arm
 //! - [`seed`]: keys for random streams
 //!
 //! Inside: `tree` is TOML with the place of every value, `check` walks it along the schema, `cross` compares settings
@@ -13,6 +15,7 @@
 
 mod check;
 mod cross;
+pub mod edit;
 mod experiment;
 pub mod preset;
 pub mod problem;
@@ -20,6 +23,7 @@ pub mod schema;
 pub mod seed;
 pub mod settings;
 mod space;
+pub mod sweep;
 mod tree;
 
 #[cfg(test)]

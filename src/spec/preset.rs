@@ -9,7 +9,7 @@ use crate::check::Checked;
 use crate::problem::{Place, Problem, Problems};
 use crate::settings::{DataSet, MAX_JOBS, MethodName, SpaceDefinition, Spec};
 use crate::tree::{self, Source, Table, Value};
-use crate::{check, cross, experiment, space};
+use crate::{check, cross, experiment, space, sweep};
 
 /// What a preset refers to beyond itself.
 pub trait Surroundings {
@@ -225,6 +225,7 @@ struct Built {
 fn build(table: &Table, place: &Place, torn: bool) -> Built {
     let (mut shared, mut problems) = (table.clone(), Vec::new());
     let drafts = experiment::take(&mut shared, &mut problems);
+    let drafts = sweep::take(&mut shared, drafts, &mut problems);
     let others: Vec<MethodName> = drafts.iter().filter_map(|arm| experiment::method(&arm.set)).collect();
     let (base, checked) = build_one(&shared, place, torn, &others);
     let mut arms = Vec::new();

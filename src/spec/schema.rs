@@ -1,11 +1,14 @@
 //! JSON Schema of one method's presets, and the flat list of fields that forms and the reference are made from.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::check;
 use crate::settings::{MethodName, SpaceDefinition, Spec};
+use crate::tree::{self, Node, Value};
 
 /// JSON Schema (draft 2020-12) of presets of one method, for editors.
 pub fn json_schema(method: MethodName) -> Json {
@@ -62,6 +65,30 @@ pub struct Field {
     pub live: bool,
 }
 
+impl Field {
+    /// Whether the setting may be what somebody has typed, as [`crate::Preset::read`] would find; what else it depends on is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence without the key: `expected a whole number from 1 to 64, found 0`.
+    pub fn check(&self, typed: &str) -> Result<(), String> {
+        let found = tree::parse_override(&format!("{}={typed}", self.key), Path::new(""));
+        let mut table = found.map_err(|problem| problem.message)?;
+        let mut parts = self.key.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let Some(node) = table.remove(part) else { break };
+            match (parts.peek(), node.value) {
+                (Some(_), Value::Table(inner)) => table = inner,
+                (_, value) => {
+                    let wrong = check::one(&self.key, &Node { value, ..node });
+                    return wrong.into_iter().next().map_or(Ok(()), |problem| Err(problem.message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What a setting holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -99,10 +126,19 @@ pub fn fields(method: MethodName) -> Vec<Field> {
                 continue;
             }
             let key = if table.is_empty() { name.clone() } else { format!("{table}.{name}") };
-            out.push(field(key, raw, schema, required.contains(name)));
+            let mut field = field(key, raw, schema, required.contains(name));
+            field.live &= method.live().contains(&field.key.as_str());
+            out.push(field);
         }
     }
     out
+}
+
+/// The settings of a sweep itself.
+pub(crate) fn sweep_fields() -> Vec<Field> {
+    let root = whole();
+    let found = tables(root).into_iter().filter(|(table, _)| table == "sweep").flat_map(|(_, properties)| properties);
+    found.map(|(name, raw)| field(format!("sweep.{name}"), raw, resolve(root, raw), false)).collect()
 }
 
 fn field(key: String, raw: &Json, schema: &Json, required: bool) -> Field {

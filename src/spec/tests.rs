@@ -69,8 +69,8 @@ fn a_frozen_preset_reads_back_equal_and_hides_no_default() {
     let frozen = preset.frozen().unwrap();
     assert_eq!(Spec::from_toml("spec.toml", &frozen).unwrap(), preset.spec);
     let written: toml::Value = toml::from_str(&frozen).unwrap();
-    // A run without arms and seeds is no experiment and says nothing of them.
-    let said = |key: &str| !matches!(key, "arms" | "seeds");
+    // A run without arms and seeds is no experiment and says nothing of them; a sweep has become arms.
+    let said = |key: &str| !matches!(key, "arms" | "seeds") && !key.starts_with("sweep.");
     for field in schema::fields(MethodName::DcNas).into_iter().filter(|f| said(&f.key)) {
         let found = field.key.split('.').try_fold(&written, |at, part| at.get(part));
         assert!(found.is_some(), "{} is not in\n{frozen}", field.key);
@@ -421,7 +421,26 @@ fn fields_carry_what_a_form_needs() {
     let fields = schema::fields(MethodName::DcNas);
     let get = |key: &str| fields.iter().find(|f| f.key == key).unwrap_or_else(|| panic!("no {key}"));
     let lr = get("optim.lr");
-    assert_eq!((lr.min, lr.max, lr.live, lr.required), (Some(1e-8), Some(100.0), true, false));
+    assert_eq!((lr.min, lr.max, lr.live, lr.required), (Some(1e-8), Some(100.0), false, false));
+    let live = |method: MethodName| -> Vec<String> {
+        schema::fields(method).into_iter().filter(|f| f.live).map(|f| f.key).collect()
+    };
+    for method in MethodName::ALL {
+        let mut said: Vec<&str> = method.live().to_vec();
+        said.sort_unstable();
+        let mut found = live(*method);
+        found.sort_unstable();
+        assert_eq!(found, said, "{method}: every live setting says that it is one");
+    }
+    assert_eq!(lr.check("0.1"), Ok(()));
+    assert_eq!(lr.check("0"), Err("expected a number from 1e-8 to 100, found 0".into()));
+    assert_eq!(
+        get("optim.kind").check("adam").unwrap_err(),
+        "expected `sgd` or `adamw`, found `adam`; did you mean `adamw`?"
+    );
+    assert_eq!(get("seed").check("-1").unwrap_err(), "expected a whole number from 0 to 9007199254740991, found -1");
+    assert!(get("seeds").check("[1, 2").is_err() && get("seeds").check("[1, 2]").is_ok());
+    assert!(get("run.device").check("tpu").is_err() && get("data.path").check("12").is_ok());
     assert_eq!(lr.default, Some(json!(0.05)));
     let set = get("data.set");
     assert!(set.required && set.kind == schema::Kind::Choice);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_protocol::reduce::reduce;
+use kiln_protocol::wire::Mark;
 use kiln_protocol::{Body, Event, View};
 
 use crate::error::StoreError;
@@ -12,6 +13,9 @@ use crate::series::{Index, Place};
 
 /// Events in one block of the log.
 const LOG_BLOCK: u32 = 64;
+
+/// Changes of live settings that are kept of a run; older ones make room.
+const MAX_MARKS: usize = 500;
 
 /// What is read when a run is asked for, and kept while it is used.
 #[derive(Default)]
@@ -79,6 +83,7 @@ impl<'a> Batch<'a> {
             }
             Body::Points { series, points } => self.points(series, points),
             Body::View { name, view } => self.view(name, view),
+            Body::KnobSet { .. } => self.mark(event),
             Body::Completed { outcome } => {
                 self.changes.put(keys::one(self.no, Kind::Outcome), compress(&to_json(outcome)?)?);
             }
@@ -109,8 +114,22 @@ impl<'a> Batch<'a> {
         *self.live = Live::default();
         self.head.series = 0;
         self.head.views.clear();
+        self.head.marks.clear();
         self.found.views.clear();
         Ok(())
+    }
+
+    /// A live setting was changed. A worker that takes a run up says what was set before once more: that is no change.
+    fn mark(&mut self, event: &Event) {
+        let Some(mark) = Mark::of(event) else { return };
+        let marks = &mut self.head.marks;
+        if marks.iter().rev().find(|m| m.key == mark.key).is_none_or(|m| m.value != mark.value) {
+            marks.push(mark);
+        }
+        // The head is written with every batch: it must stay small, whatever a script does.
+        if marks.len() > MAX_MARKS {
+            marks.remove(0);
+        }
     }
 
     fn points(&mut self, name: &str, points: &[[f64; 2]]) {

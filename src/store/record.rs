@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_protocol::event::of_series;
 use kiln_protocol::reduce::Pace;
-use kiln_protocol::wire::SeriesInfo;
+use kiln_protocol::wire::{Mark, SeriesInfo};
 use kiln_protocol::{RunId, RunSummary};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ pub(crate) struct Head {
     pub series: u32,
     /// Views by number, in order of first appearance.
     pub views: Vec<String>,
+    /// Changes of live settings.
+    #[serde(default)]
+    pub marks: Vec<Mark>,
     /// First sequence number and length of the newest block of the log.
     pub log: Option<(u64, u32)>,
 }
@@ -44,6 +47,7 @@ impl Head {
             x_unit: BTreeMap::new(),
             series: 0,
             views: Vec::new(),
+            marks: Vec::new(),
             log: None,
         }
     }

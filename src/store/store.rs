@@ -265,6 +265,7 @@ impl Store {
                 outcome,
                 folder: folder.display().to_string(),
                 knobs: Vec::new(),
+                marks: head.marks.clone(),
                 jobs: Vec::new(),
             })
         })

@@ -721,3 +721,25 @@ fn a_database_beyond_repair_is_moved_aside_and_made_anew() {
         assert_eq!(store.detail(&long, Path::new("")).unwrap(), before, "damage {i}");
     }
 }
+
+#[test]
+fn changes_of_live_settings_are_kept_once_each() {
+    let (_dir, path) = temp();
+    let store = with_run(&path);
+    let knob = |key: &str, value: &str, x: f64| Body::KnobSet { key: key.into(), value: value.into(), x };
+    let all = events([
+        started(1, None),
+        knob("optim.lr", "0.1", 3.0),
+        knob("train.epochs", "9", 3.5),
+        Body::Stopped { step: 4, reason: "asked for".into() },
+        started(2, Some(4)),
+        knob("optim.lr", "0.1", 4.0),
+        knob("optim.lr", "0.05", 6.0),
+    ]);
+    store.ingest(&id(), &all, 100).unwrap();
+    drop(store);
+    let marks = open(&path).detail(&id(), Path::new("/f")).unwrap().marks;
+    let said: Vec<(&str, &str, f64)> = marks.iter().map(|m| (m.key.as_str(), m.value.as_str(), m.x)).collect();
+    assert_eq!(said, [("optim.lr", "0.1", 3.0), ("train.epochs", "9", 3.5), ("optim.lr", "0.05", 6.0)]);
+    assert_eq!(marks[0].t, 2.0);
+}

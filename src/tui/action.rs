@@ -69,6 +69,7 @@ pub enum Context {
     Form,
     Compare,
     System,
+    Knobs,
     Confirm,
     Help,
     Tour,
@@ -81,6 +82,7 @@ impl Context {
         Context::Launcher,
         Context::Form,
         Context::Run,
+        Context::Knobs,
         Context::Curves,
         Context::Picker,
         Context::Jobs,
@@ -137,6 +139,7 @@ impl Context {
             Context::Form => "Settings before a start",
             Context::Compare => "Runs side by side",
             Context::System => "Machine, queue, advice",
+            Context::Knobs => "Settings of a run that goes on",
             Context::Confirm => "Questions",
             Context::Help => "Help",
             Context::Tour => "Tour",
@@ -162,13 +165,22 @@ actions! {
     Export "candidate.export" [Inspect Run] "e" "export" "Write the weights of the candidate, or of the run's network, as safetensors into the folder where Kiln was started";
     CloseInspect "candidate.close" [Inspect] "esc backspace" "back" "Back to where the candidate was chosen";
     Retrain "candidate.train" [Inspect] "t" "train" "Train the candidate in full, as a run of its own (asks first, for how many epochs)";
-    Launch "launcher.start" [Launcher] "enter" "start" "Start the selected preset";
+    Launch "launcher.start" [Launcher Form] "enter" "start" "Start the selected preset, with the changes of its form";
     Settings "launcher.settings" [Launcher] "e" "settings" "Change settings of the selected preset before it is started, such as where its data lie";
-    Edit "form.edit" [Form] "enter" "change" "Type another value for the selected setting (`ctrl-u` empties the line); of a choice or switch, take the next option";
+    Edit "form.edit" [Form] "space c" "change" "Type another value for the selected setting (`ctrl-u` empties the line); of a choice or switch, take the next option";
     PrevOption "form.previous" [Form] "h left" "" "Previous option of a choice or switch";
     NextOption "form.next" [Form] "l right" "h/l|option" "Next option of a choice or switch";
     TakeBack "form.back" [Form] "x delete backspace" "as it was" "Take the change of the selected setting back";
-    CloseForm "form.close" [Form] "esc e" "done" "Back to the launcher; changes stay until Kiln is left";
+    Vary "form.sweep" [Form] "v" "sweep" "Vary the selected setting: a list such as `0.1, 0.2`, a range such as `0.1..0.5/5` or `log:1e-4..0.1/4`, `*` for all options; each combination becomes an arm of one experiment";
+    EditText "form.text" [Form] "e" "editor" "Edit the preset's TOML in `$EDITOR`; mistakes come back above their lines";
+    SavePreset "form.save" [Form] "w" "save" "Save the preset with its changes as one of your own, comments kept";
+    FormFilter "form.filter" [Form] "/" "find" "Show only settings whose name or help contains a text";
+    Differing "form.differing" [Form] "d" "" "Show only settings that differ from the preset, or all";
+    CloseForm "form.close" [Form] "esc" "back" "Back to the launcher; changes stay until Kiln is left";
+    Clone "run.clone" [Runs Run] "E" "" "Start another run with the settings of this one: opens them in the form";
+    Tune "run.tune" [Runs Run] "u" "" "Change settings of the run while it goes on, such as its learning rate";
+    TurnKnob "knobs.change" [Knobs] "enter space" "change" "Type another value for the selected setting of the run";
+    CloseKnobs "knobs.close" [Knobs] "esc u q" "close" "Back";
     Launcher "app.launcher" [Runs Run System] "n" "new" "Open the launcher";
     Confirm "question.yes" [Confirm] "y enter" "yes" "Do it";
     Decline "question.no" [Confirm] "n esc q" "no" "Leave it";
@@ -241,8 +253,8 @@ actions! {
     Behind "queue.behind" [System] "J shift-down" "J/K|move in queue" "Let a queued run start after the one below it";
 
     // Moving about.
-    Up "move.up" [Lists Runs Compare Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "k up" "" "Up";
-    Down "move.down" [Lists Runs Compare Launcher Form Picker Candidates Layers Inspect Jobs Text Log Help System] "j down" "" "Down";
+    Up "move.up" [Lists Runs Compare Launcher Form Picker Knobs Candidates Layers Inspect Jobs Text Log Help System] "k up" "" "Up";
+    Down "move.down" [Lists Runs Compare Launcher Form Picker Knobs Candidates Layers Inspect Jobs Text Log Help System] "j down" "" "Down";
     PageUp "move.page-up" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgup ctrl-u ctrl-b" "" "A page up";
     PageDown "move.page-down" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgdn ctrl-d ctrl-f" "" "A page down";
     Top "move.top" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "g home" "" "To the top";

@@ -98,6 +98,7 @@ impl Engine {
                         outcome: None,
                         folder: "/runs/train-fashion-k3f7".into(),
                         knobs: Vec::new(),
+                        marks: Vec::new(),
                         jobs: vec![],
                     }),
                 },

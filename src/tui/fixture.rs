@@ -18,7 +18,7 @@ use ratatui::layout::Size;
 use crate::fixture_compare;
 use crate::model::{Ask, Model};
 use crate::msg::{Effect, Msg};
-use crate::options::{PresetInfo, Setting, Start};
+use crate::options::{Cost, PresetInfo, Setting, Start};
 use crate::update::update;
 
 /// The time at which everything happens.
@@ -346,8 +346,18 @@ pub fn detail(id: &RunId) -> RunDetail {
         views: if id.0.starts_with("train") { crate::fixture_search::views() } else { views() },
         folder: format!("/home/ada/.local/share/kiln/runs/{id}"),
         knobs: Vec::new(),
+        marks: Vec::new(),
         jobs: if id.0 == EXPERIMENT { jobs() } else { vec![] },
     }
+}
+
+/// A running training, whose live settings can be changed; its epochs were.
+pub fn tuned() -> RunDetail {
+    let mut run = detail(&summaries()[1].id);
+    (run.summary.method, run.summary.state) = ("train".into(), RunState::Running);
+    run.spec = "method = \"train\"\n[data]\nset = \"digits\"\n[space]\nname = \"digits-mlp\"\n[optim]\nlr = 0.02\n[train]\nepochs = 30\n".into();
+    run.knobs = vec![("train.epochs".into(), "40".into())];
+    run
 }
 
 pub fn events() -> Vec<Event> {
@@ -481,8 +491,19 @@ pub fn settings() -> Vec<Setting> {
             None => String::new(),
         },
     };
-    let fields = schema::fields(MethodName::Train).into_iter().skip_while(|f| f.key != "seed");
-    fields.map(|field| Setting { value: says(&field), field }).collect()
+    let shown = |f: &Field| !matches!(f.key.as_str(), "method" | "title" | "description" | "arms" | "sweep.over");
+    let fields = schema::fields(MethodName::Train).into_iter().filter(shown);
+    fields.map(|field| Setting { value: says(&field), field, filed: None }).collect()
+}
+
+/// Figures of a preset; those named with another value were that before the changes.
+pub fn costs(before: &[(&str, &str)]) -> Vec<Cost> {
+    let cost = |(name, value): (&'static str, &str)| Cost {
+        name,
+        value: value.to_owned(),
+        was: before.iter().find(|(n, _)| *n == name).map(|(_, was)| (*was).to_owned()),
+    };
+    [("parameters", "4.8 k"), ("MACs", "4.7 k"), ("time", "about 80 s"), ("memory", "264 MB")].map(cost).to_vec()
 }
 
 pub fn presets() -> Vec<PresetInfo> {
@@ -496,6 +517,8 @@ pub fn presets() -> Vec<PresetInfo> {
         problem: None,
         default: name == "dc-nas-digits",
         known: true,
+        costs: costs(&[]),
+        run_as: String::new(),
     }
     };
     let mut all = vec![

@@ -26,7 +26,7 @@ use crate::keys::Key;
 use crate::look::Look;
 use crate::model::{Model, Overlay};
 use crate::msg::{Effect, Msg};
-use crate::options::{PresetInfo, Start};
+use crate::options::{PresetInfo, Start, Wanted};
 use crate::term::Frames;
 use crate::update::update;
 use crate::view::tests::odd_views;
@@ -199,14 +199,34 @@ impl Fuzz {
                     self.open.pop_front();
                 }
             }
-            Effect::Load { preset, .. } => {
+            Effect::Load(Wanted { preset, .. }) => {
                 let spec = if self.rng.chance(60) { Ok(fixture::spec()) } else { Err((*self.rng.pick(&ODD)).into()) };
                 self.tell(Msg::Loaded { preset, spec });
             }
-            Effect::Look { preset, changes } => {
+            Effect::Text(Wanted { preset, .. }) => {
+                let text = if self.rng.chance(80) { Ok(fixture::spec()) } else { Err((*self.rng.pick(&ODD)).into()) };
+                self.tell(Msg::Text { preset, text });
+            }
+            Effect::EditText { what, text, .. } => {
+                let odd = (*self.rng.pick(&ODD)).to_owned();
+                let left = self.rng.chance(80).then(|| text + &odd).ok_or(odd);
+                self.tell(Msg::Edited { what, text: left });
+            }
+            Effect::Save { wanted, name } => {
+                let saved = if self.rng.chance(70) { Ok((name, "Saved.".to_owned())) } else { Err("no room".into()) };
+                self.tell(Msg::Saved { preset: wanted.preset, saved });
+            }
+            Effect::Look(wanted) => {
+                let preset = wanted.preset.clone();
                 let problem = self.rng.chance(30).then(|| (*self.rng.pick(&ODD)).to_owned());
-                let info = Box::new(PresetInfo { name: preset.clone(), problem, known: true, ..PresetInfo::default() });
-                self.tell(Msg::Looked { preset, changes, info, settings: fixture::settings() });
+                let info = Box::new(PresetInfo {
+                    name: preset,
+                    problem,
+                    known: true,
+                    costs: fixture::costs(&[]),
+                    ..PresetInfo::default()
+                });
+                self.tell(Msg::Looked { wanted, info, settings: fixture::settings() });
             }
             Effect::Estimate(spec) => {
                 let words = if self.rng.chance(60) { Ok("about 3 s".into()) } else { Err("no estimate".into()) };

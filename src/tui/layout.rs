@@ -527,6 +527,8 @@ pub fn launcher(size: Size) -> (Rect, Rect, Rect) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormAreas {
     pub caption: Rect,
+    /// What a run would cost; empty on low screens.
+    pub costs: Rect,
     pub list: Rect,
     /// About the selected setting, under a rule; empty on low screens.
     pub about: Rect,
@@ -535,12 +537,15 @@ pub struct FormAreas {
 pub fn form(size: Size) -> FormAreas {
     let body = inset(bands(size).body);
     if body.height < 8 {
-        return FormAreas { caption: rows(body, 0, 0), list: body, about: rows(body, 0, 0) };
+        let none = rows(body, 0, 0);
+        return FormAreas { caption: none, costs: none, list: body, about: none };
     }
     let about = (body.height / 3).clamp(4, 9);
-    let list = below(body, 3);
+    let costs = u16::from(body.height >= 12);
+    let list = below(body, 3 + costs);
     FormAreas {
         caption: rows(body, 1, 1),
+        costs: rows(body, 2, costs),
         list: rows(list, 0, list.height.saturating_sub(about)),
         about: rows(body, body.height - about, about),
     }

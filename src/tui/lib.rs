@@ -53,7 +53,9 @@ pub mod update;
 pub mod view;
 
 pub use config::Files;
-pub use options::{Colour, Connect, Connection, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit, Take};
+pub use options::{
+    Colour, Connect, Connection, Cost, Launcher, Options, PresetInfo, Receive, Setting, Start, Submit, Take, Wanted,
+};
 pub use program::run;
 pub use still::{OverlaidLine, overlaid, still};
 

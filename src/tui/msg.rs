@@ -8,7 +8,7 @@ use kiln_protocol::{Level, RunId};
 
 use crate::kept::Kept;
 use crate::keys::Key;
-use crate::options::{PresetInfo, Setting, Take};
+use crate::options::{PresetInfo, Setting, Take, Wanted};
 
 /// Something has happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,12 +45,21 @@ pub enum Msg {
         preset: String,
         spec: Result<String, String>,
     },
-    /// What the launcher shows of a preset with these changes, and its settings without them.
+    /// What the launcher shows of a preset with its changes, and its settings without them.
     Looked {
-        preset: String,
-        changes: Vec<String>,
+        wanted: Wanted,
         info: Box<PresetInfo>,
         settings: Vec<Setting>,
+    },
+    /// The text of a preset, to be edited; or why there is none.
+    Text {
+        preset: String,
+        text: Result<String, String>,
+    },
+    /// A preset has been saved: its name and a sentence; or why not.
+    Saved {
+        preset: String,
+        saved: Result<(String, String), String>,
     },
     /// How long a run of this frozen spec will take, in words; or what is wrong with it.
     Estimated {
@@ -99,15 +108,16 @@ pub enum Draft {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     Send(ToEngine),
-    /// Load this preset with these changes; answered with [`Msg::Loaded`].
-    Load {
-        preset: String,
-        changes: Vec<String>,
-    },
-    /// Look at this preset with these changes; answered with [`Msg::Looked`].
-    Look {
-        preset: String,
-        changes: Vec<String>,
+    /// Load this preset; answered with [`Msg::Loaded`].
+    Load(Wanted),
+    /// Look at this preset; answered with [`Msg::Looked`].
+    Look(Wanted),
+    /// Fetch the text of this preset, to be edited; answered with [`Msg::Text`].
+    Text(Wanted),
+    /// Save this preset under a name; answered with [`Msg::Saved`].
+    Save {
+        wanted: Wanted,
+        name: String,
     },
     /// Say how long a run of this frozen spec will take; answered with [`Msg::Estimated`].
     Estimate(String),

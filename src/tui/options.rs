@@ -73,6 +73,8 @@ pub struct PresetInfo {
     pub method: String,
     /// Cost estimate in words, such as `about 90 s on 2 CPU cores · 1,632 epochs`. Empty if there is none.
     pub estimate: String,
+    /// Its figures, as far as they are known: jobs, parameters, MACs, time, memory.
+    pub costs: Vec<Cost>,
     /// Why it cannot be started, if so (a mistake in the file, data not there): shown instead of the estimate.
     pub problem: Option<String>,
     /// The preset that the launcher opens on. The first one if none says so.
@@ -80,21 +82,45 @@ pub struct PresetInfo {
     /// Whether the preset has been read. The launcher asks for those that have not, one after the other, once it is on the
     /// screen ([`Launcher::look`]): the first frame does not wait for files.
     pub known: bool,
+    /// Of settings that are another run's: the preset that a run of them is called after. Empty for presets.
+    pub run_as: String,
+}
+
+/// A figure of what a preset costs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Such as `memory`.
+    pub name: &'static str,
+    /// In words, such as `about 264 MB`.
+    pub value: String,
+    /// What it would be without the changes of the form, where that is something else.
+    pub was: Option<String>,
+}
+
+/// A preset as it is to be started: its own text or another one, and changes on top.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    pub preset: String,
+    /// Its settings as TOML, where those are not what its file says: edited by hand, or those of a run.
+    pub text: Option<String>,
+    /// Settings changed in the form, each as `key=value`.
+    pub changes: Vec<String>,
 }
 
 /// One setting of a preset, for the launcher's form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     pub field: Field,
-    /// What the preset says, or the default: as it would be typed after `--set key=`.
+    /// What the preset's text says, or the default: as it would be typed after `--set key=`.
     pub value: String,
+    /// What the preset's file says instead, where its text was edited.
+    pub filed: Option<String>,
 }
 
-/// Loads and validates presets. `changes` are settings changed in the form, each as `key=value`. All methods are called on
-/// threads of their own.
+/// Loads and validates presets. All methods are called on threads of their own.
 pub trait Launcher: Send + Sync {
     /// The complete, frozen preset in TOML, or its problems in words, one a line.
-    fn load(&self, preset: &str, changes: &[String]) -> Result<String, String>;
+    fn load(&self, wanted: &Wanted) -> Result<String, String>;
 
     /// How long a run of this frozen spec will take, in words, or what is wrong with it.
     fn estimate(&self, spec: &str) -> Result<String, String>;
@@ -112,8 +138,15 @@ pub trait Launcher: Send + Sync {
     /// What the settings have to do with a figure, and which runs no other beats in it and another.
     fn weigh(&self, runs: &Comparison, figure: &str, against: &str) -> Weighed;
 
-    /// What the launcher shows of the preset with these changes, and all settings as the preset itself has them.
-    fn look(&self, preset: &str, changes: &[String]) -> (PresetInfo, Vec<Setting>);
+    /// What the launcher shows of the preset with its changes, and all settings as its text has them.
+    fn look(&self, wanted: &Wanted) -> (PresetInfo, Vec<Setting>);
+
+    /// The preset's text for an editor: changes laid in, comments kept, a line `#! …` above each line with a mistake.
+    fn text(&self, wanted: &Wanted) -> Result<String, String>;
+
+    /// Keeps the preset with its changes as one of the user's own, under this name: the name that it can be found by, and a
+    /// sentence; or why it was not saved.
+    fn save(&self, wanted: &Wanted, name: &str) -> Result<(String, String), String>;
 }
 
 /// What can be taken along of runs.

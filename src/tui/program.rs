@@ -242,9 +242,17 @@ impl Host for Program {
                 // The writing thread lives as long as this sender.
                 let _ = self.frames.send(frame);
             }
-            Effect::Load { preset, changes } => self.aside(move |launcher| {
-                let loaded = catch_unwind(AssertUnwindSafe(|| launcher.load(&preset, &changes)));
-                Msg::Loaded { preset, spec: loaded.unwrap_or_else(|_| Err(PANICKED.into())) }
+            Effect::Load(wanted) => self.aside(move |launcher| {
+                let loaded = catch_unwind(AssertUnwindSafe(|| launcher.load(&wanted)));
+                Msg::Loaded { preset: wanted.preset, spec: loaded.unwrap_or_else(|_| Err(PANICKED.into())) }
+            }),
+            Effect::Text(wanted) => self.aside(move |launcher| {
+                let text = catch_unwind(AssertUnwindSafe(|| launcher.text(&wanted)));
+                Msg::Text { preset: wanted.preset, text: text.unwrap_or_else(|_| Err(PANICKED.into())) }
+            }),
+            Effect::Save { wanted, name } => self.aside(move |launcher| {
+                let saved = catch_unwind(AssertUnwindSafe(|| launcher.save(&wanted, &name)));
+                Msg::Saved { preset: wanted.preset, saved: saved.unwrap_or_else(|_| Err(PANICKED.into())) }
             }),
             Effect::Estimate(spec) => self.aside(move |launcher| {
                 let said = catch_unwind(AssertUnwindSafe(|| launcher.estimate(&spec)));
@@ -266,12 +274,12 @@ impl Host for Program {
                     Err(_) => Msg::Exported(Level::Error, "nothing was written; the log says where it failed".into()),
                 })
             }
-            Effect::Look { preset, changes } => self.aside(move |launcher| {
-                let looked = catch_unwind(AssertUnwindSafe(|| launcher.look(&preset, &changes)));
+            Effect::Look(wanted) => self.aside(move |launcher| {
+                let looked = catch_unwind(AssertUnwindSafe(|| launcher.look(&wanted)));
                 let (info, settings) = looked.unwrap_or_else(|_| {
                     (PresetInfo { problem: Some(PANICKED.into()), ..PresetInfo::default() }, Vec::new())
                 });
-                Msg::Looked { preset, changes, info: Box::new(info), settings }
+                Msg::Looked { wanted, info: Box::new(info), settings }
             }),
             Effect::Compare(runs) => self.aside(move |launcher| {
                 let found = catch_unwind(AssertUnwindSafe(|| launcher.compare(&runs)));

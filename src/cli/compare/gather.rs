@@ -272,6 +272,7 @@ pub mod tests {
             outcome,
             folder: String::new(),
             knobs: Vec::new(),
+            marks: vec![],
             jobs: vec![],
         }
     }

@@ -253,6 +253,7 @@ mod tests {
             outcome: None,
             folder: String::new(),
             knobs: vec![],
+            marks: vec![],
             jobs: vec![],
         };
         let marks = vec![Mark { x: 0.5, label: "optim.lr = 0.1".into() }];

@@ -48,10 +48,9 @@ pub struct Disout {
 
 impl Disout {
     pub fn new(spec: &Spec, cx: &mut StepCx) -> Result<Disout> {
-        const KNOBS: &[&str] = &["optim.lr", "optim.weight-decay", "optim.grad-clip", "disout.epochs"];
         let settings = spec.disout.clone().unwrap_or_default();
         let whole = TrainSettings { arch: settings.arch.clone(), epochs: settings.epochs };
-        let train = Train::with(spec, whole, Watch::new(settings.look), KNOBS, cx)?;
+        let train = Train::with(spec, whole, Watch::new(settings.look), spec.live(), cx)?;
         let sites = sites::find(train.plan(), &spec.regulariser)
             .map_err(|(key, e)| MethodError::failed(format!("{key} {e}")))?;
         Ok(Disout { spec: spec.clone(), settings, train, sites, told: 0, looked: None })

@@ -456,7 +456,7 @@ impl Method for Hournas {
     }
 
     fn knobs(&self) -> &'static [&'static str] {
-        &["optim.lr", "optim.weight-decay", "optim.grad-clip"]
+        kiln_protocol::spec::MethodName::Hournas.live()
     }
 
     fn score(&self) -> Option<f64> {

@@ -471,7 +471,7 @@ impl Method for Pugan {
     }
 
     fn knobs(&self) -> &'static [&'static str] {
-        &["optim.lr"]
+        kiln_protocol::spec::MethodName::Pugan.live()
     }
 
     fn score(&self) -> Option<f64> {

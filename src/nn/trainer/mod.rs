@@ -499,6 +499,12 @@ impl Trainer {
         self.optimizer.set_grad_clip(clip);
     }
 
+    /// Sets the probability that the regulariser reaches at the end of its ramp, from the next step on. A network that was built
+    /// without a regulariser stays without.
+    pub fn set_distortion(&mut self, p: f64) {
+        self.config.regulariser.p = p;
+    }
+
     /// Sets the planned epochs, at least those already begun. The schedule follows from the next step on.
     pub fn set_epochs(&mut self, epochs: u32) {
         let begun = self.step.div_ceil(self.steps_per_epoch());

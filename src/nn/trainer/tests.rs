@@ -301,6 +301,22 @@ fn knobs_turn_and_are_kept() {
 }
 
 #[test]
+fn the_strength_of_a_regulariser_turns_too() {
+    let distorted = || TrainerConfig { regulariser: disout(), ..config(sgd(), 3, EPOCHS) };
+    let end = |p: Option<f64>| {
+        let mut trainer = trainer(&cnn(), distorted());
+        trainer.run(Until::Steps(9), &never).unwrap();
+        p.into_iter().for_each(|p| trainer.set_distortion(p));
+        trainer.run(Until::Steps(u64::MAX), &never).unwrap();
+        (trainer.distortion(), trainer.history().to_vec())
+    };
+    let (as_built, same, weaker) = (end(None), end(Some(disout().p)), end(Some(0.01)));
+    assert_eq!(as_built, same);
+    assert_ne!(as_built.1, weaker.1);
+    assert_eq!(weaker.0, 0.01);
+}
+
+#[test]
 fn readings_cover_the_training() {
     let mut config = config(OptimSettings::default(), 1, EPOCHS);
     config.validate = Validate::AtEnd;

@@ -11,6 +11,7 @@ mod pugan;
 mod regulariser;
 mod search;
 mod space;
+mod sweep;
 mod train;
 mod widen_squeeze;
 
@@ -24,6 +25,7 @@ pub use pugan::*;
 pub use regulariser::*;
 pub use search::*;
 pub use space::*;
+pub use sweep::*;
 pub use train::*;
 pub use widen_squeeze::*;
 
@@ -87,6 +89,22 @@ impl MethodName {
             "search" => MethodName::SEARCHES.to_vec(),
             "space" => MethodName::ALL.iter().copied().filter(|m| m.has_space()).collect(),
             table => MethodName::ALL.iter().copied().filter(|m| m.as_str() == table).collect(),
+        }
+    }
+
+    /// Settings that can be changed while a run of it goes on; the planned epochs, where they can, come last.
+    pub fn live(self) -> &'static [&'static str] {
+        match self {
+            MethodName::Train => LIVE_TRAIN,
+            MethodName::Disout => LIVE_DISOUT,
+            MethodName::Hournas => &["optim.lr", "optim.weight-decay", "optim.grad-clip"],
+            MethodName::Pugan => &["optim.lr"],
+            MethodName::DcNas
+            | MethodName::Random
+            | MethodName::Evolution
+            | MethodName::Asha
+            | MethodName::Assessor
+            | MethodName::WidenSqueeze => &[],
         }
     }
 
@@ -181,13 +199,28 @@ pub struct Spec {
     /// Variants to compare, each with a `name` and what it `set`s, such as `[[arms]]` with `name = "fast"` and `set = { "optim.lr" = 0.1 }`. Every arm is run with every seed; the first is what the others are compared with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arms: Vec<Arm>,
+    /// Settings that are varied: each combination of their values becomes an arm, so that a preset that was read has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<SweepSettings>,
 }
+
+const LIVE_TRAIN: &[&str] = &["regulariser.p", "optim.lr", "optim.weight-decay", "optim.grad-clip", "train.epochs"];
+const LIVE_DISOUT: &[&str] = &["regulariser.p", "optim.lr", "optim.weight-decay", "optim.grad-clip", "disout.epochs"];
 
 fn one() -> u64 {
     1
 }
 
 impl Spec {
+    /// Settings that can be changed while this run goes on: those of its method that it makes use of.
+    pub fn live(&self) -> &'static [&'static str] {
+        match self.method.live() {
+            // Networks that were built without a regulariser have no place for one.
+            ["regulariser.p", rest @ ..] if !self.regulariser.is_on() => rest,
+            all => all,
+        }
+    }
+
     /// Writes the tables of the methods that are run out if they were left to their defaults, so that a frozen spec hides
     /// nothing.
     pub fn fill_defaults(&mut self) {

@@ -89,7 +89,7 @@ pub struct RegulariserSettings {
     /// The regulariser.
     pub kind: RegulariserKind,
     /// Probability with which an entry is distorted, at the end of the ramp.
-    #[schemars(range(min = 0.0, max = 0.999), extend("x-aliases" = ["probability", "rate", "dist-prob", "drop-prob"]))]
+    #[schemars(range(min = 0.0, max = 0.999), extend("x-live" = true, "x-aliases" = ["probability", "rate", "dist-prob", "drop-prob"]))]
     pub p: f64,
     /// Side of the blocks that are distorted together; at most that of the smallest map it works on. Vectors have single entries.
     #[schemars(range(min = 1, max = 1024), extend("x-unit" = "px", "x-aliases" = ["block-size", "block_size", "b"]))]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kiln_protocol::event::of_series;
-use kiln_protocol::wire::{Series, SeriesInfo, parse_arm_series};
+use kiln_protocol::wire::{Mark, Series, SeriesInfo, parse_arm_series};
 
 use crate::chart::{Fit, Grid, Scale, Smoothing, Track, Window, scale, track};
 use crate::model::list::List;
@@ -114,6 +114,8 @@ pub struct Curves {
     steered: bool,
     /// Show the focused panel alone.
     pub alone: bool,
+    /// Live settings that were changed.
+    pub marks: Vec<Mark>,
     /// Place of the cursor on the x axis.
     pub cursor: Option<f64>,
     pub picker: List,
@@ -184,6 +186,19 @@ impl Curves {
             self.judged = Some(name.to_owned());
             self.refresh();
         }
+    }
+
+    /// A live setting was changed. What is known already, or says what was set before, is no news.
+    pub fn mark(&mut self, mark: Mark) {
+        if self.marks.iter().rev().find(|m| m.key == mark.key).is_none_or(|m| m.value != mark.value) {
+            self.marks.push(mark);
+        }
+    }
+
+    /// The marks of a chart: those of charts that count what the method itself counts.
+    pub fn marks_in(&self, panel: &Panel) -> &[Mark] {
+        let own = self.panels.first().is_some_and(|first| first.unit == panel.unit);
+        if own { &self.marks } else { &[] }
     }
 
     /// A worker has taken the run up: plans for axes; and, if it resumes, what comes replaces what is here.

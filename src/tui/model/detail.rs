@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kiln_protocol::view::{Candidate, Candidates};
-use kiln_protocol::wire::RunDetail;
+use kiln_protocol::wire::{Mark, RunDetail};
 use kiln_protocol::{Body, Event, Outcome, RunId, View};
 
 use crate::model::curves::Curves;
@@ -94,6 +94,7 @@ impl Detail {
         if let Some(best) = &run.summary.best {
             self.curves.judge_by(&best.name);
         }
+        self.curves.marks = run.marks;
         self.curves.set_series(run.series);
     }
 
@@ -125,6 +126,7 @@ impl Detail {
                 }
             }
             Body::Best(best) => self.curves.judge_by(&best.name),
+            Body::KnobSet { .. } => Mark::of(event).into_iter().for_each(|mark| self.curves.mark(mark)),
             Body::Completed { outcome } => self.outcome = Some((**outcome).clone()),
             _ => {}
         }

@@ -3,52 +3,138 @@
 use std::collections::BTreeMap;
 
 use kiln_protocol::spec::schema::Kind;
+use kiln_protocol::spec::sweep;
 
 use crate::model::list::List;
-use crate::options::Setting;
+use crate::options::{PresetInfo, Setting, Wanted};
+use crate::text;
 
 /// The open form.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Form {
     pub preset: String,
-    /// All settings as the preset itself has them; empty until the launcher has told them.
+    /// All settings as the preset's text has them; empty until the launcher has told them.
     pub settings: Vec<Setting>,
+    /// Among those that are shown.
     pub list: List,
+    /// Only settings whose key or help contains this are shown.
+    pub filter: String,
+    /// Only settings that differ from the preset's file are shown.
+    pub differing: bool,
+    /// What comes of the value that is being typed.
+    pub trial: Option<Trial>,
+}
+
+/// A change that nobody has made yet: what was asked about it, and the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    pub wanted: Wanted,
+    pub info: Option<PresetInfo>,
+}
+
+impl Form {
+    /// The settings that filter and choice leave, in order: those called as asked for before those only described so.
+    pub fn visible(&self, changes: &Changes) -> Vec<&Setting> {
+        let shown = |s: &&Setting| {
+            let differs = || {
+                let key = s.field.key.as_str();
+                changes.get(&self.preset, key).or(changes.sweep(&self.preset, key)).is_some() || s.filed.is_some()
+            };
+            !self.differing || differs()
+        };
+        let (called, others): (Vec<&Setting>, Vec<&Setting>) =
+            self.settings.iter().filter(shown).partition(|s| text::matches(&s.field.key, &self.filter));
+        called.into_iter().chain(others.into_iter().filter(|s| text::matches(&s.field.help, &self.filter))).collect()
+    }
 }
 
 /// What was changed of presets, by name of the preset: keys with their new values, in the order of the changes.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changes(BTreeMap<String, Vec<(String, String)>>);
+pub struct Changes {
+    values: BTreeMap<String, Vec<(String, String)>>,
+    /// What settings are varied over.
+    sweeps: BTreeMap<String, Vec<(String, String)>>,
+}
+
+/// Of one preset.
+fn of<'a>(all: &'a BTreeMap<String, Vec<(String, String)>>, preset: &str) -> &'a [(String, String)] {
+    all.get(preset).map_or(&[], Vec::as_slice)
+}
+
+fn get<'a>(all: &'a BTreeMap<String, Vec<(String, String)>>, preset: &str, key: &str) -> Option<&'a str> {
+    of(all, preset).iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+}
+
+fn put(all: &mut BTreeMap<String, Vec<(String, String)>>, preset: &str, key: &str, value: Option<&str>) -> bool {
+    if get(all, preset, key) == value {
+        return false;
+    }
+    let entries = all.entry(preset.to_owned()).or_default();
+    match (entries.iter_mut().find(|(k, _)| k == key), value) {
+        (Some(entry), Some(value)) => entry.1 = value.to_owned(),
+        (None, Some(value)) => entries.push((key.to_owned(), value.to_owned())),
+        (_, None) => entries.retain(|(k, _)| k != key),
+    }
+    true
+}
 
 impl Changes {
     /// The new value of a setting, as typed.
     pub fn get(&self, preset: &str, key: &str) -> Option<&str> {
-        self.of(preset).iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+        get(&self.values, preset, key)
     }
 
-    /// All that was changed of a preset.
-    pub fn of(&self, preset: &str) -> &[(String, String)] {
-        self.0.get(preset).map_or(&[], Vec::as_slice)
+    /// What a setting is varied over, as typed.
+    pub fn sweep(&self, preset: &str, key: &str) -> Option<&str> {
+        get(&self.sweeps, preset, key)
+    }
+
+    /// Settings changed or varied.
+    pub fn count(&self, preset: &str) -> usize {
+        of(&self.values, preset).len() + of(&self.sweeps, preset).len()
+    }
+
+    /// All that was changed of a preset, in words: `optim.lr = 0.1`, `optim.lr over 0.1, 0.2`.
+    pub fn in_words(&self, preset: &str) -> Vec<String> {
+        let values = of(&self.values, preset).iter().map(|(key, value)| format!("{key} = {value}"));
+        let sweeps = of(&self.sweeps, preset).iter().map(|(key, values)| format!("{key} over {values}"));
+        values.chain(sweeps).collect()
     }
 
     /// As the command line takes them: `key=value`.
     pub fn arguments(&self, preset: &str) -> Vec<String> {
-        self.of(preset).iter().map(|(key, value)| format!("{key}={value}")).collect()
+        let values = of(&self.values, preset).iter().map(|(key, value)| format!("{key}={value}"));
+        let sweeps = of(&self.sweeps, preset).iter().map(|(key, values)| sweep::argument(key, values));
+        values.chain(sweeps).collect()
     }
 
     /// Changes a setting; `None`, or the value that the preset itself has, takes the change back. Returns whether anything
     /// is different now.
     pub fn set(&mut self, preset: &str, setting: &Setting, value: Option<&str>) -> bool {
-        let key = setting.field.key.as_str();
         let value = value.map(str::trim).filter(|value| *value != setting.value);
-        if self.get(preset, key) == value {
-            return false;
-        }
-        let all = self.0.entry(preset.to_owned()).or_default();
-        all.retain(|(k, _)| k != key);
-        all.extend(value.map(|value| (key.to_owned(), value.to_owned())));
-        true
+        put(&mut self.values, preset, &setting.field.key, value)
     }
+
+    /// Varies a setting; `None`, or no values, leaves it alone again. Returns whether anything is different now.
+    pub fn vary(&mut self, preset: &str, setting: &Setting, values: Option<&str>) -> bool {
+        let values = values.map(str::trim).filter(|values| !values.is_empty());
+        put(&mut self.sweeps, preset, &setting.field.key, values)
+    }
+
+    /// Forgets what was changed of a preset.
+    pub fn forget(&mut self, preset: &str) {
+        self.values.remove(preset);
+        self.sweeps.remove(preset);
+    }
+}
+
+/// What is wrong with a setting, of all that is wrong with its preset.
+pub fn problem_of<'a>(problems: &'a str, key: &str) -> Option<&'a str> {
+    let of = |line: &'a str, key: &str| {
+        let (before, said) = line.split_once(&format!("{key}: "))?;
+        (before.is_empty() || before.ends_with(' ')).then_some(said)
+    };
+    problems.lines().find_map(|line| of(line, key).or_else(|| of(line, &format!("sweep.over.{key}"))))
 }
 
 /// What the next option of a choice or switch is, `by` further on; `None` for settings that are typed.
@@ -89,5 +175,41 @@ mod tests {
         assert_eq!(option(by_key("optim.kind"), "adamw", 1).as_deref(), Some("sgd"));
         assert_eq!(option(by_key("data.flip"), "false", -1).as_deref(), Some("true"));
         assert_eq!(option(by_key("seed"), "1", 1), None);
+    }
+
+    #[test]
+    fn what_is_varied_goes_the_way_of_the_command_line() {
+        let settings = fixture::settings();
+        let lr = settings.iter().find(|s| s.field.key == "optim.lr").unwrap();
+        let mut changes = Changes::default();
+        assert!(changes.set("a", lr, Some("0.3")) && changes.vary("a", lr, Some(" log:1e-3..0.1/3 ")));
+        assert!(!changes.vary("a", lr, Some("log:1e-3..0.1/3")));
+        assert_eq!(changes.arguments("a"), ["optim.lr=0.3", "sweep.over.\"optim.lr\"=log:1e-3..0.1/3"]);
+        assert_eq!(changes.in_words("a"), ["optim.lr = 0.3", "optim.lr over log:1e-3..0.1/3"]);
+        assert!(changes.vary("a", lr, Some(" ")));
+        assert_eq!(changes.count("a"), 1);
+        changes.forget("a");
+        assert_eq!(changes.count("a"), 0);
+    }
+
+    #[test]
+    fn a_problem_is_told_of_its_own_setting_alone() {
+        let said = "p.toml:3: optim.lr: expected a number\nsweep.over.seed: is the same\ndata.path: is empty";
+        assert_eq!(problem_of(said, "optim.lr"), Some("expected a number"));
+        assert_eq!(problem_of(said, "lr"), None);
+        assert_eq!(problem_of(said, "seed"), Some("is the same"));
+        assert_eq!(problem_of(said, "data.path"), Some("is empty"));
+    }
+
+    #[test]
+    fn a_form_shows_what_is_asked_for() {
+        let form = Form { preset: "a".into(), settings: fixture::settings(), ..Form::default() };
+        let mut changes = Changes::default();
+        let lr = form.settings.iter().find(|s| s.field.key == "optim.lr").unwrap();
+        changes.set("a", lr, Some("0.3"));
+        assert_eq!(form.visible(&changes).len(), form.settings.len());
+        let keys = |form: &Form| form.visible(&changes).iter().map(|s| s.field.key.clone()).collect::<Vec<_>>();
+        assert!(keys(&Form { filter: "momentum".into(), ..form.clone() }).contains(&"optim.nesterov".into()));
+        assert_eq!(keys(&Form { differing: true, ..form.clone() }), ["optim.lr"]);
     }
 }

@@ -10,7 +10,7 @@
 //! - [`past`]: histograms as they were
 //! - [`inspect`]: a candidate looked at closely; [`retrain`]: the question before it is trained in full
 //! - [`log`]: its log
-//! - [`form`]: settings of a preset, changed before it is started
+//! - [`form`]: settings of a preset, changed before it is started; [`knobs`]: those of a run that goes on
 //! - [`pages`]: outcome, tables and settings as lines of text
 //! - [`system`]: the page of the machine
 //! - [`list`]: selection and scrolling
@@ -24,6 +24,7 @@ pub mod detail;
 pub mod figure;
 pub mod form;
 pub mod inspect;
+pub mod knobs;
 pub mod layers;
 pub mod list;
 pub mod log;
@@ -51,13 +52,14 @@ use crate::model::compare::Compare;
 use crate::model::curves::Want;
 use crate::model::detail::{Detail, Tab};
 use crate::model::form::{Changes, Form};
+use crate::model::knobs::Knobs;
 use crate::model::list::{List, Scroll};
 use crate::model::overlay::Need;
 use crate::model::retrain::Retrain;
 use crate::model::runs::Runs;
 use crate::model::system::Machine;
 use crate::msg::Effect;
-use crate::options::{PresetInfo, Start};
+use crate::options::{PresetInfo, Start, Wanted};
 use crate::text;
 
 /// Everything the client knows.
@@ -140,6 +142,8 @@ pub enum Overlay {
     Retrain(Box<Retrain>),
     /// A page of the tour, from 0.
     Tour(usize),
+    /// The settings of a run that can be changed while it goes on.
+    Knobs(Box<Knobs>),
 }
 
 /// A question before something that cannot be taken back.
@@ -192,6 +196,13 @@ pub enum PromptKind {
     Epochs,
     /// The value of the selected setting of the launcher's form.
     Setting,
+    /// What that setting is varied over.
+    Sweep,
+    FormFilter,
+    /// The name that a preset is saved under.
+    PresetName,
+    /// The value of a live setting of a run.
+    Knob,
 }
 
 /// A message to the user.
@@ -227,6 +238,8 @@ pub struct LauncherState {
     pub reading: Option<String>,
     /// Settings changed before the start.
     pub changes: Changes,
+    /// Texts of presets that were edited, and of runs whose settings are used again, by name of the preset.
+    pub texts: BTreeMap<String, String>,
     /// The open form.
     pub form: Option<Form>,
 }
@@ -235,6 +248,15 @@ impl LauncherState {
     /// What keeps a preset from being started.
     pub fn problem<'a>(&'a self, preset: &'a PresetInfo) -> Option<&'a str> {
         self.problems.get(&preset.name).or(preset.problem.as_ref()).map(String::as_str)
+    }
+
+    /// A preset as it would be started now.
+    pub fn wanted(&self, preset: &str) -> Wanted {
+        Wanted {
+            preset: preset.to_owned(),
+            text: self.texts.get(preset).cloned(),
+            changes: self.changes.arguments(preset),
+        }
     }
 
     /// The selected preset.
@@ -271,6 +293,12 @@ pub enum Ask {
     /// Points or clock of a curve laid over others.
     Overlay(Need),
     Launch(String),
+    /// A run whose settings are to be used again.
+    Clone(RunId),
+    /// A run whose live settings are to be shown.
+    Tune(RunId),
+    /// A live setting of a run that was changed: its key and new value.
+    Knob(RunId, String, String),
     /// Something done to a run, in words for the error message: `pause`, `remove` ...
     Do(RunId, &'static str),
 }
@@ -417,6 +445,7 @@ impl Model {
             Some(Overlay::Help(_) | Overlay::Messages(_)) => return vec![Context::Help],
             Some(Overlay::Confirm(_)) => return vec![Context::Confirm],
             Some(Overlay::Retrain(_)) => return vec![Context::Confirm],
+            Some(Overlay::Knobs(_)) => return vec![Context::Knobs, Context::Global],
             Some(Overlay::Picker) => return vec![Context::Picker, Context::Global],
             Some(Overlay::Tour(_)) => return vec![Context::Tour, Context::Global],
             None => {}

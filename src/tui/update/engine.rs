@@ -8,8 +8,7 @@ use crate::model::runs::doing;
 use crate::model::{Ask, Link, Model, Screen};
 use crate::msg::Effect;
 use crate::options::Start;
-use crate::update::feel;
-use crate::update::system;
+use crate::update::{feel, form, knobs, system};
 
 /// Events asked for when a run is opened: enough to scroll back for a while, read in an instant.
 const EVENTS: u32 = 5000;
@@ -95,7 +94,9 @@ pub fn close(m: &mut Model, effects: &mut Vec<Effect>) {
 pub fn loaded(m: &mut Model, preset: String, spec: Result<String, String>, effects: &mut Vec<Effect>) {
     match spec {
         Ok(spec) if matches!(m.link, Link::Up { .. }) => {
-            let request = Request::Launch { preset: preset.clone(), spec, priority: 0, origin: None };
+            let of_a_run = m.launcher.presets.iter().find(|p| p.name == preset && !p.run_as.is_empty());
+            let called = of_a_run.map_or_else(|| preset.clone(), |p| p.run_as.clone());
+            let request = Request::Launch { preset: called, spec, priority: 0, origin: None };
             effects.push(m.asked.send(Ask::Launch(preset), request));
         }
         Ok(_) => {
@@ -156,8 +157,11 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
             }
         }
         (Ask::Overlay(need), reply) => super::compare::answered(m, need, Some(reply)),
+        (Ask::Clone(_), Reply::Run { run }) => form::cloned(m, &run, effects),
+        (Ask::Tune(_), Reply::Run { run }) => knobs::open(m, &run),
+        (Ask::Knob(run, key, value), Reply::Done) => knobs::sent(m, &run, &key, &value),
         (Ask::Launch(preset), Reply::Launched { run }) => {
-            m.launcher.busy = None;
+            (m.launcher.busy, m.launcher.form) = (None, None);
             m.note_about(&run.0, Level::Info, format!("Started {preset} as {run}."));
             open(m, run, effects);
         }
@@ -174,6 +178,7 @@ fn refused(m: &mut Model, ask: Ask, reason: String) {
             m.note(Level::Error, reason);
         }
         Ask::Do(run, what) => m.note_about(&run.0, Level::Error, format!("Cannot {what} {run}: {reason}")),
+        Ask::Knob(run, key, _) => m.note_about(&run.0, Level::Error, format!("Cannot change {key} of {run}: {reason}")),
         Ask::Run(id) => {
             if m.screen == Screen::Detail && m.detail.as_ref().is_some_and(|d| d.id == id && !d.loaded) {
                 (m.detail, m.screen) = (None, Screen::Runs);

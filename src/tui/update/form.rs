@@ -1,25 +1,25 @@
 //! Keys of the launcher's form, and what the launcher tells of a preset.
 
-use kiln_protocol::Level;
+use kiln_protocol::wire::{Request, RunDetail};
+use kiln_protocol::{Level, RunId};
 
 use crate::action::Action;
-use crate::model::form::{self, Form};
-use crate::model::{Model, Prompt, PromptKind};
-use crate::msg::Effect;
-use crate::options::{PresetInfo, Setting};
+use crate::model::form::{self, Form, Trial};
+use crate::model::{Ask, Link, Model, Prompt, PromptKind, Screen};
+use crate::msg::{Draft, Effect};
+use crate::options::{PresetInfo, Setting, Wanted};
 
 /// Opens the form of the selected preset.
 pub fn open(m: &mut Model, effects: &mut Vec<Effect>) {
     if let Some(preset) = m.launcher.selected().map(|p| p.name.clone()) {
         m.launcher.form = Some(Form { preset: preset.clone(), ..Form::default() });
-        look(m, preset, effects);
+        look(m, &preset, effects);
     }
 }
 
 /// Asks what a preset says and costs with its changes.
-fn look(m: &Model, preset: String, effects: &mut Vec<Effect>) {
-    let changes = m.launcher.changes.arguments(&preset);
-    effects.push(Effect::Look { preset, changes });
+fn look(m: &Model, preset: &str, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Look(m.launcher.wanted(preset)));
 }
 
 /// Has presets read that nobody has looked at yet: the selected one first, one at a time.
@@ -30,25 +30,30 @@ pub fn read(m: &mut Model, effects: &mut Vec<Effect>) {
     let selected = m.launcher.selected().into_iter();
     let next = selected.chain(&m.launcher.presets).find(|p| !p.known).map(|p| p.name.clone());
     if let Some(preset) = next {
-        m.launcher.reading = Some(preset.clone());
-        look(m, preset, effects);
+        look(m, &preset, effects);
+        m.launcher.reading = Some(preset);
     }
 }
 
 /// The launcher's answer. One that later changes have overtaken only tells the settings.
-pub fn looked(m: &mut Model, preset: &str, changes: &[String], info: PresetInfo, settings: Vec<Setting>) {
-    let current = m.launcher.changes.arguments(preset) == changes;
-    if let Some(form) = m.launcher.form.as_mut().filter(|f| f.preset == preset && f.settings.is_empty()) {
+pub fn looked(m: &mut Model, wanted: &Wanted, info: PresetInfo, settings: Vec<Setting>) {
+    let preset = wanted.preset.as_str();
+    if let Some(trial) = m.launcher.form.as_mut().and_then(|f| f.trial.as_mut()).filter(|t| t.wanted == *wanted) {
+        trial.info = Some(info.clone());
+    }
+    let current = m.launcher.wanted(preset);
+    let same_text = current.text == wanted.text;
+    if let Some(form) = m.launcher.form.as_mut().filter(|f| f.preset == preset && f.settings.is_empty() && same_text) {
         form.settings = settings;
         // What keeps the preset from being started is what somebody opens the form for.
-        let asked = |s: &Setting| info.problem.as_ref().is_some_and(|p| p.contains(&format!("{}:", s.field.key)));
-        form.list.selected = form.settings.iter().position(asked).unwrap_or(0);
+        let asked = |s: &Setting| info.problem.as_ref().is_some_and(|p| form::problem_of(p, &s.field.key).is_some());
+        form.list.selected = form.settings.iter().position(asked).unwrap_or(form.list.selected);
     }
     m.launcher.reading.take_if(|reading| reading == preset);
     if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset) {
         old.known = true;
     }
-    if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset && current) {
+    if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset && current == *wanted) {
         m.launcher.problems.remove(preset);
         // A preset that cannot be read as it is now keeps its words.
         let (title, words) = if info.title.is_empty() && info.description.is_empty() {
@@ -61,6 +66,7 @@ pub fn looked(m: &mut Model, preset: &str, changes: &[String], info: PresetInfo,
             description: words,
             method: if info.method.is_empty() { old.method.clone() } else { info.method },
             name: old.name.clone(),
+            run_as: old.run_as.clone(),
             default: old.default,
             known: true,
             ..info
@@ -71,42 +77,204 @@ pub fn looked(m: &mut Model, preset: &str, changes: &[String], info: PresetInfo,
 /// The selected setting, and its value now.
 pub fn selected(m: &Model) -> Option<(&str, &Setting, &str)> {
     let form = m.launcher.form.as_ref()?;
-    let setting = form.settings.get(form.list.selected)?;
+    let setting = form.visible(&m.launcher.changes).get(form.list.selected).copied()?;
     let value = m.launcher.changes.get(&form.preset, &setting.field.key).unwrap_or(&setting.value);
     Some((&form.preset, setting, value))
 }
 
 pub fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+    let Some(form) = &mut m.launcher.form else { return };
+    let preset = form.preset.clone();
+    match action {
+        Action::FormFilter => {
+            let before = form.filter.clone();
+            return open_prompt(m, PromptKind::FormFilter, before.clone(), before);
+        }
+        Action::Differing => {
+            (form.differing, form.list.selected) = (!form.differing, 0);
+            return;
+        }
+        Action::SavePreset => {
+            let name = format!("{preset}-tuned");
+            return open_prompt(m, PromptKind::PresetName, String::new(), name);
+        }
+        Action::EditText => {
+            effects.push(Effect::Text(m.launcher.wanted(&preset)));
+            return;
+        }
+        _ => {}
+    }
     let Some((preset, setting, value)) = selected(m).map(|(p, s, v)| (p.to_owned(), s.clone(), v.to_owned())) else {
         return;
     };
     let next = match action {
-        Action::Edit => form::option(&setting, &value, 1),
-        Action::NextOption => form::option(&setting, &value, 1),
+        Action::Edit | Action::NextOption => form::option(&setting, &value, 1),
         Action::PrevOption => form::option(&setting, &value, -1),
         Action::TakeBack => {
-            return change(m, &preset, &setting, None, effects);
+            let varied = m.launcher.changes.vary(&preset, &setting, None);
+            if m.launcher.changes.set(&preset, &setting, None) || varied {
+                look(m, &preset, effects);
+            }
+            return;
+        }
+        Action::Vary => {
+            let text = m.launcher.changes.sweep(&preset, &setting.field.key).unwrap_or_default().to_owned();
+            return open_prompt(m, PromptKind::Sweep, text.clone(), text);
         }
         _ => return,
     };
     match next {
         Some(next) => change(m, &preset, &setting, Some(&next), effects),
-        None if action == Action::Edit => {
-            m.prompt = Some(Prompt { kind: PromptKind::Setting, before: value.clone(), text: value });
-        }
-        None => m.note(Level::Info, format!("`{}` is typed: enter changes it.", setting.field.key)),
+        None if action == Action::Edit => open_prompt(m, PromptKind::Setting, value.clone(), value),
+        None => m.note(Level::Info, format!("`{}` is typed: space changes it.", setting.field.key)),
     }
 }
 
-/// A value has been typed.
-pub fn typed(m: &mut Model, text: &str, effects: &mut Vec<Effect>) {
-    if let Some((preset, setting)) = selected(m).map(|(p, s, _)| (p.to_owned(), s.clone())) {
-        change(m, &preset, &setting, Some(text), effects);
+fn open_prompt(m: &mut Model, kind: PromptKind, before: String, text: String) {
+    if let Some(form) = &mut m.launcher.form {
+        form.trial = None;
+    }
+    m.prompt = Some(Prompt { kind, before, text });
+}
+
+/// A value is being typed: what would come of it is asked for, as far as it makes sense.
+pub fn typing(m: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(Prompt { kind: kind @ (PromptKind::Setting | PromptKind::Sweep), text, .. }) = m.prompt.clone() else {
+        return;
+    };
+    let Some((preset, setting)) = selected(m).map(|(p, s, _)| (p.to_owned(), s.clone())) else { return };
+    let mut changes = m.launcher.changes.clone();
+    let sensible = match kind {
+        PromptKind::Setting => setting.field.check(&text).is_ok() && changes.set(&preset, &setting, Some(&text)),
+        _ => {
+            kiln_protocol::spec::sweep::count(&setting.field, &text).is_ok()
+                && changes.vary(&preset, &setting, Some(&text))
+        }
+    };
+    let wanted = Wanted { changes: changes.arguments(&preset), ..m.launcher.wanted(&preset) };
+    if let Some(form) = &mut m.launcher.form {
+        let known = form.trial.as_ref().is_some_and(|trial| trial.wanted == wanted);
+        if !sensible {
+            form.trial = None;
+        } else if !known {
+            form.trial = Some(Trial { wanted: wanted.clone(), info: None });
+            effects.push(Effect::Look(wanted));
+        }
+    }
+}
+
+/// What has been typed is whole.
+pub fn typed(m: &mut Model, kind: PromptKind, text: &str, effects: &mut Vec<Effect>) {
+    let Some(form) = &mut m.launcher.form else { return };
+    form.trial = None;
+    let preset = form.preset.clone();
+    if kind == PromptKind::PresetName {
+        let wanted = m.launcher.wanted(&preset);
+        if !text.trim().is_empty() {
+            effects.push(Effect::Save { wanted, name: text.trim().to_owned() });
+        }
+        return;
+    }
+    let Some((preset, setting)) = selected(m).map(|(p, s, _)| (p.to_owned(), s.clone())) else { return };
+    match kind {
+        PromptKind::Setting => change(m, &preset, &setting, Some(text), effects),
+        PromptKind::Sweep if m.launcher.changes.vary(&preset, &setting, Some(text)) => look(m, &preset, effects),
+        _ => {}
     }
 }
 
 fn change(m: &mut Model, preset: &str, setting: &Setting, value: Option<&str>, effects: &mut Vec<Effect>) {
     if m.launcher.changes.set(preset, setting, value) {
-        look(m, preset.to_owned(), effects);
+        look(m, preset, effects);
     }
+}
+
+/// The text of a preset has come: the user's editor gets it.
+pub fn text(m: &mut Model, preset: String, text: Result<String, String>, effects: &mut Vec<Effect>) {
+    match text {
+        Ok(text) => effects.push(Effect::EditText { what: Draft::Settings(preset), text, suffix: ".toml" }),
+        Err(said) => m.note(Level::Warn, format!("{preset} cannot be edited: {said}")),
+    }
+}
+
+/// The user's editor has left this of a preset's text.
+pub fn edited(m: &mut Model, preset: &str, text: &str, effects: &mut Vec<Effect>) {
+    let text = kiln_protocol::spec::edit::plain(text);
+    let Some(form) = m.launcher.form.as_mut().filter(|f| f.preset == preset) else { return };
+    // The settings are to be read anew, and the changes of the form have become part of the text.
+    form.settings.clear();
+    m.launcher.texts.insert(preset.to_owned(), text);
+    m.launcher.changes.forget(preset);
+    look(m, preset, effects);
+}
+
+/// A preset was saved, or was not.
+pub fn saved(m: &mut Model, preset: &str, saved: Result<(String, String), String>, effects: &mut Vec<Effect>) {
+    let (name, said) = match saved {
+        Ok(saved) => saved,
+        Err(said) => return m.note(Level::Warn, said),
+    };
+    m.note(Level::Info, said);
+    // What was changed of the one is part of the other now.
+    for preset in [preset, &name] {
+        m.launcher.changes.forget(preset);
+        m.launcher.texts.remove(preset);
+    }
+    let run_as = |p: &&PresetInfo| !p.run_as.is_empty() && p.name == preset;
+    if let Some(of_a_run) = m.launcher.presets.iter().find(run_as).map(|p| p.name.clone()) {
+        m.launcher.presets.retain(|p| p.name != of_a_run);
+    } else if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset) {
+        old.known = false;
+    }
+    match m.launcher.presets.iter_mut().find(|p| p.name == name) {
+        Some(known) => known.known = false,
+        None => m.launcher.presets.push(PresetInfo { name: name.clone(), ..PresetInfo::default() }),
+    }
+    m.launcher.select(&name);
+    if m.launcher.form.is_some() {
+        open(m, effects);
+    }
+}
+
+/// Asks for the settings of the run that commands act on.
+pub fn clone(m: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(id) = m.target() else { return };
+    if matches!(m.link, Link::Up { .. }) {
+        effects.push(m.asked.send(Ask::Clone(id.clone()), Request::Run { run: id }));
+    } else {
+        m.note(Level::Warn, "The engine is not connected, and it alone knows the run's settings.");
+    }
+}
+
+/// The settings of a run have come: they become a preset of this session, open in the form.
+pub fn cloned(m: &mut Model, run: &RunDetail, effects: &mut Vec<Effect>) {
+    let name = run.summary.id.0.clone();
+    if run.spec.trim().is_empty() {
+        return m.note(Level::Warn, format!("The settings of {name} are not known: its folder has no spec.toml."));
+    }
+    let preset = &run.summary.preset;
+    let info = PresetInfo {
+        name: name.clone(),
+        title: format!("The settings of {name}"),
+        method: run.summary.method.clone(),
+        run_as: if preset.is_empty() { base(&run.summary.id) } else { preset.clone() },
+        known: true,
+        ..PresetInfo::default()
+    };
+    m.launcher.presets.retain(|p| p.name != name);
+    m.launcher.presets.insert(0, info);
+    m.launcher.changes.forget(&name);
+    m.launcher.texts.insert(name.clone(), run.spec.clone());
+    m.launcher.select(&name);
+    (m.screen, m.overlay) = (Screen::Launcher, None);
+    if !run.knobs.is_empty() {
+        let turned: Vec<String> = run.knobs.iter().map(|(key, value)| format!("{key} to {value}")).collect();
+        m.note(Level::Info, format!("As {name} was started; while it went on, it was set {}.", turned.join(", ")));
+    }
+    open(m, effects);
+}
+
+/// What a run is called after, where nobody says: its id without the random part.
+fn base(id: &RunId) -> String {
+    id.0.rsplit_once('-').map_or(id.0.as_str(), |(name, _)| name).to_owned()
 }

@@ -2,12 +2,13 @@
 //!
 //! - here: messages and keys
 //! - [`engine`]: frames from the engine, and what is asked of it
-//! - [`detail`]: keys of the open run
 //! - [`take`]: reports, tables, bundles of runs
 //! - [`feel`]: theme, tour, clipboard, notifications; [`mouse`]: clicks on what all screens have; [`hints`]: keys worth showing
 //! - [`pointer`]: what follows the mouse
 //! - [`system`]: the page of the machine
 //! - [`compare`]: marks, and runs side by side
+//! - [`detail`]: keys of the open run; [`knobs`]: its live settings
+//! - [`form`]: settings before a start
 
 #[cfg(test)]
 mod candidate_tests;
@@ -18,7 +19,10 @@ mod detail;
 mod engine;
 mod feel;
 mod form;
+#[cfg(test)]
+mod form_tests;
 pub mod hints;
+mod knobs;
 mod mouse;
 mod pointer;
 mod retrain;
@@ -32,6 +36,10 @@ mod training_tests;
 use kiln_protocol::wire::Request;
 use kiln_protocol::{Command, Level, RunState};
 use ratatui::layout::{Position, Size};
+
+pub use form::selected as selected_setting;
+#[cfg(test)]
+pub use knobs::open as open_knobs;
 
 use crate::action::{Action, Context};
 use crate::glyphs::{ASCII, UNICODE};
@@ -58,6 +66,7 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
             if let Some(prompt) = m.prompt.as_mut().filter(|p| p.kind != PromptKind::Epochs) {
                 prompt.text.extend(text.chars().filter(|c| !c.is_control()));
                 typed(m);
+                form::typing(m, &mut effects);
             }
         }
         Msg::Wheel(by) => wheel(m, by as isize * 3),
@@ -76,7 +85,9 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Disconnected { reason, retry } => engine::disconnected(m, reason, retry),
         Msg::Frame(frame) => engine::frame(m, *frame, &mut effects),
         Msg::Loaded { preset, spec } => engine::loaded(m, preset, spec, &mut effects),
-        Msg::Looked { preset, changes, info, settings } => form::looked(m, &preset, &changes, *info, settings),
+        Msg::Looked { wanted, info, settings } => form::looked(m, &wanted, *info, settings),
+        Msg::Text { preset, text } => form::text(m, preset, text, &mut effects),
+        Msg::Saved { preset, saved } => form::saved(m, &preset, saved, &mut effects),
         Msg::Estimated { spec, words } => retrain::estimated(m, spec, words),
         Msg::Compared { runs, found } => compare::compared(m, &runs, *found),
         Msg::Weighed(weighed) => compare::weighed(m, *weighed),
@@ -101,7 +112,10 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
 
 /// A text comes back from the user's editor.
 fn edited(m: &mut Model, what: Draft, text: String, effects: &mut Vec<Effect>) {
-    let _ = (m, what, text, effects);
+    match what {
+        Draft::Settings(preset) => form::edited(m, &preset, &text, effects),
+        Draft::Note(_) => {}
+    }
 }
 
 /// Puts right what depends on sizes, and asks the engine for what the screen now needs.
@@ -110,7 +124,11 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     m.runs.fit(usize::from(layout::runs(size).list.height));
     m.launcher.list.fit(m.launcher.presets.len(), usize::from(layout::launcher(size).1.height));
     if let Some(form) = &mut m.launcher.form {
-        form.list.fit(form.settings.len(), usize::from(layout::form(size).list.height));
+        let rows = form.visible(&m.launcher.changes).len();
+        form.list.fit(rows, usize::from(layout::form(size).list.height));
+    }
+    if let Some(Overlay::Knobs(knobs)) = &mut m.overlay {
+        knobs.list.fit(knobs.knobs.len(), knobs.knobs.len());
     }
     let current = m.screen_contexts();
     if let Some(Overlay::Help(scroll)) = &mut m.overlay {
@@ -166,7 +184,7 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::Copy | Action::CopyId | Action::CopyPath | Action::Mouse => feel::act(m, action, effects),
         Action::Help => m.overlay = Some(Overlay::Help(Scroll::default())),
         Action::Messages => m.overlay = Some(Overlay::Messages(Scroll::default())),
-        Action::CloseHelp | Action::Decline | Action::ClosePicker => m.overlay = None,
+        Action::CloseHelp | Action::Decline | Action::ClosePicker | Action::CloseKnobs => m.overlay = None,
         Action::Confirm => confirmed(m, effects),
         Action::Retrain => retrain::ask(m, effects),
         Action::Export => retrain::export(m, effects),
@@ -189,7 +207,6 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::Launch => launch(m, effects),
         Action::Settings => form::open(m, effects),
         Action::CloseForm => m.launcher.form = None,
-        Action::Edit | Action::NextOption | Action::PrevOption | Action::TakeBack => form::act(m, action, effects),
         Action::System => system::toggle(m),
         Action::Ahead | Action::Behind => system::reorder(m, action, effects),
         Action::Sooner | Action::Later if m.screen == Screen::System => system::reorder(m, action, effects),
@@ -198,6 +215,18 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
                 engine::open(m, id, effects);
             }
         }
+        Action::Edit
+        | Action::NextOption
+        | Action::PrevOption
+        | Action::TakeBack
+        | Action::Vary
+        | Action::FormFilter
+        | Action::Differing
+        | Action::SavePreset
+        | Action::EditText => form::act(m, action, effects),
+        Action::Clone => form::clone(m, effects),
+        Action::Tune => knobs::ask(m, effects),
+        Action::TurnKnob => knobs::edit(m),
         Action::Open => {
             if let Some(id) = m.runs.selected.clone() {
                 engine::open(m, id, effects);
@@ -254,6 +283,7 @@ fn step(m: &mut Model, by: isize) {
     match (&mut m.overlay, m.screen) {
         (Some(Overlay::Help(scroll) | Overlay::Messages(scroll)), _) => scroll.step(by),
         (Some(Overlay::Confirm(_) | Overlay::Retrain(_) | Overlay::Tour(_)), _) => {}
+        (Some(Overlay::Knobs(knobs)), _) => knobs.list.step(by, knobs.knobs.len()),
         (Some(Overlay::Picker), _) => {
             if let Some(detail) = &mut m.detail {
                 let n = detail.curves.pickable().len();
@@ -262,7 +292,7 @@ fn step(m: &mut Model, by: isize) {
         }
         (None, Screen::Runs) => m.runs.step(by),
         (None, Screen::Launcher) => match &mut m.launcher.form {
-            Some(form) => form.list.step(by, form.settings.len()),
+            Some(form) => form.list.step(by, form.visible(&m.launcher.changes).len()),
             None => m.launcher.list.step(by, m.launcher.presets.len()),
         },
         (None, Screen::Compare) => compare::step(m, by),
@@ -459,8 +489,7 @@ fn launch(m: &mut Model, effects: &mut Vec<Effect>) {
     if m.launcher.busy.is_none() && connected(m) {
         m.launcher.problems.remove(&preset);
         m.launcher.busy = Some(preset.clone());
-        let changes = m.launcher.changes.arguments(&preset);
-        effects.push(Effect::Load { preset, changes });
+        effects.push(Effect::Load(m.launcher.wanted(&preset)));
     }
 }
 
@@ -483,8 +512,9 @@ fn prompted(m: &mut Model, kind: PromptKind) -> Option<&mut String> {
             Some(Overlay::Retrain(question)) => Some(&mut question.epochs),
             _ => None,
         },
+        PromptKind::FormFilter => m.launcher.form.as_mut().map(|f| &mut f.filter),
         // Applied when it is whole.
-        PromptKind::Setting => None,
+        PromptKind::Setting | PromptKind::Sweep | PromptKind::PresetName | PromptKind::Knob => None,
     }
 }
 
@@ -492,6 +522,9 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     use crossterm::event::KeyCode;
     if matches!(m.prompt, Some(Prompt { kind: PromptKind::Epochs, .. })) {
         return retrain::key(m, key, effects);
+    }
+    if matches!(m.prompt, Some(Prompt { kind: PromptKind::Knob, .. })) {
+        return knobs::key(m, key, effects);
     }
     let Some(prompt) = &mut m.prompt else { return };
     match key.code {
@@ -501,7 +534,7 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             let end = prompt.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
             prompt.text.truncate(end);
         }
-        KeyCode::Backspace if prompt.text.is_empty() && prompt.kind != PromptKind::Setting => m.prompt = None,
+        KeyCode::Backspace if prompt.text.is_empty() && !in_form(prompt.kind) => m.prompt = None,
         KeyCode::Backspace => {
             prompt.text.pop();
         }
@@ -514,8 +547,8 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         KeyCode::Enter => {
             let (kind, text) = (prompt.kind, std::mem::take(&mut prompt.text));
             m.prompt = None;
-            if kind == PromptKind::Setting {
-                form::typed(m, &text, effects);
+            if in_form(kind) {
+                form::typed(m, kind, &text, effects);
             }
             if kind == PromptKind::LogSearch
                 && let Some(detail) = &mut m.detail
@@ -527,7 +560,7 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             }
             return;
         }
-        KeyCode::Up | KeyCode::Down if prompt.kind == PromptKind::Setting => {}
+        KeyCode::Up | KeyCode::Down if in_form(prompt.kind) => {}
         KeyCode::Up => return step(m, -1),
         KeyCode::Down => return step(m, 1),
         _ => {
@@ -537,6 +570,12 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         }
     }
     typed(m);
+    form::typing(m, effects);
+}
+
+/// Whether the line is part of the form, and applied when it is whole.
+fn in_form(kind: PromptKind) -> bool {
+    matches!(kind, PromptKind::Setting | PromptKind::Sweep | PromptKind::PresetName)
 }
 
 /// Filters and searches apply while they are typed.
@@ -569,10 +608,12 @@ pub fn applies(m: &Model, action: Action) -> bool {
         Action::Remove => any(RunState::is_ended),
         Action::Filter | Action::Sort | Action::Reverse if m.screen == Screen::Runs => !m.runs.is_empty(),
         Action::Launch => m.launcher.selected().is_some_and(|p| m.launcher.problem(p).is_none()),
-        Action::Settings => m.launcher.selected().is_some(),
-        Action::Edit => form::selected(m).is_some(),
+        Action::Settings | Action::SavePreset | Action::EditText => m.launcher.selected().is_some(),
+        Action::Edit | Action::Vary => form::selected(m).is_some(),
+        Action::Tune => any(|s| s != RunState::Completed),
         Action::NextOption => form::selected(m).is_some_and(|(_, s, v)| crate::model::form::option(s, v, 1).is_some()),
-        Action::TakeBack => form::selected(m).is_some_and(|(_, s, v)| s.value != v),
+        Action::TakeBack => form::selected(m)
+            .is_some_and(|(p, s, v)| s.value != v || m.launcher.changes.sweep(p, &s.field.key).is_some()),
         Action::NextPanel | Action::Maximise => m.detail.as_ref().is_some_and(|d| d.curves.panels.len() > 1),
         Action::PerCandidate => m
             .detail

@@ -38,6 +38,7 @@ fn open_run(m: &Model) -> Option<RunDetail> {
         outcome: None,
         folder: detail.folder.clone(),
         knobs: Vec::new(),
+        marks: Vec::new(),
         jobs: Vec::new(),
     })
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::fixture::{self, keys, model, opened};
 use crate::model::figure::Pane;
 use crate::model::runs::SortBy;
-use crate::options::PresetInfo;
+use crate::options::{PresetInfo, Wanted};
 
 const SIZE: Size = Size { width: 80, height: 24 };
 
@@ -575,18 +575,21 @@ fn hints_fit_what_is_selected() {
 }
 
 fn load(preset: &str) -> Effect {
-    Effect::Load { preset: preset.into(), changes: Vec::new() }
+    Effect::Load(Wanted { preset: preset.into(), ..Wanted::default() })
+}
+
+fn wanted(changes: &[&str]) -> Wanted {
+    Wanted { preset: "dc-nas-fashion".into(), text: None, changes: changes.iter().map(|c| (*c).to_owned()).collect() }
 }
 
 fn look(changes: &[&str]) -> Effect {
-    Effect::Look { preset: "dc-nas-fashion".into(), changes: changes.iter().map(|c| (*c).to_owned()).collect() }
+    Effect::Look(wanted(changes))
 }
 
 /// The launcher's answer to a look.
 fn looked(m: &mut Model, changes: &[&str], problem: Option<&str>) {
     let msg = Msg::Looked {
-        preset: "dc-nas-fashion".into(),
-        changes: changes.iter().map(|c| (*c).to_owned()).collect(),
+        wanted: wanted(changes),
         info: Box::new(PresetInfo {
             problem: problem.map(str::to_owned),
             estimate: "about 9 min".into(),
@@ -609,20 +612,19 @@ fn a_preset_without_its_data_is_given_a_path_in_the_form_and_started() {
     looked(&mut m, &[], Some(&missing));
     let (_, setting, _) = super::form::selected(&m).unwrap();
     assert_eq!(setting.field.key, "data.path", "the form opens on what is wrong");
-    assert_eq!(keys(&mut m, "enter / d ctrl-w x enter"), [look(&["data.path=x"])]);
+    assert_eq!(keys(&mut m, "space / d ctrl-w x enter").last(), Some(&look(&["data.path=x"])));
     looked(&mut m, &["data.path=x"], Some("data.path: there is no folder `x`"));
     assert_eq!(keys(&mut m, "esc enter"), [], "still not");
     assert_eq!(keys(&mut m, "e"), [look(&["data.path=x"])]);
     looked(&mut m, &["data.path=x"], Some("data.path: there is no folder `x`"));
-    assert_eq!(keys(&mut m, "enter ctrl-u / d enter"), [look(&["data.path=/d"])]);
+    assert_eq!(keys(&mut m, "space ctrl-u / d enter").last(), Some(&look(&["data.path=/d"])));
     // An answer about a change that is no longer meant changes nothing.
     looked(&mut m, &["data.path=/d"], None);
     looked(&mut m, &["data.path=x"], Some("data.path: there is no folder `x`"));
     let info = &m.launcher.presets[2];
     assert_eq!((info.problem.as_deref(), info.estimate.as_str()), (None, "about 9 min"));
     assert_eq!(info.title, "DC-NAS on Fashion-MNIST", "the words stay");
-    let start = Effect::Load { preset: "dc-nas-fashion".into(), changes: vec!["data.path=/d".into()] };
-    assert_eq!(keys(&mut m, "esc enter"), [start]);
+    assert_eq!(keys(&mut m, "enter"), [Effect::Load(wanted(&["data.path=/d"]))], "from the form, too");
 }
 
 #[test]
@@ -634,11 +636,12 @@ fn options_are_chosen_values_typed_and_changes_taken_back() {
     let go = |m: &mut Model, key: &str| m.launcher.form.as_mut().unwrap().list.selected = at(m, key).unwrap();
     go(&mut m, "optim.kind");
     assert_eq!(keys(&mut m, "l"), [look(&["optim.kind=adamw"])]);
-    assert_eq!(keys(&mut m, "enter"), [look(&[])], "round again, to what the preset says: no change");
+    assert_eq!(keys(&mut m, "space"), [look(&[])], "round again, to what the preset says: no change");
     go(&mut m, "seed");
     assert_eq!(keys(&mut m, "l"), [], "numbers are typed");
-    assert_eq!(keys(&mut m, "enter backspace backspace 7 enter"), [look(&["seed=7"])]);
-    assert_eq!(keys(&mut m, "enter 8 esc"), [], "left as it was");
+    let typed = keys(&mut m, "space backspace backspace 7 enter");
+    assert_eq!(typed, [look(&["seed=7"]), look(&["seed=7"])], "while it is typed, and once more when it is meant");
+    assert_eq!(keys(&mut m, "space 8 esc"), [look(&["seed=78"])], "left as it was");
     assert_eq!(super::form::selected(&m).unwrap().2, "7");
     assert_eq!(keys(&mut m, "x"), [look(&[])]);
     assert_eq!(keys(&mut m, "x"), []);
@@ -651,10 +654,11 @@ fn presets_are_read_one_by_one_once_the_launcher_is_open() {
     let mut m = fixture::model(SIZE);
     m.launcher.presets.iter_mut().for_each(|p| p.known = false);
     assert_eq!(update(&mut m, Msg::Tick(fixture::NOW)), [], "nobody asked yet");
-    let look = |preset: &str| Effect::Look { preset: preset.into(), changes: Vec::new() };
+    let wanted = |preset: &str| Wanted { preset: preset.into(), ..Wanted::default() };
+    let look = |preset: &str| Effect::Look(wanted(preset));
     let answer = |m: &mut Model, preset: &str| {
         let info = Box::new(PresetInfo { title: "Read".into(), ..PresetInfo::default() });
-        update(m, Msg::Looked { preset: preset.into(), changes: Vec::new(), info, settings: Vec::new() })
+        update(m, Msg::Looked { wanted: wanted(preset), info, settings: Vec::new() })
     };
     assert_eq!(keys(&mut m, "n"), [look("dc-nas-digits")], "the selected one first");
     assert_eq!(keys(&mut m, "down"), [], "one at a time");

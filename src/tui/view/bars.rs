@@ -8,10 +8,10 @@ use ratatui::layout::Rect;
 use crate::action::Action;
 use crate::layout;
 use crate::look::Look;
-use crate::model::{Link, Model, PromptKind, Screen};
+use crate::model::{Link, Model, Overlay, PromptKind, Screen};
 use crate::text;
 use crate::theme::Role;
-use crate::update::hints;
+use crate::update::{hints, selected_setting};
 use crate::view::paint;
 
 /// Name, where we are, and the machine.
@@ -113,9 +113,21 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
             PromptKind::SeriesFilter => "series ",
             PromptKind::LogSearch => "search ",
             PromptKind::Epochs => "epochs ",
-            PromptKind::Setting => match m.launcher.form.as_ref().and_then(|f| f.settings.get(f.list.selected)) {
-                Some(setting) => &format!("{} = ", setting.field.key),
+            PromptKind::Setting => match selected_setting(m) {
+                Some((_, setting, _)) => &format!("{} = ", setting.field.key),
                 None => "",
+            },
+            PromptKind::Sweep => match selected_setting(m) {
+                Some((_, setting, _)) => &format!("{} over ", setting.field.key),
+                None => "",
+            },
+            PromptKind::FormFilter => "find ",
+            PromptKind::PresetName => "save as ",
+            PromptKind::Knob => match &m.overlay {
+                Some(Overlay::Knobs(knobs)) => {
+                    &knobs.selected().map(|knob| format!("{} = ", knob.field.key)).unwrap_or_default()
+                }
+                _ => "",
             },
         };
         // The end of a long text is what is being typed.

@@ -1,7 +1,7 @@
 //! Line charts.
 
 use kiln_protocol::figures::with_unit;
-use kiln_protocol::wire::SeriesInfo;
+use kiln_protocol::wire::{Mark, SeriesInfo};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
@@ -111,6 +111,7 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titl
     let traces: Vec<(usize, &Track)> = tracks.iter().map(|(colour, _, track)| (*colour, *track)).collect();
     let plot = Plot { x: panel.x(), ..Plot::new(chart_area, panel.window(), panel.y.scale()) };
     chart(buf, &plot, &traces, &panel.unit, curves.smoothing(), look);
+    marks(buf, &plot, curves.marks_in(panel), look);
     if let Some(x) = curves.cursor_in(panel) {
         cursor(buf, &plot, &traces, x, look);
         if !told {
@@ -167,6 +168,36 @@ pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &s
 /// How far beyond its ends a series may be read: a cell.
 fn slack(span: f64, cells: u16) -> f64 {
     span / f64::from(cells.max(1))
+}
+
+/// Vertical lines where live settings were changed, each with what was set beside its top, where there is room for words.
+fn marks(buf: &mut Buffer, plot: &Plot, marks: &[Mark], look: &Look) {
+    let mut free = plot.inner.left();
+    if plot.inner.intersection(buf.area) != plot.inner {
+        return;
+    }
+    for mark in marks {
+        let Some((column, _)) = plot.cell([mark.x, plot.y.lo]) else { continue };
+        for row in plot.inner.top()..plot.inner.bottom() {
+            let cell = &mut buf[(column, row)];
+            if cell.symbol() == " " || cell.symbol() == look.glyphs.grid {
+                cell.set_symbol(look.glyphs.mark).set_style(look.style(Role::Warn));
+            }
+        }
+        let name = mark.key.rsplit('.').next().unwrap_or_default();
+        let label = format!("{name} {}", mark.value);
+        let whole = Rect { x: column + 1, width: (text::width(&label) as u16).min(24), ..plot.inner };
+        if whole.x < free || whole.right() > plot.inner.right() {
+            continue;
+        }
+        // Words must not cover the lines that they are about.
+        let blank =
+            |place: &Rect| place.positions().all(|at| buf[at].symbol() == " " || buf[at].symbol() == look.glyphs.grid);
+        if let Some(place) = (0..whole.height).map(|row| rows(whole, row, 1)).find(blank) {
+            paint::line(buf, place, look, &[(Role::Warn, &label)]);
+            free = whole.right() + 1;
+        }
+    }
 }
 
 /// A vertical line at the cursor; the points it reads are marked.

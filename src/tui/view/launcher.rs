@@ -68,8 +68,10 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
     let title = if preset.title.is_empty() { &preset.name } else { &preset.title };
     lines.extend(text::wrap(title, width).into_iter().map(|l| (Role::Title, l)));
     let problem = m.launcher.problem(preset);
-    let changed: Vec<String> =
-        m.launcher.changes.of(&preset.name).iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let mut changed = m.launcher.changes.in_words(&preset.name);
+    if m.launcher.texts.contains_key(&preset.name) && preset.run_as.is_empty() {
+        changed.insert(0, "its text, in the editor".to_owned());
+    }
     match problem {
         Some(problem) => {
             lines.push((Role::Text, String::new()));

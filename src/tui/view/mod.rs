@@ -8,7 +8,7 @@
 //! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
 //! - [`past`]: histograms over time
 //! - [`histogram`], [`images`], [`detections`], [`layers`]: distributions, pictures, what was found in them, figures of layers
-//! - [`overlay`]: help, choice of series, questions
+//! - [`overlay`]: help, choice of series, questions; [`knobs`]: live settings of a run
 //! - [`paint`]: small things that all are drawn with
 
 mod bars;
@@ -24,6 +24,7 @@ pub(crate) mod histogram;
 pub(crate) mod images;
 mod inspect;
 mod jobs;
+mod knobs;
 mod launcher;
 mod layers;
 mod lines;
@@ -67,6 +68,7 @@ pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
         (Some(Overlay::Confirm(question)), _) => overlay::confirm(buf, m, question, look),
         (Some(Overlay::Retrain(question)), _) => overlay::retrain(buf, m, question, look),
         (Some(Overlay::Tour(page)), _) => overlay::tour(buf, m, *page, look),
+        (Some(Overlay::Knobs(knobs)), _) => knobs::draw(buf, m, knobs, look),
         (Some(Overlay::Picker), Some(detail)) => overlay::picker(buf, m, detail, look),
         _ => {}
     }

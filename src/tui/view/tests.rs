@@ -19,7 +19,7 @@ use crate::look::Look;
 use crate::model::Model;
 use crate::model::detail::Tab;
 use crate::msg::Msg;
-use crate::options::{PresetInfo, Start};
+use crate::options::{PresetInfo, Start, Wanted};
 use crate::update::update;
 
 fn look() -> Look {
@@ -65,21 +65,25 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     let mut form = with("form", "n down e", fixture::model(size));
     let problem = form.1.launcher.presets[2].problem.clone();
     let looked = |changes: &[String], problem: Option<String>| Msg::Looked {
-        preset: "dc-nas-fashion".into(),
-        changes: changes.to_vec(),
-        info: Box::new(PresetInfo { problem, ..PresetInfo::default() }),
+        wanted: Wanted { preset: "dc-nas-fashion".into(), text: None, changes: changes.to_vec() },
+        info: Box::new(PresetInfo {
+            problem,
+            costs: fixture::costs(if changes.is_empty() { &[] } else { &[("time", "about 40 s")] }),
+            ..PresetInfo::default()
+        }),
         settings: fixture::settings(),
     };
     update(&mut form.1, looked(&[], problem));
     all.push(form.clone());
-    let mut changed = with("form-changed", "enter / d a t a enter j j j enter 9 9 9 9 9 enter", form.1.clone());
+    let mut changed = with("form-changed", "space / d a t a enter j j j space 9 9 9 9 9 enter", form.1.clone());
     let changes = changed.1.launcher.changes.arguments("dc-nas-fashion");
     update(
         &mut changed.1,
         looked(&changes, Some("--set data.valid=50099999: data.valid: expected a whole number".into())),
     );
     all.push(changed.clone());
-    all.push(with("form-typing", "enter", changed.1.clone()));
+    all.push(with("form-typing", "space", changed.1.clone()));
+    all.push(with("form-sweep", "/ l r enter v l o g : 1 e - 3 . . 1 / 4", form.1.clone()));
     all.push(with("launcher-changed", "esc", changed.1));
     all.push(with("help", "?", fixture::model(size)));
     for (name, keys) in [("tour-1", "f2"), ("tour-3", "f2 l l"), ("tour-5", "f2 l l l l")] {
@@ -94,6 +98,14 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     {
         all.push(with(name, &(i + 1).to_string(), fixture::opened(size)));
     }
+    let mut marked = fixture::opened(size);
+    let mark =
+        |x: f64, value: &str| kiln_protocol::wire::Mark { t: 0.0, x, key: "optim.lr".into(), value: value.into() };
+    marked.detail.as_mut().unwrap().curves.marks = vec![mark(20.0, "0.01"), mark(40.0, "0.002")];
+    all.push(with("curves-marks", "1 z", marked.clone()));
+    crate::update::open_knobs(&mut marked, &fixture::tuned());
+    all.push(with("knobs", "j", marked.clone()));
+    all.push(with("knobs-typing", "enter ctrl-u - 1", marked));
     all.push(with("curves-cursor", "s s h h h h h h h h c z", fixture::opened(size)));
     all.push(with("picker", "v", fixture::opened(size)));
     for (name, keys) in [("arms", "1 l h h h h h h h h h h"), ("jobs", "2 j"), ("job", "2 j enter")] {
