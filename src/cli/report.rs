@@ -11,7 +11,7 @@ use kiln_protocol::client::Client;
 use kiln_protocol::record::Record;
 use kiln_protocol::run::{RunSummary, Table};
 use kiln_protocol::wire::RunDetail;
-use kiln_protocol::{Event, Level, RunId, now};
+use kiln_protocol::{Event, Level, RunId, View, now};
 use serde_json::json;
 
 use crate::draw::svg::{self, Colours, escape};
@@ -31,11 +31,16 @@ const ROWS: usize = 300;
 /// Lines of the log that are shown, the newest.
 const LINES: u32 = 200;
 
+/// Arms of an experiment whose views are shown: each has pictures of its own.
+const ARMS: usize = 12;
+
 /// Everything that the page says of a run.
 struct Told {
     subject: Subject,
     records: Vec<Record>,
     log: Vec<Event>,
+    /// Of an experiment: the first job of each arm, whose views stand for those of the others.
+    jobs: Vec<RunDetail>,
 }
 
 pub fn report(engines: &Engines, args: &args::Report) -> Outcome {
@@ -85,7 +90,18 @@ fn tell(client: &mut Client, id: &RunId) -> Outcome<Told> {
         }
     }
     let log = engines::events(client, id, 0, LINES, true)?;
-    Ok(Told { subject, records, log })
+    let (mut arms, mut jobs) = (Vec::new(), Vec::new());
+    for job in &subject.detail.jobs {
+        if arms.contains(&&job.arm) || arms.len() == ARMS {
+            continue;
+        }
+        arms.push(&job.arm);
+        let detail = engines::detail(client, &job.id)?;
+        if !detail.views.is_empty() {
+            jobs.push(detail);
+        }
+    }
+    Ok(Told { subject, records, log, jobs })
 }
 
 /// The page. `now` is when it is made, in seconds since the Unix epoch.
@@ -182,12 +198,30 @@ fn of_run(told: &Told, now: f64, several: bool) -> String {
         }
     }
     if !detail.jobs.is_empty() {
-        out += &page::details("Jobs", &page::table(&jobs_table(&detail.jobs, now), ROWS), true);
+        out += &page::details("All jobs", &page::table(&jobs_table(&detail.jobs, now), ROWS), detail.outcome.is_none());
     }
-    for (name, view) in &detail.views {
-        let drawing = figures::view(name, view, WIDTH);
-        let tabled = views::table_of(name, view);
-        match (drawing, tabled) {
+    out += &shown(&detail.views);
+    for job in &told.jobs {
+        out +=
+            &page::details(&format!("Views of {} ({})", job.summary.id, job.summary.part()), &shown(&job.views), false);
+    }
+    out += &page::details("Settings", &format!("<pre>{}</pre>\n", escape(detail.spec.trim_end())), false);
+    if let Some(record) = told.records.last() {
+        let rows = repro::rows(record).into_iter().map(|(what, value)| (what.to_owned(), value)).collect::<Vec<_>>();
+        out += &page::details("Environment", &page::facts(&rows), true);
+    }
+    let log = log(&told.log, run.created);
+    if !log.is_empty() {
+        out += &page::details("Log", &format!("<pre>{}</pre>\n", escape(log.trim_end())), false);
+    }
+    out + "</section>\n"
+}
+
+/// Views as drawings, those that are tables folded away.
+fn shown(views: &[(String, View)]) -> String {
+    let mut out = String::new();
+    for (name, view) in views {
+        match (figures::view(name, view, WIDTH), views::table_of(name, view)) {
             (Some(scene), tabled) => {
                 let note = tabled.map(|(_, note)| note).unwrap_or_default();
                 out += &page::figure(&svg::write(&scene, Colours::Page), &note);
@@ -200,16 +234,7 @@ fn of_run(told: &Told, now: f64, several: bool) -> String {
             (None, None) => {}
         }
     }
-    out += &page::details("Settings", &format!("<pre>{}</pre>\n", escape(detail.spec.trim_end())), false);
-    if let Some(record) = told.records.last() {
-        let rows = repro::rows(record).into_iter().map(|(what, value)| (what.to_owned(), value)).collect::<Vec<_>>();
-        out += &page::details("Environment", &page::facts(&rows), true);
-    }
-    let log = log(&told.log, run.created);
-    if !log.is_empty() {
-        out += &page::details("Log", &format!("<pre>{}</pre>\n", escape(log.trim_end())), false);
-    }
-    out + "</section>\n"
+    out
 }
 
 fn facts(run: &RunSummary, detail: &RunDetail, now: f64) -> Vec<(String, String)> {
@@ -281,7 +306,7 @@ mod tests {
     use crate::draw::Mark;
     use kiln_protocol::view::{BlockImportance, Images, Matrix, Picture};
     use kiln_protocol::wire::{Series, SeriesInfo};
-    use kiln_protocol::{Body, RunState, View};
+    use kiln_protocol::{Body, RunState};
 
     fn told(id: &str, seed: u64) -> Told {
         let mut summary = RunSummary::queued(RunId(id.into()), 1_767_225_600.0);
@@ -327,7 +352,7 @@ mod tests {
         let message = "a <line>".to_owned();
         let log = vec![Event { seq: 1, t: 1_767_225_601.0, body: Body::Log { level: Level::Warn, message } }];
         let record = Record { seed, spec: "00".into(), ..Record::default() };
-        Told { subject: Subject { detail, series: vec![series], marks }, records: vec![record], log }
+        Told { subject: Subject { detail, series: vec![series], marks }, records: vec![record], log, jobs: vec![] }
     }
 
     /// Every element that is opened is closed, in order.

@@ -86,9 +86,7 @@ pub fn table(table: &Table, most: usize) -> String {
         .map(|c| {
             let mut cells =
                 table.rows.iter().filter_map(|row| row.get(c)).filter(|c| !c.is_empty() && *c != "-").peekable();
-            let digit =
-                |text: &&String| text.trim_start_matches(['-', '+']).starts_with(|ch: char| ch.is_ascii_digit());
-            cells.peek().is_some() && cells.all(|cell| digit(&cell))
+            cells.peek().is_some() && cells.all(|cell| is_figure(cell))
         })
         .collect();
     let class = |c: usize| if figures.get(c) == Some(&true) { " class=\"n\"" } else { "" };
@@ -105,6 +103,17 @@ pub fn table(table: &Table, most: usize) -> String {
         out += &paragraph(&format!("The first {most} of {} rows.", table.rows.len()), "dim");
     }
     out
+}
+
+/// Whether a cell is a number, perhaps with units and deviations, as `1 min 05 s` and `0.95 ± 0.01` are.
+fn is_figure(cell: &str) -> bool {
+    let number = |word: &str| {
+        let word = word.trim_matches(['(', ')', ',', '%']);
+        word.trim_start_matches(['-', '+', '±']).is_empty() || word.replace(',', "").parse::<f64>().is_ok()
+    };
+    let unit = |word: &str| word.len() <= 4 && word.chars().all(|c| c.is_ascii_alphabetic());
+    let mut words = cell.split_whitespace();
+    words.next().is_some_and(number) && words.all(|word| number(word) || unit(word))
 }
 
 /// `2026-01-01 00:00 UTC`
@@ -138,6 +147,18 @@ mod tests {
             (-1.0, "1969-12-31 23:59 UTC"),
         ] {
             assert_eq!(utc(t), said);
+        }
+    }
+
+    #[test]
+    fn figures_are_told_from_words_that_begin_with_a_digit() {
+        for figure in
+            ["0.95", "-1.5e-05", "103,680", "1 min 05 s", "0.95 ± 0.01", "+3 kB", "649,216 (94.6 %)", "0.5 of 11"]
+        {
+            assert!(is_figure(figure), "{figure}");
+        }
+        for words in ["4 fast-3-64", "8x8 digits", "a", "", "2 networks found"] {
+            assert!(!is_figure(words), "{words}");
         }
     }
 
