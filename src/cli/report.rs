@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use kiln_protocol::client::Client;
+use kiln_protocol::compare::plain;
 use kiln_protocol::record::Record;
 use kiln_protocol::run::{RunSummary, Table};
 use kiln_protocol::wire::RunDetail;
@@ -143,7 +144,7 @@ fn overview(told: &[Told], now: f64) -> String {
         told.iter().zip(&ids).filter_map(|(t, id)| Some((*id, settings::of(&t.subject.detail).ok()?))).collect();
     let all: Vec<_> = read.iter().map(|(_, settings)| settings.clone()).collect();
     let rows = settings::differences(&all).into_iter().map(|(key, values)| {
-        let cell = |v: Option<serde_json::Value>| v.as_ref().map_or_else(|| "-".into(), settings::in_words);
+        let cell = |v: Option<serde_json::Value>| v.as_ref().map_or_else(|| "-".into(), plain);
         std::iter::once(key).chain(values.into_iter().map(cell)).collect()
     });
     let columns: Vec<&str> = std::iter::once("setting").chain(read.iter().map(|(id, _)| *id)).collect();

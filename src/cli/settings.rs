@@ -6,6 +6,7 @@ use kiln_protocol::spec::Spec;
 use kiln_protocol::wire::RunDetail;
 use serde_json::Value as Json;
 
+use crate::compare::gather;
 use crate::failure::{Failure, Outcome};
 
 /// Every setting of a run, defaults included: key, value.
@@ -15,26 +16,7 @@ use crate::failure::{Failure, Outcome};
 pub fn of(detail: &RunDetail) -> Outcome<BTreeMap<String, Json>> {
     let spec = Spec::from_toml("spec.toml", &detail.spec)
         .map_err(|problems| Failure::Input(format!("the settings of {}: {problems}", detail.summary.id)))?;
-    let mut settings = BTreeMap::new();
-    flatten(String::new(), &serde_json::to_value(&spec)?, &mut settings);
-    Ok(settings)
-}
-
-fn flatten(key: String, value: &Json, out: &mut BTreeMap<String, Json>) {
-    match value {
-        Json::Object(table) => {
-            for (name, value) in table {
-                flatten(if key.is_empty() { name.clone() } else { format!("{key}.{name}") }, value, out);
-            }
-        }
-        Json::Null => {}
-        value => drop(out.insert(key, value.clone())),
-    }
-}
-
-/// A value as people write it: texts without quotation marks.
-pub fn in_words(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    gather::settings(&spec).map_err(Failure::Input)
 }
 
 /// The settings in which runs differ: key, and one value a run (`None` where it has no such setting). Words that only name
@@ -55,22 +37,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn settings_are_flat_and_differences_are_those_that_matter() {
-        let flat = |value: Json| {
-            let mut out = BTreeMap::new();
-            flatten(String::new(), &value, &mut out);
-            out
-        };
-        let one = flat(json!({ "title": "a", "seed": 1, "optim": { "lr": 0.1, "kind": "sgd" }, "none": null }));
-        assert_eq!(one.keys().collect::<Vec<_>>(), ["optim.kind", "optim.lr", "seed", "title"]);
-        let two =
-            flat(json!({ "title": "b", "seed": 1, "optim": { "lr": 0.2, "kind": "sgd" }, "train": { "epochs": 3 } }));
-        let rows = differences(&[one, two]);
+    fn differences_are_those_that_matter() {
+        let settings = |value: Json| -> BTreeMap<String, Json> { serde_json::from_value(value).unwrap() };
+        let one = settings(json!({ "title": "a", "seed": 1, "optim.lr": 0.1 }));
+        let two = settings(json!({ "title": "b", "seed": 1, "optim.lr": 0.2, "train.epochs": 3 }));
         let expected = vec![
             ("optim.lr".to_owned(), vec![Some(json!(0.1)), Some(json!(0.2))]),
             ("train.epochs".to_owned(), vec![None, Some(json!(3))]),
         ];
-        assert_eq!(rows, expected);
-        assert_eq!((in_words(&json!("sgd")), in_words(&json!([1, 2]))), ("sgd".into(), "[1,2]".into()));
+        assert_eq!(differences(&[one.clone(), two]), expected);
+        assert_eq!(differences(&[one.clone(), one]), []);
     }
 }

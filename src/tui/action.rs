@@ -240,11 +240,11 @@ actions! {
     Resume "run.resume" [Runs Run System] "r" "resume" "Let a paused run go on, or start an ended one again from its last checkpoint";
     Stop "run.stop" [Runs Run System] "x" "stop" "Stop the run after a checkpoint (asks first)";
     Remove "run.remove" [Runs Run] "D delete" "remove" "Remove an ended run with its folder (asks first)";
-    Report "run.report" [Runs Run] "W" "" "Write a report of the run (of the marked runs), one HTML page, into the folder where Kiln was started";
-    TakePoints "run.table" [Runs Run] "alt-c" "" "Write all points of the run's series (of the marked runs') as CSV";
-    TakeEvents "run.events" [Runs Run] "alt-t" "" "Write the run's series (the marked runs') as event files for TensorBoard";
-    TakeCharts "run.charts" [Runs Run] "alt-d" "" "Draw the run's curves (those of the marked runs over one another) into a PNG";
-    TakeBundle "run.bundle" [Runs Run] "alt-b" "" "Pack the run (the marked runs) with all files, for `kiln import` elsewhere";
+    Report "run.report" [Runs Run Compare] "W" "" "Write a report of the run (of the marked runs), one HTML page, into the folder where Kiln was started";
+    TakePoints "run.table" [Runs Run Compare] "alt-c" "" "Write all points of the run's series (of the marked runs') as CSV";
+    TakeEvents "run.events" [Runs Run Compare] "alt-t" "" "Write the run's series (the marked runs') as event files for TensorBoard";
+    TakeCharts "run.charts" [Runs Run Compare] "alt-d" "" "Draw the run's curves (those of the marked runs over one another) into a PNG";
+    TakeBundle "run.bundle" [Runs Run Compare] "alt-b" "" "Pack the run (the marked runs) with all files, for `kiln import` elsewhere";
     Repeat "run.repeat" [Runs Run] "alt-r" "" "Write a preset that repeats the run, and say what differs here from where it ran";
     Checkpoint "run.checkpoint" [Run] "C" "" "Write a checkpoint now";
     Sooner "run.sooner" [Runs System] "+ =" "" "Raise the priority of a queued run";

@@ -26,8 +26,15 @@ pub fn take(m: &mut Model, what: Take, effects: &mut Vec<Effect>) {
 }
 
 fn subjects(m: &Model) -> Vec<RunId> {
-    match m.screen {
-        Screen::Runs if !m.runs.marked.is_empty() => m.runs.marked.iter().cloned().collect(),
+    match (m.screen, &m.compare) {
+        (Screen::Compare, Some(compare)) => compare.runs.clone(),
+        // In the order of the list; those that the filter hides come last.
+        (Screen::Runs, _) if !m.runs.marked.is_empty() => {
+            let visible: Vec<&RunId> = m.runs.visible().iter().map(|r| &r.id).collect();
+            let mut runs: Vec<RunId> = m.runs.marked.iter().cloned().collect();
+            runs.sort_by_key(|id| visible.iter().position(|v| *v == id).unwrap_or(usize::MAX));
+            runs
+        }
         _ => m.target().into_iter().collect(),
     }
 }
@@ -54,6 +61,22 @@ mod tests {
         assert!(m.notes.iter().any(|n| n.text == "Looking at what the run was made of"));
         update(&mut m, Msg::Exported(Level::Info, "x.html: a report".into()));
         assert_eq!(m.notes.iter().filter(|n| n.subject == EXPORT).count(), 1, "told in place of what was being done");
+    }
+
+    #[test]
+    fn marked_runs_go_together_in_the_order_of_the_list() {
+        let mut m = fixture::model(Size::new(80, 24));
+        let list: Vec<RunId> = m.runs.visible().iter().map(|r| r.id.clone()).collect();
+        m.runs.mark(&list[3]);
+        m.runs.mark(&list[1]);
+        let effects = update(&mut m, Msg::Key("W".parse().unwrap()));
+        let runs = vec![list[1].clone(), list[3].clone()];
+        assert_eq!(effects, [Effect::Take { runs: runs.clone(), what: Take::Report }]);
+        m.compare = Some(crate::model::compare::Compare::new(vec![list[2].clone()]));
+        m.screen = Screen::Compare;
+        let effects = update(&mut m, Msg::Key("W".parse().unwrap()));
+        let taken = Effect::Take { runs: vec![list[2].clone()], what: Take::Report };
+        assert!(effects.contains(&taken), "{effects:?}");
     }
 
     #[test]
