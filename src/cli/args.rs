@@ -83,6 +83,9 @@ pub struct Look {
     /// Draw with ASCII alone.
     #[arg(long)]
     pub ascii: bool,
+    /// Show pictures in the terminal's own pixels: `auto` asks the environment, `none` draws them with characters.
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "none", "kitty", "iterm2", "sixel"])]
+    pub graphics: String,
     /// Take the mouse: the wheel scrolls, a click selects. A key switches it, and it is kept.
     #[arg(long)]
     pub mouse: bool,

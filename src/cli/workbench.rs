@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kiln_protocol::wire::{FromEngine, ToEngine};
 use kiln_protocol::{client, home};
+use kiln_tui::graphics;
 use kiln_tui::{Colour, Connection, Options, PresetInfo, Receive, Start, Submit};
 
 use crate::args::{self, Look};
@@ -51,6 +52,7 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
             _ => Colour::Auto,
         },
         ascii: look.ascii.then_some(true),
+        graphics: graphics::Wanted::parse(&look.graphics).unwrap_or_default(),
         mouse: look.mouse,
         config,
     };

@@ -216,6 +216,13 @@ actions! {
     PointDown "view.down" [Clusters Scatter Matrix Blocks Histogram Images Detections] "j down" "hjkl|move" "Move the cursor down";
     NextMeasure "blocks.measure" [Blocks] "b" "bars" "Draw the next figure as bars: lesion drop, weaken drop, parameters, MACs";
     Weights "blocks.weights" [Blocks] "a" "weights" "Show the weights of all operations alone, with the entropy of each block in bits, or the map";
+    Closer "images.closer" [Images] "+ =" "" "Look closer at the picture under the cursor: half of it, a third, a quarter ... as large as fits";
+    Further "images.further" [Images] "-" "+/-|zoom" "Show more of the picture again";
+    PartLeft "images.part-left" [Images] "shift-left alt-h" "" "Move the part that is shown left";
+    PartRight "images.part-right" [Images] "shift-right alt-l" "" "Move the part that is shown right";
+    PartUp "images.part-up" [Images] "shift-up alt-k" "" "Move the part that is shown up";
+    PartDown "images.part-down" [Images] "shift-down alt-j" "" "Move the part that is shown down";
+    Difference "images.difference" [Images] "d" "difference" "Show the picture beside the first of its row (or its neighbour), and what tells them apart";
     OverTime "histogram.over-time" [Histogram] "w" "over time" "Show how the histogram has changed over time, the newest at the bottom; or the newest alone";
     ScoreUp "detections.surer" [Detections] "+ =" "" "Show only boxes that the network is surer of";
     ScoreDown "detections.less-sure" [Detections] "-" "+/-|least score" "Show boxes that the network is less sure of, too";

@@ -11,7 +11,7 @@
 //! - [`keymap`] with [`facts`]: which key means what, and when; [`kept`]: what is kept between starts; [`config`]: their files
 //! - [`mod@view`], [`layout`]: drawing, and where things are
 //! - [`chart`]: axes, columns, dots
-//! - [`mosaic`]: pictures out of characters; [`mod@still`]: drawings for the command line
+//! - [`mosaic`]: pictures out of characters; [`graphics`]: in pixels, where the terminal has any; [`mod@still`]: drawings for the command line
 //! - [`look`], [`theme`], [`colour`], [`glyphs`], [`text`]: how it looks
 //! - [`term`], [`signals`], [`link`]: terminal, signals, connection; [`editor`]: the user's own, for longer texts
 
@@ -33,6 +33,7 @@ mod fixture_training;
 #[cfg(test)]
 mod fuzz;
 pub mod glyphs;
+pub mod graphics;
 pub mod kept;
 pub mod keymap;
 pub mod keys;

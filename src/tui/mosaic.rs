@@ -70,6 +70,24 @@ impl std::fmt::Display for Factor {
     }
 }
 
+/// Fewest pixels of a part: fewer are no picture.
+const PART: usize = 4;
+
+/// Most that a small difference is enlarged by.
+const GAIN: u8 = 16;
+
+/// How two pictures differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// What they lie apart, in each channel, enlarged by `gain`.
+    pub pixels: Pixels,
+    /// Mean distance, of 255.
+    pub mean: f64,
+    /// Peak signal-to-noise ratio in decibels; `None` where they are the same.
+    pub psnr: Option<f64>,
+    pub gain: u8,
+}
+
 /// A picture, decoded: rows from the top.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pixels {
@@ -90,6 +108,67 @@ impl Pixels {
             _ => bytes.as_chunks::<3>().0.to_vec(),
         };
         Ok(Pixels { width: picture.width as usize, height: picture.height as usize, rgb })
+    }
+
+    /// Rows from the top.
+    pub fn rows(&self) -> impl Iterator<Item = &[[u8; 3]]> {
+        self.rgb.chunks(self.width.max(1))
+    }
+
+    /// The picture at any size, at least 1 by 1: pixels repeated where it grows, means of those that fall together where it shrinks.
+    pub fn resampled(&self, width: usize, height: usize) -> Pixels {
+        let (width, height) = (width.max(1), height.max(1));
+        // Of `n` pixels, those that the `i`-th of `m` shows: at least one.
+        let span = |i: usize, m: usize, n: usize| {
+            let from = i * n / m;
+            from..((i + 1) * n / m).clamp(from + 1, n.max(from + 1))
+        };
+        let pixel = |x: usize, y: usize| {
+            let (columns, rows) = (span(x, width, self.width), span(y, height, self.height));
+            let n = (columns.len() * rows.len()).max(1) as u64;
+            let mut sums = [0_u64; 3];
+            for row in rows {
+                for p in
+                    self.rgb.get(row * self.width + columns.start..row * self.width + columns.end).unwrap_or_default()
+                {
+                    sums.iter_mut().zip(p).for_each(|(sum, v)| *sum += u64::from(*v));
+                }
+            }
+            sums.map(|sum| ((sum + n / 2) / n) as u8)
+        };
+        let rgb = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| pixel(x, y)).collect();
+        Pixels { width, height, rgb }
+    }
+
+    /// A part of the picture, one `times`-th of its width and height and at least a few pixels, as near to a centre (from 0 to 1)
+    /// as its edges allow; and its first column and row.
+    pub fn part(&self, times: usize, centre: (f64, f64)) -> (Pixels, (usize, usize)) {
+        let size = |n: usize| n.div_ceil(times.max(1)).max(PART.min(n));
+        let (width, height) = (size(self.width), size(self.height));
+        let first = |n: usize, size: usize, at: f64| {
+            let wished = at * n as f64 - size as f64 / 2.0;
+            (wished.round().max(0.0) as usize).min(n - size)
+        };
+        let (left, top) = (first(self.width, width, centre.0), first(self.height, height, centre.1));
+        let rows = (top..top + height).flat_map(|y| &self.rgb[y * self.width + left..y * self.width + left + width]);
+        (Pixels { width, height, rgb: rows.copied().collect() }, (left, top))
+    }
+
+    /// How another picture of the same size differs; `None` if it has another size.
+    pub fn difference(&self, other: &Pixels) -> Option<Difference> {
+        if (self.width, self.height) != (other.width, other.height) || self.rgb.is_empty() {
+            return None;
+        }
+        let apart: Vec<[u8; 3]> =
+            self.rgb.iter().zip(&other.rgb).map(|(a, b)| std::array::from_fn(|i| a[i].abs_diff(b[i]))).collect();
+        let all = || apart.iter().flatten().map(|v| f64::from(*v));
+        let n = (apart.len() * 3) as f64;
+        let (mean, square) = (all().sum::<f64>() / n, all().map(|v| v * v).sum::<f64>() / n);
+        let most = apart.iter().flatten().copied().max().unwrap_or(0);
+        let gain = if most > 0 { (255 / most).clamp(1, GAIN) } else { 1 };
+        let rgb = apart.into_iter().map(|p| p.map(|v| v.saturating_mul(gain))).collect();
+        let psnr = (square > 0.0).then(|| 10.0 * (255.0 * 255.0 / square).log10());
+        Some(Difference { pixels: Pixels { width: self.width, height: self.height, rgb }, mean, psnr, gain })
     }
 
     /// The picture at another size: repeated pixels, or means of boxes (those at the right and lower edge may be smaller).
@@ -239,6 +318,45 @@ mod tests {
         let colours = Pixels::of(&Picture::new("", 1, 2, 3, &[1, 2, 3, 4, 5, 6])).unwrap();
         assert_eq!(colours.rgb, [[1, 2, 3], [4, 5, 6]]);
         assert_eq!(colours.scaled(Factor::Down(9)).rgb, [[3, 4, 5]]);
+    }
+
+    #[test]
+    fn any_size_repeats_or_averages_and_whole_factors_agree() {
+        let small = grey(3, 2, &[0, 50, 100, 10, 60, 201]);
+        for by in 1..5 {
+            assert_eq!(small.resampled(3 * by, 2 * by), small.scaled(Factor::Up(by)));
+        }
+        assert_eq!(small.scaled(Factor::Up(6)).resampled(3, 2), small);
+        assert_eq!(small.resampled(1, 1).rgb, [[70; 3]]);
+        assert_eq!(small.resampled(0, 0).rgb, [[70; 3]]);
+        for (width, height) in [(2, 1), (5, 7), (100, 3)] {
+            let other = small.resampled(width, height);
+            assert_eq!((other.width, other.height, other.rgb.len()), (width, height, width * height));
+        }
+    }
+
+    #[test]
+    fn parts_stay_within_the_picture() {
+        let picture = grey(16, 8, &(0..128).collect::<Vec<u8>>());
+        assert_eq!(picture.part(1, (0.3, 0.9)), (picture.clone(), (0, 0)));
+        let (part, at) = picture.part(2, (0.5, 0.5));
+        assert_eq!((part.width, part.height, at, part.rgb[0]), (8, 4, (4, 2), [2 * 16 + 4; 3]));
+        assert_eq!(picture.part(2, (1.0, 1.0)).1, (8, 4));
+        let (least, _) = picture.part(1000, (0.0, 0.0));
+        assert_eq!((least.width, least.height), (4, 4));
+        assert_eq!(grey(2, 1, &[1, 2]).part(9, (0.5, 0.5)).0, grey(2, 1, &[1, 2]));
+    }
+
+    #[test]
+    fn differences_are_enlarged_until_they_are_seen() {
+        let (a, b) = (grey(2, 1, &[100, 100]), grey(2, 1, &[100, 110]));
+        let difference = a.difference(&b).unwrap();
+        assert_eq!((difference.gain, difference.mean), (16, 5.0));
+        assert_eq!(difference.pixels.rgb, [[0; 3], [160; 3]]);
+        assert!((difference.psnr.unwrap() - 10.0 * (65025.0_f64 / 50.0).log10()).abs() < 1e-9);
+        assert_eq!(a.difference(&a).unwrap().psnr, None);
+        assert_eq!(a.difference(&grey(1, 2, &[1, 2])), None);
+        assert_eq!(grey(1, 1, &[0]).difference(&grey(1, 1, &[200])).unwrap().gain, 1);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum Msg {
     Wheel(i32),
     /// A click at column and row.
     Click(u16, u16),
+    /// A cell of the terminal has so many pixels across and down; `None`: it does not say.
+    Cell(Option<(u16, u16)>),
     /// The pointer has moved to column and row; its left button is held down.
     Drag(u16, u16),
     /// The pointer has moved to column and row, no button held.

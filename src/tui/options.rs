@@ -8,6 +8,8 @@ use kiln_protocol::compare::{Comparison, Weighed};
 use kiln_protocol::spec::schema::Field;
 use kiln_protocol::wire::{FromEngine, ToEngine};
 
+use crate::graphics;
+
 /// Everything [`crate::run`] needs to know.
 pub struct Options {
     /// Opens a connection to the engine (starting an engine if that is wanted). Called on a thread of its own, at the
@@ -28,6 +30,8 @@ pub struct Options {
     pub colour: Colour,
     /// Draw with ASCII alone. `None` asks the environment: locale and `TERM`.
     pub ascii: Option<bool>,
+    /// Whether pictures are shown in the terminal's own pixels, and how it is told of them.
+    pub graphics: graphics::Wanted,
     /// Take the mouse: wheel scrolls, click selects. Costs the terminal's own selection of text. Else as it was left last.
     pub mouse: bool,
     /// Folder of a user's own files: `keymap.toml`, `workbench.toml`. `None`: nothing is read, nothing is kept, and there is no

@@ -17,7 +17,9 @@ use ratatui::layout::Size;
 
 use crate::Error;
 use crate::app::{Host, Next, Source, drive};
+use crate::colour::Depth;
 use crate::config::{self, Files};
+use crate::graphics::Graphics;
 use crate::kept::Kept;
 use crate::look::Look;
 use crate::model::{Model, Overlay};
@@ -46,10 +48,13 @@ pub fn run(options: Options) -> Result<(), Error> {
     let (mut look, mistakes) = Look::new(&options, var);
     let (width, height) = crossterm::terminal::size().map_err(Error::Terminal)?;
     let size = Size { width, height };
-    let Options { connect, presets, launcher, start, mouse, config, .. } = options;
+    let Options { connect, presets, launcher, start, mouse, config, graphics, .. } = options;
     // Who names a run knows Kiln.
     let first = config.is_some() && !files.kept.toured && !matches!(start, Start::Run(_));
     let mut model = Model::new(presets, start, look.glyphs.braille, size, kiln_protocol::now());
+    // In ASCII or without colours the user wants characters, or has nothing else.
+    let pixels = look.glyphs.braille && look.theme.depth >= Depth::Ansi256;
+    model.graphics = Graphics::find(graphics, cell(), var).filter(|_| pixels);
     for said in mistakes.iter().map(ToString::to_string).chain(files.said) {
         model.note(Level::Warn, said);
     }
@@ -139,6 +144,13 @@ fn keeper(folder: PathBuf, out: SyncSender<Msg>) -> (mpsc::Sender<Kept>, std::th
     (keep, thread)
 }
 
+/// Pixels of a cell, if the terminal says.
+fn cell() -> Option<(u16, u16)> {
+    let size = crossterm::terminal::window_size().ok()?;
+    let (width, height) = (size.width.checked_div(size.columns)?, size.height.checked_div(size.rows)?);
+    (width > 0 && height > 0).then_some((width, height))
+}
+
 /// Reads the terminal on a thread of its own. It ends with the program.
 fn input(out: SyncSender<Msg>, gate: Arc<Gate>) {
     std::thread::spawn(move || {
@@ -152,7 +164,13 @@ fn input(out: SyncSender<Msg>, gate: Arc<Gate>) {
             let msg = match event {
                 Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => Msg::Key(key.into()),
                 Ok(Event::Paste(text)) => Msg::Paste(text),
-                Ok(Event::Resize(width, height)) => Msg::Resize(width, height),
+                Ok(Event::Resize(width, height)) => {
+                    // Another size may mean another font.
+                    if out.send(Msg::Cell(cell())).is_err() {
+                        return;
+                    }
+                    Msg::Resize(width, height)
+                }
                 Ok(Event::Mouse(mouse)) => match mouse.kind {
                     MouseEventKind::ScrollDown => Msg::Wheel(1),
                     MouseEventKind::ScrollUp => Msg::Wheel(-1),

@@ -36,7 +36,7 @@ pub fn still(view: &View, width: u16, look: &Look) -> Option<String> {
             let labelled = images.pictures.iter().any(|p| !p.label.is_empty());
             let pages = |height: &u16| {
                 let body = body(width, *height);
-                pane.fit_pictures(images, (body.width, body.height));
+                pane.fit_pictures(images, (body.width, body.height), None);
                 pane.sheet.page().is_none_or(|page| page.pages <= 1 && page.grid.labels == labelled)
             };
             (LINES..MOST).step_by(4).find(pages).unwrap_or(MOST)
@@ -47,7 +47,7 @@ pub fn still(view: &View, width: u16, look: &Look) -> Option<String> {
     let mut buf = Buffer::empty(area);
     match view {
         View::Histogram(histograms) => histogram::draw(&mut buf, area, histograms, &pane, false, look),
-        View::Images(images) => images::draw(&mut buf, area, images, &pane, false, look),
+        View::Images(images) => images::draw(&mut buf, area, images, &pane, (false, false), look),
         _ => return None,
     }
     Some(written(&buf, look.theme.depth > Depth::None))

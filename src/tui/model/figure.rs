@@ -11,10 +11,11 @@ use ratatui::layout::Rect;
 
 use crate::action::Context;
 use crate::chart::{Fit, Scale};
+use crate::graphics::Graphics;
 use crate::model::blocks::Arrangement;
 use crate::model::list::{List, Scroll, by_pages};
 use crate::model::panels::{self, Bins};
-use crate::model::sheet::Sheet;
+use crate::model::sheet::{Looked, Sheet};
 
 /// What the client remembers of one view.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +44,11 @@ pub struct Pane {
     pub over_time: bool,
     /// Pictures, decoded; a newer view makes it void.
     pub sheet: Sheet,
+    /// A picture is shown beside another, with their difference.
+    pub difference: bool,
+    /// One so-many-th of a picture is shown, around a place from 0 to 1.
+    pub zoom: usize,
+    pub centre: (f64, f64),
     /// Least score of a detection that is shown, in hundredths.
     pub least_score: u8,
     /// Axes of pictures; they move seldom, so that a live picture stands still.
@@ -216,9 +222,35 @@ impl Pane {
     }
 
     /// Keeps the selection among the pictures, and makes the page that shows it in a pane of this many cells.
-    pub fn fit_pictures(&mut self, images: &Images, pane: (u16, u16)) {
+    pub fn fit_pictures(&mut self, images: &Images, pane: (u16, u16), graphics: Option<Graphics>) {
         self.list.selected = self.list.selected.min(images.pictures.len().saturating_sub(1));
-        self.sheet.fit(images, self.list.selected, self.alone, pane);
+        let looked = Looked {
+            selected: self.list.selected,
+            alone: self.alone,
+            difference: self.difference,
+            zoom: if self.alone { self.zoom } else { 0 },
+            centre: if self.zoom > 1 { self.centre } else { (0.5, 0.5) },
+        };
+        self.sheet.fit(images, looked, pane, graphics);
+    }
+
+    /// Shows less of a picture, larger, or more of it; the picture then has the pane alone.
+    pub fn zoom_picture(&mut self, closer: bool) {
+        const STEPS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+        let at = STEPS.iter().position(|s| *s >= self.zoom.max(1)).unwrap_or(STEPS.len() - 1);
+        if self.zoom <= 1 {
+            self.centre = (0.5, 0.5);
+        }
+        self.alone |= closer;
+        self.zoom = STEPS[if closer { (at + 1).min(STEPS.len() - 1) } else { at.saturating_sub(1) }];
+    }
+
+    /// Moves the part of a picture that is shown by a share of that part.
+    pub fn pan_picture(&mut self, by: (f64, f64)) {
+        let zoom = self.zoom.max(1) as f64;
+        // The middle of the part keeps half of it from the edge: else keys would seem to do nothing on the way back.
+        let held = |at: f64, by: f64| (at + by / zoom).clamp(0.5 / zoom, 1.0 - 0.5 / zoom);
+        self.centre = (held(self.centre.0, by.0), held(self.centre.1, by.1));
     }
 
     /// Keeps the selected row and column in view. `first`: given a column that must be in view and the first one that is, the

@@ -46,6 +46,7 @@ use ratatui::layout::{Position, Size};
 
 use crate::action::Context;
 use crate::facts::{Fact, Facts};
+use crate::graphics::Graphics;
 use crate::kept::Kept;
 use crate::keymap::Keymap;
 use crate::model::compare::Compare;
@@ -70,6 +71,8 @@ pub struct Model {
     pub size: Size,
     /// Whether charts are drawn in braille: decides how many columns of dots a chart has.
     pub braille: bool,
+    /// How pictures are shown in the terminal's own pixels, where it can.
+    pub graphics: Option<Graphics>,
     /// Something visible may have changed.
     pub dirty: bool,
     /// Where the mouse was last, if there is one that tells.
@@ -346,6 +349,7 @@ impl Model {
             now,
             size,
             braille,
+            graphics: None,
             dirty: true,
             pointer: None,
             link: Link::Connecting,

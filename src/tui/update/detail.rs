@@ -22,7 +22,7 @@ use crate::update::pointer;
 
 /// Keeps cursors and scrolling in view, lets axes follow, asks for missing points.
 pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
-    let (size, braille) = (m.size, m.braille);
+    let (size, braille, graphics) = (m.size, m.braille, m.graphics);
     let Some(detail) = &mut m.detail else { return };
     if detail.loaded && !detail.tabs().contains(&detail.tab) {
         detail.tab = Tab::Curves;
@@ -111,7 +111,7 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                     View::Histogram(histograms) => pane.list.fit(histograms.panels.len(), histograms.panels.len()),
                     View::Images(images) => {
                         let body = layout::figure(content).body;
-                        pane.fit_pictures(images, (body.width, body.height));
+                        pane.fit_pictures(images, (body.width, body.height), graphics);
                     }
                     View::Layers(layers) => {
                         let list = layout::layers(content).1;
@@ -185,6 +185,24 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
                     Action::Weights => pane.weights = !pane.weights,
                     _ => pane.measure = (pane.measure + 1) % measures(map).len(),
                 }
+            }
+        }
+        Action::Closer | Action::Further | Action::Difference => {
+            if let Some((View::Images(_), pane)) = detail.open_view() {
+                match action {
+                    Action::Difference => pane.difference = !pane.difference,
+                    _ => pane.zoom_picture(action == Action::Closer),
+                }
+            }
+        }
+        Action::PartLeft | Action::PartRight | Action::PartUp | Action::PartDown => {
+            if let Some((View::Images(_), pane)) = detail.open_view() {
+                pane.pan_picture(match action {
+                    Action::PartLeft => (-0.25, 0.0),
+                    Action::PartRight => (0.25, 0.0),
+                    Action::PartUp => (0.0, -0.25),
+                    _ => (0.0, 0.25),
+                });
             }
         }
         Action::OverTime => {
@@ -294,7 +312,11 @@ pub fn retreat(m: &mut Model) -> bool {
         Tab::View(_) if detail.inspect.is_some() => detail.inspect.take().is_some(),
         Tab::View(name) => {
             let Some(pane) = detail.panes.get_mut(name) else { return false };
-            pane.x_cursor.take().is_some() || std::mem::take(&mut pane.over_time) || std::mem::take(&mut pane.alone)
+            pane.x_cursor.take().is_some()
+                || std::mem::take(&mut pane.zoom) > 1
+                || std::mem::take(&mut pane.difference)
+                || std::mem::take(&mut pane.over_time)
+                || std::mem::take(&mut pane.alone)
         }
         Tab::Log if !detail.log.query.is_empty() => {
             detail.log.query.clear();

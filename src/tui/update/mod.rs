@@ -76,6 +76,11 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         }
         Msg::Drag(x, y) => pointer::drag(m, Position { x, y }),
         Msg::Hover(..) => {}
+        Msg::Cell(cell) => {
+            if let (Some(graphics), Some(cell)) = (&mut m.graphics, cell) {
+                graphics.cell = cell;
+            }
+        }
         Msg::Resize(width, height) => m.size = Size { width, height },
         Msg::Tick(now) => {
             m.now = now;

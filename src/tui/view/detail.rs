@@ -64,7 +64,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
                     past::draw(buf, m, content, panels, detail.past.states(name), pane, look);
                 }
                 View::Histogram(panels) => histogram::draw(buf, content, panels, pane, true, look),
-                View::Images(pictures) => images::draw(buf, content, pictures, pane, true, look),
+                View::Images(pictures) => images::draw(buf, content, pictures, pane, (true, m.overlay.is_none()), look),
                 View::Layers(table) => layers::draw(buf, content, table, pane, look),
                 View::Detections(found) => detections::draw(buf, m, found, pane, look),
             }

@@ -13,8 +13,9 @@ use crate::text;
 use crate::theme::Role;
 use crate::view::paint;
 
-/// `cursor`: whether one picture is looked at.
-pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, cursor: bool, look: &Look) {
+/// `cursor`: whether one picture is looked at. `bare`: nothing lies over the screen, so that the terminal may show pixels of its
+/// own.
+pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, (cursor, bare): (bool, bool), look: &Look) {
     let areas = layout::figure(content);
     let used = paint::line(buf, areas.caption, look, &[(Role::Title, &view.title)]);
     paint::line(buf, areas.note, look, &[(Role::Dim, &view.note)]);
@@ -27,14 +28,20 @@ pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, cursor:
     let mut words = format!("{}", page.grid.factor);
     if let Some(at) = selected {
         words = format!("{} of {} {sep} {words}", at + 1, view.pictures.len());
-        if page.pages > 1 && !pane.alone {
+        if page.pages > 1 && !pane.alone && !pane.difference {
             words = format!("page {} of {} {sep} {words}", page.number, page.pages);
         }
     }
     let caption = areas.caption;
     let room = Rect { x: caption.x + used + 1, width: caption.width.saturating_sub(used + 1), ..caption };
     paint::line_right(buf, room, look, &[(Role::Faint, &words)]);
-    page.canvas.paint(buf, areas.body, look);
+    if page.placed.is_empty() || !bare {
+        page.canvas.paint(buf, areas.body, look);
+    }
+    for placed in page.placed.iter().filter(|_| bare) {
+        let (x, y, width, height) = placed.area;
+        placed.encoded.draw(buf, Rect { x: areas.body.x + x, y: areas.body.y + y, width, height });
+    }
     for spot in &page.spots {
         around(buf, areas.body, view, &pane.sheet, *spot, Some(spot.picture) == selected, look);
     }
@@ -45,7 +52,8 @@ pub fn draw(buf: &mut Buffer, content: Rect, view: &Images, pane: &Pane, cursor:
         Some(problem) => (Role::Bad, problem.to_owned()),
         None => {
             let kind = if picture.channels == 1 { "grey" } else { "RGB" };
-            (Role::Dim, format!("{} x {} {kind}", picture.width, picture.height))
+            let said = if page.said.is_empty() { String::new() } else { format!("   {}", page.said) };
+            (Role::Dim, format!("{} x {} {kind}{said}", picture.width, picture.height))
         }
     };
     paint::line(buf, areas.label, look, &[(Role::Key, &label), (Role::Text, "   "), (what.0, &what.1)]);

@@ -132,6 +132,8 @@ fn screens(size: Size) -> Vec<(String, Model)> {
         ("samples", "4 l j"),
         ("sample-alone", "4 l enter"),
         ("pairs", "5 j"),
+        ("pairs-difference", "5 l d"),
+        ("picture-part", "5 + + alt-l"),
         ("layers", "6 j j"),
         ("layers-right", "6 l l l l l"),
     ] {
