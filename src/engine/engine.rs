@@ -638,7 +638,17 @@ impl Engine {
             true => self.jobs(Some(run)),
             false => Vec::new(),
         };
-        let detail = RunDetail { summary, spec, series: vec![], views: vec![], outcome: None, folder, knobs, marks: vec![], jobs };
+        let detail = RunDetail {
+            summary,
+            spec,
+            series: vec![],
+            views: vec![],
+            outcome: None,
+            folder,
+            knobs,
+            marks: vec![],
+            jobs,
+        };
         Ok(Reply::Run { run: Box::new(detail) })
     }
 
