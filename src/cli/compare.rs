@@ -13,7 +13,7 @@ mod weigh;
 
 use kiln_protocol::RunId;
 use kiln_protocol::client::Client;
-use kiln_protocol::compare::{Comparison, FigureRow, Importance, RunRef};
+use kiln_protocol::compare::{Comparison, FigureRow, Importance, RunRef, Weighed};
 use kiln_protocol::spec::problem::nearest;
 use serde::Serialize;
 
@@ -126,7 +126,7 @@ fn as_json(
     let (values, costs) = (figure.flat(), against.flat());
     let runs: Vec<RunRef<'_>> = comparison.runs().collect();
     let asked = args.importance || args.front.is_some();
-    let weighed = asked.then(|| weigh(comparison, &figure.name, &against.name)).unwrap_or_default();
+    let weighed = if asked { weigh(comparison, &figure.name, &against.name) } else { Weighed::default() };
     let mut shown = comparison.clone();
     shown.figures.retain(|row| args.all || row.headline || !comparison.figures.iter().any(|f| f.headline));
     say_json(&Answer {
@@ -161,7 +161,7 @@ fn in_words(
 ) -> Outcome {
     let width = terminal::width().min(160);
     let (figure, against) = (chosen.figure, chosen.against);
-    let mut parts = vec![text::table(comparison, args.all)];
+    let mut parts = vec![text::table(comparison, args.all, width)];
     if args.importance || args.front.is_some() {
         let weighed = weigh(comparison, &figure.name, &against.name);
         if args.importance {

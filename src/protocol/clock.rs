@@ -23,6 +23,9 @@ pub struct Clock {
 /// Pairs kept of one series; beyond it every second one goes, so that a run of a year costs no more than one of an hour.
 const KEPT: usize = 1024;
 
+/// Events that are less than so many seconds apart were held back and written together.
+const APART: f64 = 0.02;
+
 impl Clock {
     /// Seconds at work when the series was at `x`, on straight lines between what is known; `None` before anything is.
     pub fn at(&self, x: f64) -> Option<f64> {
@@ -46,7 +49,11 @@ impl Clock {
         // A resumed run goes over part of its way once more: what it did there before is void.
         let keep = self.points.partition_point(|p| p[0] < first);
         self.points.truncate(keep);
-        self.points.push([last, seconds]);
+        match self.points.last_mut() {
+            // Written in one go with what came before: only the last of them says when.
+            Some(known) if seconds - known[1] < APART && known[0] <= last => known[0] = last,
+            _ => self.points.push([last, seconds]),
+        }
         if self.points.len() > 2 * KEPT {
             let newest = self.points.len() - 1;
             let mut i = 0;
@@ -145,6 +152,17 @@ mod tests {
         assert_eq!(seconds, [0.0, 5.0, 10.0, 15.0, 20.0, 20.0]);
         assert_eq!(clock.timed(&[[2.0, 0.7], [f64::NAN, 1.0]]), [[15.0, 0.7]]);
         assert!(clocks.of("valid/loss").is_none());
+    }
+
+    #[test]
+    fn what_is_written_in_one_go_lies_along_the_time_before() {
+        let mut events = vec![(0.0, started(None))];
+        events.extend((1..=10).map(|i| (1.0 + 0.001 * f64::from(i), points(&[f64::from(i)]))));
+        events.push((2.0, points(&[20.0])));
+        let clocks = clocks(events);
+        let clock = clocks.of("train/loss").unwrap();
+        assert_eq!(clock.points.len(), 2);
+        assert!((clock.at(5.0).unwrap() - 0.5).abs() < 0.01 && (clock.at(15.0).unwrap() - 1.5).abs() < 0.01);
     }
 
     #[test]

@@ -213,7 +213,12 @@ impl Comparison {
 
     /// What a figure is held against where nobody says what: parameters, multiplications, or the time that it took.
     pub fn cost(&self, figure: &str) -> Option<&FigureRow> {
-        let others = || self.figures.iter().filter(|f| f.name != figure);
+        // What all runs have the same of sets none apart.
+        let varies = |f: &&FigureRow| {
+            let mut values = f.flat().into_iter().flatten();
+            values.next().is_some_and(|first| values.any(|v| v != first))
+        };
+        let others = || self.figures.iter().filter(|f| f.name != figure).filter(varies);
         let named = |name: &str| others().find(|f| f.name == name || f.name.ends_with(&format!("_{name}")));
         let cheaper = |f: &&FigureRow| f.higher_is_better == Some(false) && f.unit == "s";
         named("params")
@@ -391,8 +396,9 @@ mod tests {
     fn a_figure_is_held_against_what_it_costs() {
         let mut c = comparison();
         assert_eq!(c.cost("accuracy"), None);
-        let more = ["depth", "seconds", "params"].map(|name| FigureRow {
+        let more = ["depth", "macs", "seconds", "params"].map(|name| FigureRow {
             name: name.into(),
+            runs: vec![vec![Some(1.0), Some(if name == "macs" { 1.0 } else { 2.0 })]],
             unit: if name == "seconds" { "s".into() } else { String::new() },
             higher_is_better: (name == "seconds").then_some(false),
             ..FigureRow::default()
@@ -400,7 +406,7 @@ mod tests {
         c.figures.extend(more);
         assert_eq!(c.cost("accuracy").unwrap().name, "params");
         c.figures.pop();
-        assert_eq!(c.cost("accuracy").unwrap().name, "seconds");
+        assert_eq!(c.cost("accuracy").unwrap().name, "seconds", "all have the same macs");
         assert_eq!(c.cost("seconds").unwrap().name, "accuracy");
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kiln_metrics::{PairedT, Summary};
 use kiln_protocol::client::Client;
-use kiln_protocol::compare::{Comparison, Difference, FigureRow, Group, Spread};
+use kiln_protocol::compare::{Comparison, Difference, FigureRow, Group, Spread, plain};
 use kiln_protocol::run::{Figure, Outcome as Found};
 use kiln_protocol::wire::{RunDetail, SeriesInfo};
 use kiln_protocol::{RunId, now, spec::Spec};
@@ -152,13 +152,16 @@ fn compare(entries: Vec<Entry>) -> Comparison {
     for group in &mut groups {
         group.runs.sort_by(|a, b| (a.seed, &a.id).cmp(&(b.seed, &b.id)));
     }
+    let settings = differences(&groups);
+    let names: Vec<String> = (0..groups.len()).map(|i| name(&groups, i, &settings)).collect();
     Comparison {
-        settings: differences(&groups),
         figures: figures(&groups),
+        settings,
         groups: groups
             .into_iter()
-            .map(|group| Group {
-                name: group.name,
+            .zip(names)
+            .map(|(group, name)| Group {
+                name,
                 runs: group.runs.iter().map(|run| run.id.clone()).collect(),
                 seeds: group.runs.iter().map(|run| run.seed).collect(),
                 series: group.runs.into_iter().map(|run| run.series).collect(),
@@ -166,6 +169,21 @@ fn compare(entries: Vec<Entry>) -> Comparison {
             .collect(),
         left_out: Vec::new(),
     }
+}
+
+/// Settings that tell groups of one name apart, in a name.
+const TOLD: usize = 3;
+
+/// The name of a group; where others have the same, with the settings in which it differs from these: `train-digits lr=0.1`.
+fn name(groups: &[Members], at: usize, settings: &BTreeMap<String, Vec<Json>>) -> String {
+    let own = &groups[at].name;
+    let alike: Vec<usize> = (0..groups.len()).filter(|i| groups[*i].name == *own).collect();
+    let differs = |values: &Vec<Json>| alike.iter().any(|i| values[*i] != values[alike[0]]);
+    let told = settings.iter().filter(|(_, values)| differs(values)).map(|(key, values)| {
+        let short = key.rsplit('.').next().unwrap_or(key);
+        format!(" {short}={}", plain(&values[at]))
+    });
+    std::iter::once(own.clone()).chain(told.take(TOLD)).collect()
 }
 
 impl Entry {
@@ -304,6 +322,13 @@ pub mod tests {
         assert!(rows[0].against_first[0].is_none());
         assert_eq!(c.figures.len(), 2);
         assert_eq!(c.figures[0].runs, [vec![Some(0.5), Some(0.6)], vec![Some(0.6), Some(0.71), Some(0.99)]]);
+    }
+
+    #[test]
+    fn groups_of_one_name_are_told_apart_by_what_differs() {
+        let c = side_by_side(&[("a", 1, 5, Some(0.5)), ("a", 1, 9, Some(0.6)), ("b", 1, 9, Some(0.6))]);
+        let names: Vec<&str> = c.groups.iter().map(|g| g.name.as_str()).collect();
+        assert_eq!(names, ["a epochs=5", "a epochs=9", "b"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::human;
 
 /// Groups, figures, and settings that differ.
-pub fn table(compared: &Comparison, all: bool) -> String {
+pub fn table(compared: &Comparison, all: bool, width: usize) -> String {
     let mut out = String::new();
     let letters: Vec<String> = (0..compared.groups.len()).map(letter).collect();
     for (group, letter) in compared.groups.iter().zip(&letters) {
@@ -27,10 +27,10 @@ pub fn table(compared: &Comparison, all: bool) -> String {
     heads.extend(letters.iter().map(String::as_str));
     let several = letters.len() > 1;
     let against: Vec<String> = letters.iter().skip(1).map(|letter| format!("{letter} - A")).collect();
-    heads.extend(against.iter().map(String::as_str));
     let chosen = compared.figures.iter().any(|f| f.headline);
     let shown = compared.figures.iter().filter(|figure| all || figure.headline || !chosen);
-    let rows: Vec<Vec<String>> = shown
+    // Figures, and their differences from the first group.
+    let rows: Vec<[Vec<String>; 2]> = shown
         .map(|figure| {
             let better = match figure.higher_is_better {
                 Some(true) => " +",
@@ -40,10 +40,21 @@ pub fn table(compared: &Comparison, all: bool) -> String {
             let name = format!("{}{better}", figure.label());
             let cells = figure.groups.iter().map(|summary| summary.as_ref().map_or_else(|| "-".into(), spread));
             let more = figure.against_first.iter().skip(1).map(|d| d.as_ref().map_or_else(|| "-".into(), difference));
-            std::iter::once(name).chain(cells).chain(more).collect()
+            [std::iter::once(name).chain(cells).collect(), more.collect()]
         })
         .collect();
-    let _ = writeln!(out, "\n{}", human::columns(&heads, &rows));
+    let tails: Vec<&str> = against.iter().map(String::as_str).collect();
+    let whole =
+        human::columns(&[&heads[..], &tails[..]].concat(), &rows.iter().map(|r| r.concat()).collect::<Vec<_>>());
+    if whole.lines().all(|line| line.chars().count() <= width) {
+        let _ = writeln!(out, "\n{whole}");
+    } else {
+        // Broken lines say nothing: the differences stand below.
+        let own: Vec<Vec<String>> = rows.iter().map(|[own, _]| own.clone()).collect();
+        let more: Vec<Vec<String>> = rows.iter().map(|[own, more]| [&own[..1], &more[..]].concat()).collect();
+        let _ = writeln!(out, "\n{}", human::columns(&heads, &own));
+        let _ = writeln!(out, "\n{}", human::columns(&[&heads[..1], &tails[..]].concat(), &more));
+    }
     let _ = write!(out, "\nMeans with standard deviations over seeds; + higher is better, - lower is better.");
     if several {
         let _ = write!(out, " Differences from A, with p of a paired t-test where two and more seeds are common.");
@@ -203,11 +214,12 @@ mod tests {
     fn a_single_run_has_no_spread_and_a_missing_figure_is_a_dash() {
         let compared = side_by_side(&[("a", 1, 5, Some(0.5)), ("b", 1, 5, None)]);
         assert!(compared.settings.is_empty());
-        let said = table(&compared, false);
+        let said = table(&compared, false, 80);
         let line = said.lines().find(|l| l.starts_with("accuracy")).unwrap();
         assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["accuracy", "+", "0.5000", "-", "-"], "{said}");
         assert!(said.starts_with("A  a: a-1, seed 1\nB  b: b-1, seed 1\n"), "{said}");
-        assert!(!said.contains("seconds") && table(&compared, true).contains("seconds"));
+        assert!(!said.contains("seconds") && table(&compared, true, 80).contains("seconds"));
+        assert_eq!(said.matches("FIGURE").count() + 1, table(&compared, false, 20).matches("FIGURE").count());
     }
 
     #[test]

@@ -193,9 +193,6 @@ fn about(row: &Row<'_>, data: &Comparison, look: &Look) -> Vec<(Role, String)> {
     }
 }
 
-/// Cells of an axis of the strip, without the blanks behind it.
-const AXIS: usize = 11;
-
 /// What the page is about, and how to change that.
 fn chosen(buf: &mut Buffer, area: Rect, words: &[(Role, String)], look: &Look) {
     paint::words(buf, rows(area, 0, 1), look, words);
@@ -216,18 +213,19 @@ fn strip(buf: &mut Buffer, m: &Model, compare: &Compare, data: &Comparison, look
     let width = usize::from(areas.list.width);
     let longest = runs.iter().map(|r| text::width(&r.id.0)).max().unwrap_or(0);
     let name = longest.min(if width >= 120 { 32 } else { 20 }).min(width / 2);
-    const VALUE: usize = 10;
-    let room = width.saturating_sub(3 + name + 2 + VALUE + 2);
-    let shown = room / (AXIS + 2);
+    // Figures and settings have longer names than their values; where there is room, they are written out.
+    let (figures, cells) = if width >= 120 { (16, 19) } else { (10, 11) };
+    let room = width.saturating_sub(3 + name + 2 + figures + 2);
+    let shown = room / (cells + 2);
     let first = compare.axis.saturating_sub(shown.saturating_sub(1));
     let view = || axes.iter().enumerate().skip(first).take(shown);
     let mut heading = vec![
         (Role::Faint, text::left("", 3 + name + 2, e)),
-        (Role::Faint, format!("{}  ", text::right(end(&figure.name), VALUE, e))),
+        (Role::Faint, format!("{}  ", text::right(end(&figure.name), figures, e))),
     ];
     for (i, axis) in view() {
         let role = if i == compare.axis { Role::Accent } else { Role::Faint };
-        heading.push((role, format!("{}  ", text::left(end(&axis.name), AXIS, e))));
+        heading.push((role, format!("{}  ", text::left(end(&axis.name), cells, e))));
     }
     paint::words(buf, rows(areas.heading, 1, 1), look, &heading);
     for (i, place) in order.iter().enumerate().skip(compare.strip.offset).take(usize::from(areas.list.height)) {
@@ -240,10 +238,10 @@ fn strip(buf: &mut Buffer, m: &Model, compare: &Compare, data: &Comparison, look
         let mut parts = vec![
             (series(run.group), text::left(&letter(run.group), 3, "")),
             (Role::Text, format!("{}  ", text::middle(&run.id.0, name, e))),
-            (Role::Title, format!("{}  ", text::right(&value, VALUE, e))),
+            (Role::Title, format!("{}  ", text::right(&value, figures, e))),
         ];
         for (_, axis) in view() {
-            parts.extend(track(axis, *place, run.group, look));
+            parts.extend(track(axis, *place, run.group, cells, look));
             parts.push((Role::Text, "  ".into()));
         }
         paint::words(buf, area, look, &parts);
@@ -269,14 +267,15 @@ fn end(key: &str) -> &str {
 }
 
 /// A line with a point where the run's value lies.
-fn track(axis: &Axis, place: usize, group: usize, look: &Look) -> Vec<(Role, String)> {
+fn track(axis: &Axis, place: usize, group: usize, cells: usize, look: &Look) -> Vec<(Role, String)> {
     let Some(at) = axis.places.get(place).copied().flatten() else {
-        return vec![(Role::Faint, text::left(look.glyphs.none, AXIS, ""))];
+        return vec![(Role::Faint, text::left(look.glyphs.none, cells, ""))];
     };
-    let at = (at.clamp(0.0, 1.0) * (AXIS - 1) as f64).round() as usize;
+    let last = cells.saturating_sub(1);
+    let at = (at.clamp(0.0, 1.0) * last as f64).round() as usize;
     let line = |n: usize| look.glyphs.separator.repeat(n);
     let sign = look.glyphs.points[group % look.glyphs.points.len()];
-    vec![(Role::Grid, line(at)), (series(group), sign.to_owned()), (Role::Grid, line(AXIS - 1 - at))]
+    vec![(Role::Grid, line(at)), (series(group), sign.to_owned()), (Role::Grid, line(last - at))]
 }
 
 fn importance(buf: &mut Buffer, m: &Model, compare: &Compare, look: &Look) {
