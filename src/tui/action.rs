@@ -197,6 +197,7 @@ actions! {
     Median "curves.median" [Curves] "S" "" "Smooth by the median of the window, which forgets spikes, or by the exponential mean";
     LogY "curves.log" [Curves Compare] "y" "log" "Logarithmic y axis on or off";
     LogX "curves.log-x" [Curves] "X" "" "Logarithmic x axis on or off";
+    OverClock "curves.time" [Curves] "b" "" "Draw charts over seconds at work, or over what the method counts";
     NextPanel "curves.next-panel" [Curves] "m down" "next chart" "Go to the next chart";
     PrevPanel "curves.previous-panel" [Curves] "M up" "" "Go to the previous chart";
     Maximise "curves.maximise" [Curves] "z" "one/all" "Show the chart alone, or all that fit";

@@ -45,6 +45,16 @@ impl Track {
         Track { band, ..Track::new(points, grid) }
     }
 
+    /// The same with every x elsewhere; `to` must not turn their order round.
+    pub fn moved(&self, to: impl Fn(f64) -> f64) -> Track {
+        Track {
+            points: self.points.iter().map(|p| [to(p[0]), p[1]]).collect(),
+            band: self.band.iter().map(|b| [to(b[0]), b[1], b[2]]).collect(),
+            last: self.last.map(|p| [to(p[0]), p[1]]),
+            ..*self
+        }
+    }
+
     /// See [`Track::with_spread`]; empty for a series that is no mean.
     pub fn band(&self) -> &[[f64; 3]] {
         &self.band

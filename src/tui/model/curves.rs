@@ -6,6 +6,7 @@ use kiln_protocol::event::of_series;
 use kiln_protocol::wire::{Mark, Series, SeriesInfo, parse_arm_series};
 
 use crate::chart::{Fit, Grid, Scale, Smoothing, Track, Window, scale, track};
+use crate::model::clocked::Clocked;
 use crate::model::list::List;
 use crate::text;
 
@@ -107,6 +108,8 @@ pub struct Curves {
     pub smooth: usize,
     /// Smoothing takes the median of its window, not an exponential mean.
     pub median: bool,
+    /// Charts over time.
+    pub clocked: Clocked,
     pub panels: Vec<Panel>,
     /// The panel that keys act on.
     pub focus: usize,

@@ -3,7 +3,7 @@
 //!
 //! - [`runs`]: the list of runs
 //! - [`detail`]: the open run: tabs, views, log
-//! - [`curves`]: its charts
+//! - [`curves`]: its charts; [`clocked`]: over time
 //! - [`compare`]: several runs side by side; [`overlay`]: their curves
 //! - [`figure`]: cursors within its views; [`blocks`]: maps of blocks; [`panels`]: histograms; [`sheet`]: pictures; [`layers`]:
 //!   what is known of layers
@@ -17,6 +17,7 @@
 //! - [`copied`]: what a key copies; [`tour`]: pages for who is new
 
 pub mod blocks;
+pub mod clocked;
 pub mod compare;
 pub mod copied;
 pub mod curves;
@@ -293,6 +294,7 @@ pub enum Ask {
     Series(RunId, Want),
     /// Earlier states of a view.
     Past(RunId, String),
+    Clocks(RunId),
     /// Points or clock of a curve laid over others.
     Overlay(Need),
     Launch(String),

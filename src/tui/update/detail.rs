@@ -42,6 +42,11 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
             let visible: Vec<(usize, u32)> =
                 areas.panels.iter().map(|(i, area)| (*i, layout::panel_columns(*area, braille))).collect();
             if detail.loaded && matches!(m.link, Link::Up { .. }) {
+                let names = curves.want_clocks(m.now);
+                if !names.is_empty() {
+                    let request = Request::Clock { run: detail.id.clone(), names };
+                    effects.push(m.asked.send(Ask::Clocks(detail.id.clone()), request));
+                }
                 for want in curves.wants(&visible) {
                     let request = Request::Series {
                         run: detail.id.clone(),
@@ -150,6 +155,7 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
         Action::Smooth => curves.smooth = (curves.smooth + 1) % SMOOTHING.len(),
         Action::LogY => curves.toggle_log(),
         Action::LogX => curves.toggle_log_x(),
+        Action::OverClock => curves.clocked.on = !curves.clocked.on,
         Action::Median => {
             curves.median = !curves.median;
             // Of a line that is not smoothed neither kind is seen.

@@ -151,6 +151,11 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
                 detail.curves.answer(&want, series);
             }
         }
+        (Ask::Clocks(id), Reply::Clock { clocks }) => {
+            if let Some(detail) = m.detail.as_mut().filter(|d| d.id == id) {
+                detail.curves.clocked.answer(clocks);
+            }
+        }
         (Ask::Past(id, view), Reply::Past { states }) => {
             if let Some(detail) = m.detail.as_mut().filter(|d| d.id == id) {
                 detail.past.answer(&view, states);

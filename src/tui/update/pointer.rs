@@ -24,7 +24,8 @@ pub fn place(m: &Model, at: Position) -> Option<f64> {
     let area = areas.panels.iter().find(|(i, _)| *i == curves.focus)?.1;
     let inner = plot::inner(layout::panel(area).1);
     let last = f64::from(inner.width.max(2) - 1);
-    inner.contains(at).then(|| f64::from(at.x - inner.x) / last)
+    let panel = curves.focused()?;
+    inner.contains(at).then(|| curves.counted(panel, f64::from(at.x - inner.x) / last))
 }
 
 /// The pointer has moved. Returns whether anything that is drawn has changed.

@@ -61,6 +61,9 @@ fn caption(buf: &mut Buffer, area: Rect, curves: &Curves, shown: usize, look: &L
             (false, true) => flags.push("log".into()),
             (false, false) => {}
         }
+        if curves.clocked.on {
+            flags.push("over time".into());
+        }
         if panel.zoom.is_some() {
             flags.push("zoomed".into());
         }
@@ -108,12 +111,15 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titl
         })
         .collect();
     let told = legend(buf, legend_area, curves, panel, titled, focused, look);
-    let traces: Vec<(usize, &Track)> = tracks.iter().map(|(colour, _, track)| (*colour, *track)).collect();
-    let plot = Plot { x: panel.x(), ..Plot::new(chart_area, panel.window(), panel.y.scale()) };
-    chart(buf, &plot, &traces, &panel.unit, curves.smoothing(), look);
-    marks(buf, &plot, curves.marks_in(panel), look);
+    let moved: Vec<Option<Track>> = tracks.iter().map(|(_, name, track)| curves.drawn(panel, name, track)).collect();
+    let placed = tracks.iter().zip(&moved).map(|((colour, _, track), moved)| (*colour, moved.as_ref().unwrap_or(track)));
+    let traces: Vec<(usize, &Track)> = placed.collect();
+    let plot = Plot { x: curves.axis(panel), ..Plot::new(chart_area, panel.window(), panel.y.scale()) };
+    chart(buf, &plot, &traces, curves.unit(panel), curves.smoothing(), look);
+    let placed = |mark: &Mark| Mark { x: curves.drawn_x(panel, mark.x), ..mark.clone() };
+    marks(buf, &plot, &curves.marks_in(panel).iter().map(placed).collect::<Vec<_>>(), look);
     if let Some(x) = curves.cursor_in(panel) {
-        cursor(buf, &plot, &traces, x, look);
+        cursor(buf, &plot, &traces, curves.drawn_x(panel, x), look);
         if !told {
             readout(buf, &plot, curves, panel, x, look);
         }
@@ -256,7 +262,12 @@ fn legend(
     }
     let cursor = curves.cursor_in(panel);
     if let Some(x) = cursor {
-        parts.push((Role::Key, format!("at {}  ", with_unit(&text::number(x), &panel.unit))));
+        let counted = with_unit(&text::number(x), &panel.unit);
+        let time = match curves.unit(panel) == panel.unit {
+            true => String::new(),
+            false => format!(", {}", text::duration(curves.drawn_x(panel, x))),
+        };
+        parts.push((Role::Key, format!("at {counted}{time}  ")));
     }
     let room = usize::from(area.width);
     let total = panel.series.len();
@@ -314,7 +325,7 @@ fn readout(buf: &mut Buffer, plot: &Plot, curves: &Curves, panel: &Panel, x: f64
     let all = lines.len() + usize::from(silent > 0);
     let height = (all as u16).min(inner.height - 1);
     let shown = if all > usize::from(height) { usize::from(height) - 1 } else { lines.len() };
-    let right = plot.x.place(x).is_none_or(|place| place < 0.5);
+    let right = plot.x.place(curves.drawn_x(panel, x)).is_none_or(|place| place < 0.5);
     let left_edge = if right { inner.right() - width } else { inner.x };
     let area = Rect { x: left_edge, y: inner.y, width, height };
     for position in area.positions() {
