@@ -59,7 +59,11 @@ impl Curves {
             Some(clock) => {
                 let (lo, hi) = (seconds(clock, own.lo), seconds(clock, own.hi));
                 // An end that is estimated anew with every point would be drawn anew each time.
-                let hi = if panel.zoom.is_none() && clock.points.last().is_some_and(|l| l[0] < own.hi) { nice(hi) } else { hi };
+                let hi = if panel.zoom.is_none() && clock.points.last().is_some_and(|l| l[0] < own.hi) {
+                    nice(hi)
+                } else {
+                    hi
+                };
                 let least = if own.log { hi * 1e-4 } else { 0.0 };
                 Scale { lo: lo.max(least), hi: hi.max(lo + 1e-3), ..own }
             }

@@ -112,7 +112,8 @@ fn draw_panel(buf: &mut Buffer, area: Rect, curves: &Curves, panel: &Panel, titl
         .collect();
     let told = legend(buf, legend_area, curves, panel, titled, focused, look);
     let moved: Vec<Option<Track>> = tracks.iter().map(|(_, name, track)| curves.drawn(panel, name, track)).collect();
-    let placed = tracks.iter().zip(&moved).map(|((colour, _, track), moved)| (*colour, moved.as_ref().unwrap_or(track)));
+    let placed =
+        tracks.iter().zip(&moved).map(|((colour, _, track), moved)| (*colour, moved.as_ref().unwrap_or(track)));
     let traces: Vec<(usize, &Track)> = placed.collect();
     let plot = Plot { x: curves.axis(panel), ..Plot::new(chart_area, panel.window(), panel.y.scale()) };
     chart(buf, &plot, &traces, curves.unit(panel), curves.smoothing(), look);
