@@ -391,7 +391,7 @@ pub fn about(m: &Model, item: &Item, glyphs: &Glyphs) -> String {
             words.join(&sep)
         }
         Item::Cpu => {
-            let kiln: f64 = s.shares.iter().map(|share| share.cpu).sum();
+            let kiln = s.shares.iter().map(|share| share.cpu).fold(0.0, |sum, cpu| sum + cpu);
             format!("{kiln:.1} of {} cores work for Kiln's runs; {:.1} threads want to run (mean of a minute)", s.cores, s.load)
         }
         Item::Ram => {
