@@ -48,6 +48,7 @@ impl Kiln {
             .args(arguments)
             .current_dir(self.folder.path())
             .env("KILN_HOME", self.path("home"))
+            .env("KILN_CONFIG", self.path("config"))
             .env("KILN_WORKER", crate::program("kiln-fake-worker"))
             .env("KILN_FAKE", self.fake)
             .env_remove("KILN_SHARE")

@@ -33,7 +33,8 @@ impl Terminal {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child = command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8").env_remove("NO_COLOR");
+        let child =
+            command.env("TERM", "xterm-256color").env("LANG", "C.UTF-8").env_remove("NO_COLOR").env_remove("TMUX");
         let child = child.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         let master = File::from(pty.master);
         let screen: Shared = Arc::new((Mutex::new(vt100::Parser::new(cells(rows), cells(columns), 0)), Condvar::new()));
@@ -100,9 +101,10 @@ impl Terminal {
                 "right" => "\x1b[C".to_owned(),
                 "left" => "\x1b[D".to_owned(),
                 "f2" => "\x1bOQ".to_owned(),
-                _ => match key.strip_prefix("ctrl-").and_then(|k| k.bytes().next()) {
-                    Some(letter) => char::from(letter & 0x1f).to_string(),
-                    None => key.to_owned(),
+                _ => match (key.strip_prefix("ctrl-").and_then(|k| k.bytes().next()), key.strip_prefix("alt-")) {
+                    (Some(letter), _) => char::from(letter & 0x1f).to_string(),
+                    (None, Some(rest)) => format!("\x1b{rest}"),
+                    (None, None) => key.to_owned(),
                 },
             };
             self.master.write_all(bytes.as_bytes()).unwrap();

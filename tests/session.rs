@@ -1,0 +1,159 @@
+//! A session of a person who has just been given Kiln, in a pseudo-terminal: from an empty home through tour, settings, launch, a
+//! live knob, comparison, palette and filter to exports and a report.
+//!
+//! Snapshots hold the words of each screen: figures, times, ids and curves differ from run to run and are masked.
+
+// Clippy's exemption of tests does not reach their helpers.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use kiln_tests::command::Kiln;
+use kiln_tests::terminal::Terminal;
+use regex_lite::Regex;
+
+/// The screen's words: without its first line (figures of the machine), with masks for what differs from run to run.
+fn words(screen: &str) -> String {
+    let masks = [
+        (r"search-[0-9a-z]{4}", "search-ID"),
+        // Curves, bars, drawings of architectures.
+        (r"[\u{2800}-\u{28ff}\u{2581}-\u{2588}·┈━╸─╌┄•●◌○╎]+", " "),
+        (r"\d[\d,.:]*(e-?\d+)?", "N"),
+        (r"\b(N (ms|s|min|h|d)|now)( N (ms|s|min))?\b", "TIME"),
+        (r"[-+±]N", "N"),
+        (r"  +", "  "),
+    ];
+    let mask = |line: &str| {
+        let masked = masks.iter().fold(line.to_owned(), |line, (pattern, mask)| {
+            Regex::new(pattern).unwrap().replace_all(&line, *mask).into_owned()
+        });
+        masked.trim_end().to_owned()
+    };
+    screen.lines().skip(1).map(mask).collect::<Vec<_>>().join("\n")
+}
+
+fn snapshot(name: &str, screen: &str) {
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(format!("session-{name}"), words(screen));
+    });
+}
+
+/// Waits for a text, takes away what was said meanwhile, and takes a snapshot.
+fn shows(screen: &mut Terminal, text: &str, name: &str) {
+    snapshot(name, &screen.wait(text));
+}
+
+#[test]
+fn from_an_empty_home_to_a_report() {
+    let kiln = Kiln::new("steps=160,ms=25,candidates=6");
+    let mut command = kiln.command(&["--preset", "search.toml"]);
+    command.env("KILN_CUDA", "off");
+    let mut screen = Terminal::open(command, 100, 32);
+
+    // The first start: a tour of five pages.
+    for page in 1..=5 {
+        let text = screen.wait(&format!("Tour {page} of 5"));
+        assert!(!text.contains("no engine"), "{text}");
+        if page == 1 || page == 5 {
+            snapshot(&format!("tour-{page}"), &text);
+        }
+        screen.press("enter");
+    }
+
+    // Another value for a setting, and off it goes.
+    screen.wait_for("the launcher with its preset", |t| t.contains("A search for tests") && !t.contains("Tour"));
+    screen.press("e");
+    screen.wait("Settings of search.toml");
+    screen.press("/");
+    screen.type_in("seed");
+    screen.press("enter");
+    screen.press("space ctrl-u");
+    screen.type_in("7");
+    screen.press("enter");
+    shows(&mut screen, "1 changed", "form");
+    screen.press("enter");
+    screen.wait("1 Curves");
+
+    // A live setting of the run, turned while it goes on.
+    screen.press("u");
+    screen.wait("optim.lr");
+    screen.press("enter ctrl-u");
+    screen.type_in("0.005");
+    screen.press("enter");
+    shows(&mut screen, "0.005", "knobs");
+    screen.press("esc");
+    screen.wait_for("the open run", |t| t.contains("1 Curves") && !t.contains("change"));
+    assert!(kiln.ok(&["tail", "last", "-n", "100"]).contains("optim.lr"), "the change is an event of the run");
+
+    // A second run with another seed; both are compared.
+    screen.press("n");
+    screen.wait("Start another run");
+    screen.press("e");
+    screen.wait("1 changed");
+    screen.press("space ctrl-u");
+    screen.type_in("8");
+    screen.press("enter");
+    screen.wait("= 8");
+    screen.press("enter");
+    screen.wait("1 Curves");
+    screen.press("esc");
+    screen.wait("2 ended");
+    screen.press("space j space");
+    shows(&mut screen, "2 marked", "marked");
+    screen.press("c");
+    screen.wait("2 runs");
+    for (page, name) in ["curves", "table", "strip", "importance", "front"].into_iter().enumerate() {
+        screen.press(&(page + 1).to_string());
+        // Each page has a title that is underlined; what is on it comes from the engine in its own time.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        snapshot(&format!("compare-{name}"), &screen.text());
+    }
+    screen.press("esc");
+    screen.wait("2 marked");
+
+    // Everything by name: another theme through the palette.
+    screen.press("ctrl-p");
+    screen.wait("Find and do");
+    screen.type_in("next theme");
+    shows(&mut screen, "app.theme", "palette");
+    screen.press("enter");
+    screen.wait("Theme: light");
+
+    // The list narrowed by what runs are.
+    screen.press("/");
+    screen.type_in("method:dc-nas");
+    screen.press("enter");
+    shows(&mut screen, "method:dc-nas", "filter");
+    screen.press("/ ctrl-u");
+    screen.type_in("method:train");
+    screen.press("enter");
+    shows(&mut screen, "No run matches", "filter-nothing");
+    screen.press("esc");
+    screen.wait("2 ended");
+
+    // Taken along.
+    screen.press("alt-c");
+    screen.wait(".csv");
+    screen.press("W");
+    screen.wait(".html");
+    screen.press("q");
+    assert!(screen.ended().success());
+
+    let files: Vec<String> = std::fs::read_dir(kiln.path("."))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let written = |ending: &str| {
+        let name = files.iter().find(|name| name.ends_with(ending)).unwrap_or_else(|| panic!("no {ending}: {files:?}"));
+        std::fs::read_to_string(kiln.path(name)).unwrap()
+    };
+    assert!(written(".csv").starts_with("run,"));
+    assert!(written(".html").contains("A search for tests"));
+    let kept = std::fs::read_to_string(kiln.path("config/workbench.toml")).unwrap();
+    assert!(kept.contains("toured = true") && kept.contains("theme = \"light\""), "{kept}");
+
+    // The next start knows all this.
+    let mut again = Terminal::open(kiln.command(&[]), 100, 32);
+    let text = again.wait("2 ended");
+    assert!(!text.contains("Tour"), "{text}");
+    again.press("q");
+    assert!(again.ended().success());
+}
