@@ -46,8 +46,9 @@ pub fn looked(m: &mut Model, wanted: &Wanted, info: PresetInfo, settings: Vec<Se
     if let Some(form) = m.launcher.form.as_mut().filter(|f| f.preset == preset && f.settings.is_empty() && same_text) {
         form.settings = settings;
         // What keeps the preset from being started is what somebody opens the form for.
-        let asked = |s: &Setting| info.problem.as_ref().is_some_and(|p| form::problem_of(p, &s.field.key).is_some());
-        form.list.selected = form.settings.iter().position(asked).unwrap_or(form.list.selected);
+        let asked = |s: &&Setting| info.problem.as_ref().is_some_and(|p| form::problem_of(p, &s.field.key).is_some());
+        let found = form.visible(&m.launcher.changes).iter().position(asked);
+        form.list.selected = found.unwrap_or(form.list.selected);
     }
     m.launcher.reading.take_if(|reading| reading == preset);
     if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset) {
@@ -203,6 +204,7 @@ pub fn edited(m: &mut Model, preset: &str, text: &str, effects: &mut Vec<Effect>
     let Some(form) = m.launcher.form.as_mut().filter(|f| f.preset == preset) else { return };
     // The settings are to be read anew, and the changes of the form have become part of the text.
     form.settings.clear();
+    (form.filter, form.differing) = (String::new(), false);
     m.launcher.texts.insert(preset.to_owned(), text);
     m.launcher.changes.forget(preset);
     look(m, preset, effects);
@@ -268,8 +270,9 @@ pub fn cloned(m: &mut Model, run: &RunDetail, effects: &mut Vec<Effect>) {
     m.launcher.select(&name);
     (m.screen, m.overlay) = (Screen::Launcher, None);
     if !run.knobs.is_empty() {
-        let turned: Vec<String> = run.knobs.iter().map(|(key, value)| format!("{key} to {value}")).collect();
-        m.note(Level::Info, format!("As {name} was started; while it went on, it was set {}.", turned.join(", ")));
+        let turned: Vec<String> = run.knobs.iter().map(|(key, value)| format!("{key} was set to {value}")).collect();
+        let turned = turned.join(", ");
+        m.note(Level::Info, format!("{name} was started with these settings; while it went on, {turned}."));
     }
     open(m, effects);
 }
