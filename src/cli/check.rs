@@ -103,6 +103,9 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
     {
         line("test", "no images: this set has no test part of its own; --set data.test=N holds some out".into());
     }
+    if spec.regulariser.is_on() {
+        line("regulariser", spec.regulariser.in_words());
+    }
     if !e.space.is_empty() {
         let bound = if e.space_size_is_bound { "at most " } else { "" };
         line("space", format!("{}: {bound}{} architectures", e.space, size(e.space_size)));
@@ -124,10 +127,12 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
         row("cheapest", &extremes.cheapest);
         row("dearest", &extremes.dearest);
     }
+    // Quantised networks are counted in operations: floating-point ones and a 64th of the bit operations.
+    let cost = if spec.method == MethodName::WidenSqueeze { "OPS" } else { "MACS" };
     let _ = writeln!(
         out,
         "\n{}\n",
-        human::indent(&human::columns(&["NETWORK", "PARAMETERS", "MACS", "ARCHITECTURE"], &rows))
+        human::indent(&human::columns(&["NETWORK", "PARAMETERS", cost, "ARCHITECTURE"], &rows))
     );
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<8} {value}");

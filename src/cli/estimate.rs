@@ -137,6 +137,14 @@ struct Work {
     networks: f64,
     epochs: f64,
     images: f64,
+    /// Looks at images without learning from them: takes time, and is no epoch.
+    look: bool,
+}
+
+impl Work {
+    fn of(networks: f64, epochs: f64, images: f64) -> Work {
+        Work { networks, epochs, images, look: false }
+    }
 }
 
 /// Estimates a preset that [`crate::presets::read`] has accepted.
@@ -231,6 +239,7 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
     let per_image = OPS_PER_MAC * macs / (rates.ops * speed * per_candidate);
 
     let epoch_images: f64 = work.iter().map(|w| w.networks * w.epochs * w.images).sum();
+    let learnt: f64 = work.iter().filter(|w| !w.look).map(|w| w.networks * w.epochs * w.images).sum();
     let steps: f64 = work.iter().map(|w| w.networks * w.epochs * (w.images / batch).floor().max(1.0)).sum();
     let predictors =
         spec.assessor.as_ref().filter(|_| spec.method == MethodName::Assessor).map(|own| predictors(own, gpu));
@@ -255,8 +264,8 @@ fn single(spec: &Spec) -> Result<Estimate, ArchError> {
         extremes: None,
         images: train,
         images_known: seen,
-        epochs: if train == 0 { 0.0 } else { epoch_images / train as f64 },
-        epoch_images,
+        epochs: if train == 0 { 0.0 } else { learnt / train as f64 },
+        epoch_images: learnt,
         operations: epoch_images * OPS_PER_MAC * macs,
         predictors: predictors.map(|p| (p.trainings, p.steps)),
         iterations: None,
@@ -404,7 +413,7 @@ fn sample(space: &Space, spec: &Spec) -> Vec<Arch> {
 fn work(spec: &Spec, train: f64) -> Vec<Work> {
     match (spec.method, &spec.train, &spec.dc_nas) {
         (MethodName::Train, Some(own), _) => {
-            vec![Work { networks: 1.0, epochs: f64::from(own.epochs), images: train }]
+            vec![Work::of(1.0, f64::from(own.epochs), train)]
         }
         (MethodName::Disout, ..) => disout(spec, train),
         (MethodName::DcNas, _, Some(own)) => dc_nas(own, train),
@@ -428,8 +437,8 @@ fn disout(spec: &Spec, train: f64) -> Vec<Work> {
     let own = spec.disout.clone().unwrap_or_default();
     let looked = if own.look == 0 { train } else { f64::from(own.look).min(train) };
     let epochs = f64::from(own.epochs);
-    let looks = Work { networks: 1.0, epochs: epochs * 2.0 / 3.0, images: looked };
-    vec![Work { networks: 1.0, epochs, images: train }, looks]
+    let looks = Work { look: true, ..Work::of(1.0, epochs * 2.0 / 3.0, looked) };
+    vec![Work::of(1.0, epochs, train), looks]
 }
 
 /// Both stages of a search, each with a step of the weights and one of the architecture (which runs two operations a block)
@@ -437,7 +446,7 @@ fn disout(spec: &Spec, train: f64) -> Vec<Work> {
 fn hournas(spec: &Spec, train: f64) -> Vec<Work> {
     let own = spec.hournas.clone().unwrap_or_default();
     let (full, repeats) = (f64::from(own.retrain_epochs), f64::from(own.repeats));
-    let whole = |networks: f64| Work { networks, epochs: full, images: train };
+    let whole = |networks: f64| Work::of(networks, full, train);
     let slots = Space::of(&spec.space).ok().and_then(|space| space.fixed_slots()).unwrap_or(0) as f64;
     match own.mode {
         HournasMode::Lesion => return vec![whole(repeats)],
@@ -446,8 +455,8 @@ fn hournas(spec: &Spec, train: f64) -> Vec<Work> {
     }
     let images = train * own.split;
     let search = match own.order {
-        SearchOrder::Random => Work { networks: f64::from(own.proxies), epochs: f64::from(own.proxy_epochs), images },
-        _ => Work { networks: 1.0, epochs: 2.0 * f64::from(own.vital_epochs + own.rest_epochs), images },
+        SearchOrder::Random => Work::of(f64::from(own.proxies), f64::from(own.proxy_epochs), images),
+        _ => Work::of(1.0, 2.0 * f64::from(own.vital_epochs + own.rest_epochs), images),
     };
     // A search by the clock is no work, but time.
     let search = if own.seconds > 0.0 { Work { networks: 0.0, ..search } } else { search };
@@ -462,8 +471,7 @@ fn search(spec: &Spec, train: f64) -> Vec<Work> {
         BudgetUnit::EpochImages => own.budget / (epochs * train).max(1.0),
         BudgetUnit::Seconds => 0.0,
     };
-    let last = Work { networks: 1.0, epochs: f64::from(own.final_epochs), images: train };
-    vec![Work { networks: all, epochs, images: train }, last]
+    vec![Work::of(all, epochs, train), Work::of(1.0, f64::from(own.final_epochs), train)]
 }
 
 /// The seconds that a search may take, where its budget counts those.
@@ -482,9 +490,9 @@ fn dc_nas(own: &DcNasSettings, train: f64) -> Vec<Work> {
     let n = f64::from(own.population);
     let clusters = if own.clusters > 0 { own.clusters } else { own.clusters_min.midpoint(own.clusters_max) };
     let winners = f64::from(clusters) * f64::from(own.winners);
-    let short = Work { networks: n, epochs: f64::from(own.early_epochs), images: train * own.proxy };
+    let short = Work::of(n, f64::from(own.early_epochs), train * own.proxy);
     let in_full = if own.truth { n } else { (2.0 * winners).min(n) };
-    vec![short, Work { networks: in_full, epochs: f64::from(own.full_epochs), images: train }]
+    vec![short, Work::of(in_full, f64::from(own.full_epochs), train)]
 }
 
 /// Whether the run will take a GPU: asked for, or left to Kiln on a machine whose driver lists one.

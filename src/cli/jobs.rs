@@ -49,7 +49,10 @@ pub fn table(jobs: &[RunSummary]) -> String {
             job.id.in_order().1.to_string(),
             or_dash(job.arm.clone()),
             job.seed.to_string(),
-            human::state(job.state, colour),
+            match job.reason.as_ref().filter(|_| job.state == RunState::Completed) {
+                Some(flaw) => format!("{}: {flaw}", human::state(job.state, colour)),
+                None => human::state(job.state, colour),
+            },
             human::percent(job.progress.fraction()),
             or_dash(job.best.as_ref().map(|b| human::number(b.value))),
             or_dash(job.took(now).map(human::duration)),

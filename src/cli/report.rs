@@ -333,6 +333,7 @@ mod tests {
             figures: [("accuracy".to_owned(), Some(0.9 + seed as f64 / 100.0))].into(),
             tables: vec![table("Best & worst", &["a", "b"], vec![vec!["1".into(), "<x>".into()]])],
             headline: vec![],
+            flaws: vec![],
         };
         let detail = RunDetail {
             summary,

@@ -79,7 +79,7 @@ fn finish(engines: &Engines, summary: &RunSummary, as_json: bool) -> Outcome {
             say(format!("\n{picture}"))?;
         }
         let took = run.took(kiln_protocol::now()).map(|took| format!(" after {}", human::duration(took)));
-        let why = run.reason.as_ref().filter(|_| run.state != RunState::Completed).map(|r| format!(": {r}"));
+        let why = run.reason.as_ref().map(|r| format!(": {r}"));
         say(format!("\n{} {}{}{}", run.id, run.state, took.unwrap_or_default(), why.unwrap_or_default()))?;
     }
     match run.state {

@@ -5,7 +5,7 @@ use kiln_protocol::home;
 use kiln_protocol::run::Table;
 use kiln_protocol::spec::problem::nearest;
 use kiln_protocol::view::{
-    BlockImportance, Candidates, Clusters, Column, Detections, Layers, Line, Lines, Matrix, Scatter,
+    BlockCell, BlockImportance, Candidates, Clusters, Column, Detections, Layers, Line, Lines, Matrix, Scatter,
 };
 use kiln_protocol::wire::RunDetail;
 use kiln_tui::Colour;
@@ -160,8 +160,19 @@ fn of_lines(view: &Lines) -> Table {
 }
 
 fn of_blocks(view: &BlockImportance) -> Table {
+    // What a method says of no block at all, it does not know of.
+    let known = |f: &dyn Fn(&BlockCell) -> bool| view.blocks.iter().any(f);
+    let shown = [
+        ("block", true),
+        ("vital", known(&|b| b.vital)),
+        ("operation", known(&|b| b.chosen.is_some())),
+        ("lesion drop", known(&|b| b.lesion.is_some())),
+        ("weaken drop", known(&|b| b.weaken.is_some())),
+        ("params", true),
+        ("MACs", true),
+    ];
     let rows = view.blocks.iter().map(|b| {
-        vec![
+        let cells = [
             b.name.clone(),
             if b.vital { "yes" } else { "no" }.into(),
             b.chosen.clone().unwrap_or_else(|| "-".into()),
@@ -169,9 +180,10 @@ fn of_blocks(view: &BlockImportance) -> Table {
             or_dash(b.weaken),
             b.params.to_string(),
             b.macs.to_string(),
-        ]
+        ];
+        cells.into_iter().zip(shown).filter(|(_, column)| column.1).map(|(cell, _)| cell).collect()
     });
-    let columns = ["block", "vital", "operation", "lesion drop", "weaken drop", "params", "MACs"];
+    let columns: Vec<&str> = shown.iter().filter(|column| column.1).map(|column| column.0).collect();
     table(&view.title, &columns, rows.collect())
 }
 
@@ -188,7 +200,7 @@ fn of_layers(view: &Layers) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kiln_protocol::view::{BlockCell, Candidate, ClusterPoint, Layer, LayerColumn, ScatterGroup};
+    use kiln_protocol::view::{Candidate, ClusterPoint, Layer, LayerColumn, ScatterGroup};
 
     #[test]
     fn figures_stand_in_columns_and_unknown_ones_are_dashes() {

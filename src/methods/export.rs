@@ -154,7 +154,7 @@ enum Kept {
     Network(Box<Exported>),
     /// Packed bits, which only Kiln's own inference reads.
     Packed(Box<PackedNet>),
-    /// A generator of images: how many tensors, and how many numbers they hold.
+    /// A generator of images: how many tensors, and how many numbers the trainable ones hold.
     Generator { name: String, tensors: usize, numbers: usize },
 }
 
@@ -186,7 +186,9 @@ pub fn find(runs: &[PathBuf], arch: Option<&str>) -> Result<Found> {
             && let Ok((about, tensors)) = parse::<serde_json::Value>(&bytes)
         {
             let name = format!("generator {}-{}", about["net"].as_str().unwrap_or("?"), about["width"]);
-            let numbers = tensors.iter().map(|(_, t)| t.numel()).sum();
+            // Running statistics and the vectors of spectral normalisation are not learnt.
+            let learnt = tensors.iter().filter(|(name, _)| name.ends_with(".weight") || name.ends_with(".bias"));
+            let numbers = learnt.map(|(_, t)| t.numel()).sum();
             let kept = Kept::Generator { name, tensors: tensors.len(), numbers };
             return Ok(Found { run: run.clone(), file: generator, kept });
         }
@@ -211,7 +213,7 @@ fn network_files(run: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes a network to `out`, whole or not at all, and says what was written: `file`, `arch`, `space` (not of packed bits and
-/// generators, which come from none), `tensors`, `parameters` (running statistics are none, but of generators counted too).
+/// generators, which come from none), `tensors`, `parameters` (running statistics are none).
 ///
 /// # Errors
 /// A sentence that names the file; packed bits and generators in another format than their own.

@@ -56,6 +56,9 @@ pub fn create(spec: &Spec, cx: &mut StepCx) -> Result<Box<dyn Method>> {
     if let Some(message) = crate::arithmetic::settle(cx)? {
         cx.log_first(message);
     }
+    if spec.regulariser.is_on() {
+        cx.log_first(format!("regularises every training from the start of a network: {}", spec.regulariser.in_words()));
+    }
     let spec = &Spec { run: cx.spec().run.clone(), ..spec.clone() };
     match spec.method {
         MethodName::Assessor => Ok(Box::new(crate::assessor::Study::new(spec, cx)?)),

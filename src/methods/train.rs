@@ -8,7 +8,7 @@ use kiln_data::DataSet;
 use kiln_nn::pool::Stop;
 use kiln_nn::{Epoch, Eval, Look, Network, Pool, Reading, TrainError, Trainer, TrainerConfig};
 use kiln_protocol::Level;
-use kiln_protocol::run::{Best, Figure, Outcome, Progress, Table};
+use kiln_protocol::run::{Best, DIVERGED, Figure, Outcome, Progress, Table};
 use kiln_protocol::spec::seed::derive;
 use kiln_protocol::spec::{OnOom, Spec, TrainSettings};
 use rand::SeedableRng;
@@ -399,10 +399,12 @@ impl<R: Recipe<Product = Product>> Method for Train<R> {
         ];
 
         let row = |name: &str, value: String| vec![name.to_owned(), value];
+        let regulariser = self.spec.regulariser.in_words();
         let table = Table {
-            title: "Plain training".into(),
+            title: "Training".into(),
             columns: vec!["figure".into(), "value".into()],
             rows: vec![
+                row("regulariser", regulariser),
                 row("architecture", self.arch.to_string()),
                 row("space", self.spec.space.name.clone()),
                 row("parameters", thousands(cost.params as f64)),
@@ -425,6 +427,7 @@ impl<R: Recipe<Product = Product>> Method for Train<R> {
                 Figure::new("valid_loss", false),
                 Figure { name: "seconds".into(), unit: "s".into(), higher_is_better: Some(false) },
             ],
+            flaws: end.and_then(|e| e.failure.as_ref()).map(|_| DIVERGED.to_owned()).into_iter().collect(),
         }
     }
 

@@ -136,7 +136,10 @@ pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool 
             summary.reason = None;
             summary.at_work = Some(event.t);
         }
-        Body::Completed { .. } => end(summary, event.t, RunState::Completed, None),
+        Body::Completed { outcome } => {
+            let flaws = (!outcome.flaws.is_empty()).then(|| outcome.flaws.join("; "));
+            end(summary, event.t, RunState::Completed, flaws);
+        }
         Body::Stopped { reason, .. } => end(summary, event.t, RunState::Stopped, Some(reason.clone())),
         Body::Failed { message } => end(summary, event.t, RunState::Failed, Some(message.clone())),
         Body::Points { .. }

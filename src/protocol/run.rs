@@ -362,7 +362,15 @@ pub struct Outcome {
     /// compare their arms by these; without any, by all figures.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headline: Vec<Figure>,
+    /// What kept the run from doing what was asked of it although it completed, in a word or two each, such as [`DIVERGED`].
+    /// Shown wherever the run is listed; experiments name the jobs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flaws: Vec<String>,
 }
+
+/// The flaw of a training that ended early because its loss was no number any more: its figures are those of the last good
+/// state, and experiments leave them out.
+pub const DIVERGED: &str = "diverged";
 
 /// What a figure of an outcome means to whoever compares runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

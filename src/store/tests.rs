@@ -214,6 +214,7 @@ fn a_run_comes_back_whole_after_the_store_was_closed() {
         figures: BTreeMap::from([("tau".into(), Some(0.1 + 0.2)), ("p".into(), None)]),
         tables: vec![Table::default()],
         headline: vec![Figure::new("tau", true)],
+        flaws: vec!["diverged".into()],
     };
     let best = Best { name: "valid/accuracy".into(), value: 0.9, higher_is_better: true };
     let progress = Progress { done: 3.0, total: 4.0, unit: "epochs".into(), note: "n".into() };

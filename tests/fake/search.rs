@@ -355,6 +355,7 @@ impl Search {
                 rows: self.winners.iter().map(row).collect(),
             }],
             headline: vec![Figure::new("valid_accuracy", true), Figure::new("digest", true)],
+            flaws: Vec::new(),
         }
     }
 }

@@ -4,13 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_metrics::{PairedT, Summary};
 use kiln_protocol::Outcome;
-use kiln_protocol::run::{Figure, Table};
+use kiln_protocol::run::{DIVERGED, Figure, Table};
 
 /// What is called significant. For each figure by itself: with many figures, some will be so by chance.
 const SIGNIFICANCE: f64 = 0.05;
-
-/// The figure by which a method says that its training diverged: 1 if so, 0 if not.
-const DIVERGED: &str = "diverged";
 
 /// Figures shown for single jobs; all are in their own outcomes.
 const SHOWN: usize = 5;
@@ -24,6 +21,13 @@ pub struct Entry<'a> {
     pub arm: usize,
     pub seed: u64,
     pub outcome: &'a Outcome,
+}
+
+impl Entry<'_> {
+    /// Whether its figures are those of a whole training.
+    fn is_whole(&self) -> bool {
+        self.outcome.flaws.iter().all(|flaw| flaw != DIVERGED)
+    }
 }
 
 /// The arms of an experiment and what their jobs found.
@@ -52,10 +56,14 @@ impl Compared<'_> {
         all.map(|name| Figure { name: name.clone(), ..Figure::default() }).collect()
     }
 
+    /// Jobs of an arm that can be compared.
+    fn whole(&self, arm: usize) -> impl Iterator<Item = &Entry<'_>> {
+        self.entries.iter().filter(move |e| e.arm == arm && e.is_whole())
+    }
+
     /// The figure's values by seed.
     fn values(&self, arm: usize, name: &str) -> BTreeMap<u64, f64> {
-        let of_arm = self.entries.iter().filter(|e| e.arm == arm);
-        of_arm.filter_map(|e| Some((e.seed, e.outcome.figures.get(name).copied()??))).collect()
+        self.whole(arm).filter_map(|e| Some((e.seed, e.outcome.figures.get(name).copied()??))).collect()
     }
 
     fn summary(&self, arm: usize, name: &str) -> Option<Summary> {
@@ -86,8 +94,7 @@ impl Compared<'_> {
             };
         }
         let arms = 0..self.arms.len();
-        let seeds = |arm: usize| self.entries.iter().filter(|e| e.arm == arm).count();
-        let columns = arms.clone().map(|arm| format!("{} (n = {})", self.arms[arm], seeds(arm)));
+        let columns = arms.clone().map(|arm| format!("{} (n = {})", self.arms[arm], self.whole(arm).count()));
         let row = |f: &Figure| {
             let cells = arms.clone().map(|arm| self.summary(arm, &f.name).map_or_else(|| "-".into(), mean_and_spread));
             std::iter::once(label(f)).chain(cells).collect()
@@ -120,21 +127,29 @@ impl Compared<'_> {
     }
 
     fn jobs(&self) -> Table {
-        let figures: Vec<Figure> = self.figures().into_iter().take(SHOWN).collect();
+        let mut figures = self.figures();
+        let title = match figures.len() > SHOWN {
+            true => format!("Jobs (the first {SHOWN} of {} figures; --json has all)", figures.len()),
+            false => "Jobs".to_owned(),
+        };
+        figures.truncate(SHOWN);
         let with_arms = !self.arms.is_empty();
         let mut columns = vec!["job".to_owned()];
         columns.extend(with_arms.then(|| "arm".to_owned()));
         columns.push("seed".into());
         columns.extend(figures.iter().map(label));
+        let flawed = self.entries.iter().any(|e| !e.outcome.flaws.is_empty());
+        columns.extend(flawed.then(|| "flaw".to_owned()));
         let row = |e: &Entry<'_>| {
             let mut row = vec![e.job.to_string()];
             row.extend(self.arms.get(e.arm).cloned());
             row.push(e.seed.to_string());
             let value = |f: &Figure| e.outcome.figures.get(&f.name).copied().flatten();
             row.extend(figures.iter().map(|f| value(f).map_or_else(|| "-".into(), number)));
+            row.extend(flawed.then(|| e.outcome.flaws.join("; ")));
             row
         };
-        Table { title: "Jobs".into(), columns, rows: self.entries.iter().map(row).collect() }
+        Table { title, columns, rows: self.entries.iter().map(row).collect() }
     }
 
     /// The outcome of the experiment. `notes` are sentences to add to the verdict (failures, arms with other data).
@@ -160,33 +175,35 @@ impl Compared<'_> {
                 }
             }
         }
-        let verdicts = self.verdicts(figures.first()).into_iter().chain(self.divergences());
+        let verdicts = self.verdicts(figures.first()).into_iter().chain(self.flaws());
         let sentences: Vec<String> = verdicts.chain(notes.iter().cloned()).collect();
         Outcome {
             verdict: sentences.join(" "),
             figures: values,
             tables: std::iter::once(self.table()).chain(self.tests()).chain([self.jobs()]).collect(),
             headline,
+            flaws: Vec::new(),
         }
     }
 
-    /// The arms with jobs that diverged, as their figure [`DIVERGED`] says. What else they found is that of no whole training.
-    fn divergences(&self) -> Vec<String> {
-        let seeds = |arm: usize| -> Vec<String> {
-            self.values(arm, DIVERGED).iter().filter(|(_, v)| **v > 0.0).map(|(seed, _)| seed.to_string()).collect()
-        };
-        let said = |arm: usize| {
-            let seeds = seeds(arm);
+    /// The jobs that completed with a flaw, arm by arm.
+    fn flaws(&self) -> Vec<String> {
+        let mut sentences = Vec::new();
+        for arm in 0..self.arms.len().max(1) {
+            let mut seeds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+            for entry in self.entries.iter().filter(|e| e.arm == arm) {
+                for flaw in &entry.outcome.flaws {
+                    seeds.entry(flaw).or_default().push(entry.seed.to_string());
+                }
+            }
             let who = self.arms.get(arm).map_or_else(|| "Training".to_owned(), |name| format!("Arm {name}"));
-            let which = if seeds.len() == 1 { "seed" } else { "seeds" };
-            (!seeds.is_empty()).then(|| {
-                format!(
-                    "{who} diverged with {which} {}; its figures there are not those of a whole training.",
-                    seeds.join(", ")
-                )
-            })
-        };
-        (0..self.arms.len().max(1)).filter_map(said).collect()
+            for (flaw, seeds) in seeds {
+                let which = if seeds.len() == 1 { "seed" } else { "seeds" };
+                let out = if flaw == DIVERGED { "; what it found there is left out" } else { "" };
+                sentences.push(format!("{who}: {flaw} with {which} {}{out}.", seeds.join(", ")));
+            }
+        }
+        sentences
     }
 
     /// What the foremost figure says.
@@ -373,25 +390,29 @@ mod tests {
     }
 
     #[test]
-    fn arms_that_diverged_are_named() {
-        let with = |accuracy: f64, diverged: f64| {
-            let mut outcome = outcome(accuracy, None);
-            outcome.figures.insert("diverged".into(), Some(diverged));
-            outcome
+    fn jobs_that_diverged_are_named_and_left_out() {
+        let with = |accuracy: f64, flaw: &str| {
+            let flaws = (!flaw.is_empty()).then(|| flaw.to_owned()).into_iter().collect();
+            Outcome { flaws, ..outcome(accuracy, None) }
         };
         let outcomes = [
-            (0, 1, with(0.8, 0.0)),
-            (1, 1, with(0.1, 1.0)),
-            (0, 2, with(0.9, 0.0)),
-            (1, 2, with(0.1, 1.0)),
-            (2, 2, with(0.1, 1.0)),
+            (0, 1, with(0.8, "")),
+            (1, 1, with(0.1, DIVERGED)),
+            (2, 1, with(0.7, "dead")),
+            (0, 2, with(0.9, "")),
+            (1, 2, with(0.1, DIVERGED)),
+            (2, 2, with(0.1, DIVERGED)),
         ];
         let (arms, entries) = (["plain", "wild", "late"].map(String::from), entries(&outcomes));
-        let verdict = Compared { arms: &arms, entries: &entries }.outcome(&[]).verdict;
-        assert!(verdict.contains("Arm wild diverged with seeds 1, 2; its figures"), "{verdict}");
-        assert!(
-            verdict.contains("Arm late diverged with seed 2;") && !verdict.contains("Arm plain diverged"),
-            "{verdict}"
-        );
+        let found = Compared { arms: &arms, entries: &entries }.outcome(&[]);
+        let said = &found.verdict;
+        assert!(said.contains("Arm wild: diverged with seeds 1, 2; what it found there is left out."), "{said}");
+        assert!(said.contains("Arm late: diverged with seed 2;") && said.contains("Arm late: dead with seed 1."), "{said}");
+        assert!(!said.contains("Arm plain:") && !found.figures.contains_key("wild/accuracy/mean"), "{found:?}");
+        assert_eq!(found.figures["late/accuracy/n"], Some(1.0), "what is only dead counts");
+        assert_eq!(found.tables[0].columns, ["figure", "plain (n = 2)", "wild (n = 0)", "late (n = 1)"]);
+        assert!(found.tables[1].rows.iter().all(|row| row[0] == "late"), "{:?}", found.tables[1]);
+        let flaws: Vec<&str> = found.tables[2].rows.iter().map(|row| row.last().unwrap().as_str()).collect();
+        assert_eq!(flaws, ["", DIVERGED, "dead", "", DIVERGED, DIVERGED]);
     }
 }

@@ -37,6 +37,7 @@ pub fn outcome(results: &Results, seconds: f64) -> Outcome {
         .rev()
         .flat_map(|p| settings.labels.iter().map(move |n| Headline::new(&format!("tau/{p}/{n}"), true)));
     Outcome {
+        flaws: Vec::new(),
         verdict: verdict(results),
         figures,
         tables: tables(results),

@@ -52,9 +52,10 @@ pub fn outcome(spec: &Spec, sites: &[Site], plain: Outcome, train: Option<Eval>,
         );
     }
     if let Some(table) = outcome.tables.first_mut() {
-        table.title = "Training".into();
         let row = |name: &str, value: Option<f64>| vec![name.to_owned(), maybe(value, 4)];
-        table.rows.push(vec!["regulariser".into(), words(&spec.regulariser, sites)]);
+        for own in table.rows.iter_mut().filter(|row| row.first().is_some_and(|name| name == "regulariser")) {
+            *own = vec!["regulariser".into(), words(&spec.regulariser, sites)];
+        }
         table.rows.push(row("accuracy on the training images", train));
         table.rows.push(row("gap to images not trained on", gap));
     }

@@ -14,6 +14,7 @@ pub struct Report<'a> {
 impl Report<'_> {
     pub fn outcome(&self) -> Outcome {
         Outcome {
+            flaws: Vec::new(),
             headline: vec![
                 Figure::new("test_accuracy", true),
                 Figure::new("valid_accuracy", true),

@@ -350,6 +350,7 @@ impl Method for Study {
             rows: rows.collect(),
         };
         Outcome {
+            flaws: Vec::new(),
             headline: vec![Figure::new("lesion_ratio", true), Figure::new("separated", true)],
             verdict,
             figures: figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),

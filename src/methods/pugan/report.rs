@@ -1,7 +1,7 @@
 //! What the run found, in words and numbers.
 
 use kiln_arch::GanPlan;
-use kiln_protocol::run::{Figure, Outcome, Table};
+use kiln_protocol::run::{DIVERGED, Figure, Outcome, Table};
 use kiln_protocol::spec::PuganSettings;
 
 use super::record::{Finals, Record};
@@ -78,8 +78,12 @@ impl Findings<'_> {
                 Figure::new("precision", true),
                 Figure::new("recall", true),
                 Figure { name: "clip_fraction".into(), ..Figure::default() },
-                Figure::new("diverged", false),
             ],
+            flaws: match (sound, record.dead) {
+                (false, _) => vec![DIVERGED.into()],
+                (true, true) => vec!["dead discriminator".into()],
+                (true, false) => Vec::new(),
+            },
         }
     }
 

@@ -58,6 +58,7 @@ pub fn outcome(search: &Search) -> Outcome {
     }
     tables.push(pareto::table(views::cost_name(search), "accuracy", &points));
     Outcome {
+        flaws: Vec::new(),
         verdict: verdict(search),
         figures: figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         tables,
@@ -120,6 +121,7 @@ fn summary(search: &Search) -> Table {
     };
     let mut rows = vec![
         row("space", search.affordable.space.name.clone()),
+        row("regulariser", search.spec.regulariser.in_words()),
         row("budget", budget),
         row("spent", format!("{} epoch-images", thousands(ledger.spent as f64))),
         row("candidates", ledger.candidates.len().to_string()),

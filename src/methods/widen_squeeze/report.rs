@@ -93,6 +93,7 @@ pub(super) fn outcome(study: &WidenSqueeze) -> Outcome {
     tables.extend(study.state.probes.as_ref().map(|p| probes(p)));
     tables.extend(failures(study));
     Outcome {
+        flaws: Vec::new(),
         verdict: verdict(study, &results, squeeze.map(|(_, s)| s)),
         figures: figures(study, &results, squeeze.map(|(_, s)| s)),
         tables,

@@ -130,6 +130,14 @@ impl RegulariserSettings {
         self.kind != RegulariserKind::None && self.p > 0.0
     }
 
+    /// `disout, p 0.09, at last-stage`; `none` where it changes nothing.
+    pub fn in_words(&self) -> String {
+        match self.is_on() {
+            true => format!("{}, p {}, at {}", self.kind, self.p, self.at.as_str()),
+            false => "none".into(),
+        }
+    }
+
     /// The probability in the step that follows `done` finished ones of `total`: from 0 in the first step to `p` in the last
     /// one of the ramp, and `p` from then on.
     pub fn probability(&self, done: u64, total: u64) -> f64 {

@@ -123,14 +123,22 @@ fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSumma
 }
 
 /// The figure of a run that stands for it, and what it is: the best that it has reached; of an experiment that is over, the
-/// mean of its first arm.
+/// mean of the arm that is best by its foremost figure.
 fn figure(m: &Model, run: &RunSummary) -> Option<(String, String)> {
     if run.jobs.is_none() {
         return run.best.as_ref().map(|b| (text::number(b.value), format!(" best {}", b.name)));
     }
     let outcome = m.detail.as_ref().filter(|d| d.id == run.id)?.outcome.as_ref()?;
-    let name = &outcome.headline.first()?.name;
-    let value = outcome.figures.get(name).copied().flatten()?;
+    let first = outcome.headline.first()?;
+    let kind = |name: &str| name.rsplit('/').nth(1).map(str::to_owned);
+    let same = outcome.headline.iter().filter(|f| kind(&f.name) == kind(&first.name));
+    let known = same.filter_map(|f| Some((&f.name, outcome.figures.get(&f.name).copied().flatten()?)));
+    let best = known.reduce(|best, next| match first.higher_is_better {
+        Some(true) if next.1 > best.1 => next,
+        Some(false) if next.1 < best.1 => next,
+        _ => best,
+    });
+    let (name, value) = best?;
     let of = name.strip_suffix("/mean")?;
     let words = match of.rsplit_once('/') {
         Some((arm, figure)) => format!(" mean {figure} of {arm}"),
