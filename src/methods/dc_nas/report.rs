@@ -53,7 +53,7 @@ impl Report<'_> {
             }
         }
         tables.extend([self.clusters(), self.cost()]);
-        Outcome { verdict: self.verdict(), figures: self.figures(), tables, headline: headline() }
+        Outcome { verdict: self.verdict(), figures: self.figures(), tables, headline: headline(), flaws: Vec::new() }
     }
 
     fn failed(&self) -> usize {
