@@ -52,7 +52,7 @@ fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
         run.id.to_string(),
         human::state(run.state, colour),
         match run.jobs {
-            Some(jobs) => format!("{}/{} jobs", jobs.ended(), jobs.total),
+            Some(jobs) => format!("{}/{} jobs", jobs.completed, jobs.total),
             None => human::percent(run.progress.fraction()),
         },
         // An experiment stands for its arms, not for its luckiest job.
