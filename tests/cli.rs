@@ -249,7 +249,10 @@ fn a_run_that_fails_exits_with_1_and_says_why() {
 #[test]
 fn a_detached_run_is_paused_resumed_set_and_stopped() {
     let kiln = Kiln::new("steps=100000,ms=2");
-    let id = kiln.ok(&["run", "search.toml", "--detach"]).trim().to_owned();
+    // A training: searches have no setting that can be changed while they go on.
+    let training = PRESET.replace("\"dc-nas\"", "\"train\"") + "[train]\narch = \"fast-3-64\"\n";
+    std::fs::write(kiln.path("training.toml"), training).unwrap();
+    let id = kiln.ok(&["run", "training.toml", "--detach"]).trim().to_owned();
     kiln.until("running");
     assert!(kiln.ok(&["pause", "last"]).contains(&id));
     let paused = kiln.until("paused");

@@ -123,7 +123,9 @@ fn knob(fields: &[Field], argument: &str) -> Result<(String, String), String> {
     };
     if !field.live {
         let names = live().collect::<Vec<_>>().join(", ");
-        return Err(format!("`{key}` cannot be changed while a run goes on; these can: {names}"));
+        let hint =
+            if names.is_empty() { "no setting of this method can".into() } else { format!("these can: {names}") };
+        return Err(format!("`{key}` cannot be changed while a run goes on; {hint}"));
     }
     let number: f64 = value.parse().map_err(|_| format!("`{key}`: expected a number, found `{value}`"))?;
     let whole = field.kind != Kind::Integer || number.fract() == 0.0;
@@ -161,6 +163,8 @@ mod tests {
         ] {
             assert_eq!(knob(&fields, argument).unwrap_err(), said);
         }
+        let none = knob(&schema::fields(MethodName::DcNas), "optim.lr=0.1").unwrap_err();
+        assert!(none.ends_with("while a run goes on; no setting of this method can"), "{none}");
         assert!(
             knob(&fields, "optim.batch=64")
                 .unwrap_err()
