@@ -105,11 +105,17 @@ pub enum Command {
   kiln run train-digits --sweep optim.lr=log:1e-3..0.3 --sweep train.epochs=10..40 --sweep-runs 12")]
     Run(Run),
     /// List the runs, newest first.
+    ///
+    /// A filter is a row of terms that all must hold: words; `method:`, `preset:`, `id:`, `title:`, `device:`, `host:`, `note:`,
+    /// `reason:` with a part of a text (`=` for all of it, `*` for anything); `tag:paper`; `state:running,queued`, or the state
+    /// alone; figures and numbers such as `acc>0.9`, `best`, `done>50%`, `seed:1,2`, `priority`, `attempts`, `jobs`; times such as
+    /// `age<2d`, `took>1h30m`, `left`, `seen`. A `-` before a term turns it round. The workbench's `/` takes the same.
     #[command(
         visible_alias = "list",
         after_help = "Examples:
   kiln ls
-  kiln ls --state running --state queued
+  kiln ls --filter 'method:hournas acc>0.9 tag:paper -failed age<2d'
+  kiln ls --view 'best by method'
   kiln ls --json | jq -r '.[].id'"
     )]
     Ls(Ls),
@@ -248,6 +254,22 @@ pub enum Command {
   kiln set last optim.lr=0.01
   kiln set last optim.lr=0.01 optim.weight-decay=0")]
     Set(Set),
+    /// Tag a run, take tags away, or list them.
+    #[command(after_help = "Examples:
+  kiln tag last paper ablation
+  kiln tag last --remove ablation
+  kiln tag dc-nas-digits-k3f7
+  kiln tag                                  all tags there are
+  kiln ls --filter tag:paper")]
+    Tag(Tag),
+    /// Write a note about a run, or print it.
+    #[command(after_help = "Examples:
+  kiln note last 'wider first block, same seeds'
+  kiln note last --edit
+  kiln note last --append 'second look: the gap is noise'
+  kiln note dc-nas-digits-k3f7 - < notes.md
+  kiln note last")]
+    Note(Note),
     /// Remove ended runs with everything they wrote.
     #[command(after_help = "Examples:
   kiln rm dc-nas-digits-k3f7
@@ -339,6 +361,9 @@ pub struct Launch {
     /// Runs of higher priority leave the queue first.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub priority: i32,
+    /// Tag the run; may be repeated.
+    #[arg(long = "tag", value_name = "TAG", value_parser = crate::tag::parse)]
+    pub tags: Vec<String>,
     /// Print the outcome as JSON at the end (with --detach: the id).
     #[arg(long)]
     pub json: bool,
@@ -357,12 +382,55 @@ pub struct Ls {
     /// Only runs in this state; may be repeated.
     #[arg(long, value_name = "STATE", value_parser = ["queued", "starting", "running", "paused", "stopping", "stopped", "completed", "failed"])]
     pub state: Vec<String>,
+    /// Only runs that match; see above.
+    #[arg(long, short, value_name = "FILTER", allow_hyphen_values = true)]
+    pub filter: Option<String>,
+    /// As a saved view of the workbench has them: its filter, order, groups and columns.
+    #[arg(long, value_name = "NAME")]
+    pub view: Option<String>,
     /// At most this many.
     #[arg(long, short = 'n', value_name = "N")]
     pub limit: Option<usize>,
     /// Also the jobs of experiments, below them.
     #[arg(long)]
     pub jobs: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Tag {
+    /// The run; all tags, and how many runs have them, if not given.
+    pub run: Option<String>,
+    /// Tags to add.
+    #[arg(value_name = "TAG", value_parser = crate::tag::parse)]
+    pub tags: Vec<String>,
+    /// A tag to take away; may be repeated.
+    #[arg(long, short, value_name = "TAG", value_parser = crate::tag::parse)]
+    pub remove: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Note {
+    /// The run.
+    #[arg(default_value = "last")]
+    pub run: String,
+    /// The note, in place of the old one; `-` reads it from standard input. The note is printed if nothing is given.
+    #[arg(value_name = "TEXT", conflicts_with_all = ["edit", "clear"])]
+    pub text: Vec<String>,
+    /// Write it in your editor ($VISUAL, else $EDITOR, else vi).
+    #[arg(long, short, conflicts_with = "clear")]
+    pub edit: bool,
+    /// Put the text below the note that there is.
+    #[arg(long, short, requires = "text")]
+    pub append: bool,
+    /// Take the note away.
+    #[arg(long)]
+    pub clear: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -6,40 +6,114 @@ use kiln_protocol::advice::Advice;
 use kiln_protocol::run::{Best, RunSummary, Table};
 use kiln_protocol::wire::{RunDetail, SeriesInfo};
 use kiln_protocol::{Level, RunState, now};
+use kiln_tui::model::runs::{Column, Line, Runs};
+use kiln_tui::saved;
 use serde::Serialize;
 
 use crate::engines::{self, Engines};
 use crate::estimate::{self, Estimate};
-use crate::failure::{Failure, Outcome, say, say_json};
-use crate::{args, human, jobs, presets, terminal, views};
+use crate::failure::{Failure, Outcome, note, say, say_json};
+use crate::{args, human, jobs, presets, tag, terminal, views, workbench};
 
 pub fn ls(engines: &Engines, args: &args::Ls) -> Outcome {
+    // A mistake in what was typed needs no engine.
+    let mut list = arranged(args)?;
     let mut client = engines.open()?;
-    let mut runs = engines::runs(&mut client)?;
-    runs.retain(|r| args.state.is_empty() || args.state.iter().any(|s| s == r.state.as_str()));
-    runs.truncate(args.limit.unwrap_or(usize::MAX));
-    if args.jobs {
-        let jobs = jobs::of(&mut client, None)?;
-        let own = |run: RunSummary| {
-            let of_run: Vec<RunSummary> =
-                jobs.iter().filter(|j| j.parent().as_ref() == Some(&run.id)).cloned().collect();
-            std::iter::once(run).chain(of_run)
-        };
-        runs = runs.into_iter().flat_map(own).collect();
+    list.replace(engines::runs(&mut client)?);
+    let wanted = |run: &RunSummary| args.state.is_empty() || args.state.iter().any(|s| s == run.state.as_str());
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let jobs = if args.jobs { jobs::of(&mut client, None)? } else { Vec::new() };
+    let mut runs: Vec<&RunSummary> = Vec::new();
+    // Where groups begin: the first of their rows, and their name.
+    let mut groups: Vec<(usize, String)> = Vec::new();
+    let mut listed = 0;
+    for line in list.lines() {
+        match line {
+            Line::Group { name, .. } => groups.push((runs.len(), name)),
+            Line::Run(run) if listed < limit && wanted(run) => {
+                listed += 1;
+                runs.push(run);
+                runs.extend(jobs.iter().filter(|j| j.parent().as_ref() == Some(&run.id)));
+            }
+            Line::Run(_) => {}
+        }
     }
     if args.json {
         return say_json(&runs);
     }
     if runs.is_empty() {
-        return say(if args.state.is_empty() {
-            "No runs yet. Start one: kiln run dc-nas-digits"
-        } else {
-            "No run is in that state."
+        let none = || "No runs yet. Start one: kiln run dc-nas-digits".to_owned();
+        return say(match list.why_none() {
+            _ if list.is_empty() => none(),
+            Some(why) => why,
+            None => "No run is in that state.".into(),
         });
     }
-    let (now, colour) = (now(), terminal::colours());
-    let rows: Vec<Vec<String>> = runs.iter().map(|r| row(r, now, colour)).collect();
-    say(human::columns(&["RUN", "STATE", "DONE", "BEST", "LEFT", "TOOK", "SEEN", "DEVICE"], &rows))
+    say(table(&runs, &groups, &list))
+}
+
+/// How the list is to look; no runs yet.
+fn arranged(args: &args::Ls) -> Outcome<Runs> {
+    let mut list = Runs::at(now());
+    if let Some(name) = &args.view {
+        let (views, mistakes) = saved::load(workbench::views_file().as_deref());
+        mistakes.iter().for_each(note);
+        let Some(view) = views.iter().find(|v| v.name == *name) else {
+            let known = views.iter().map(|v| format!("`{}`", v.name)).collect::<Vec<_>>().join(", ");
+            return Err(Failure::input(format!("there is no saved view `{name}`; there are {known}")));
+        };
+        view.apply(&mut list);
+    }
+    if let Some(filter) = &args.filter {
+        let both = format!("{} {filter}", list.filter());
+        list.set_filter(both.trim_start());
+    }
+    match &list.mistake {
+        Some(mistake) => Err(Failure::input(format!("the filter cannot be read: {mistake}"))),
+        None => Ok(list),
+    }
+}
+
+/// The rows, under the names of their groups; columns asked for come behind the run's name.
+fn table(runs: &[&RunSummary], groups: &[(usize, String)], list: &Runs) -> String {
+    let colour = terminal::colours();
+    // Tags are worth a column where there are any.
+    let mut columns = list.columns.clone();
+    if !columns.contains(&Column::Tags) && runs.iter().any(|run| !run.tags.is_empty()) {
+        columns.push(Column::Tags);
+    }
+    let (before, behind): (Vec<_>, Vec<_>) = columns.iter().partition(|c| list.columns.contains(c));
+    let cells = |columns: &[&Column], run: &RunSummary| -> Vec<String> {
+        columns.iter().map(|c| c.cell(run, list.now).unwrap_or_else(|| "-".into())).collect()
+    };
+    let row = |run: &&RunSummary| {
+        let mut row = row(run, list.now, colour);
+        row.splice(1..1, cells(&before, run));
+        row.extend(cells(&behind, run));
+        row
+    };
+    let names = |columns: &[&Column]| columns.iter().map(|c| c.name().to_uppercase()).collect::<Vec<_>>();
+    let mut heads = vec!["RUN".to_owned()];
+    heads.extend(names(&before));
+    heads.extend(["STATE", "DONE", "BEST", "LEFT", "TOOK", "SEEN", "DEVICE"].map(str::to_owned));
+    heads.extend(names(&behind));
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let whole = human::columns(&heads, &runs.iter().map(row).collect::<Vec<_>>());
+    if groups.is_empty() {
+        return whole;
+    }
+    let mut out = String::new();
+    for (i, line) in whole.lines().enumerate() {
+        // The first line has the heads. A group whose rows were all left out has none.
+        let starts = groups.iter().enumerate().filter(|(n, group)| {
+            i > 0 && group.0 == i - 1 && groups.get(n + 1).map_or(runs.len(), |next| next.0) > group.0
+        });
+        for (_, (_, name)) in starts {
+            let _ = writeln!(out, "\n{name}");
+        }
+        let _ = writeln!(out, "{line}");
+    }
+    out.trim_end().to_owned()
 }
 
 fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
@@ -180,6 +254,9 @@ fn whole(detail: &RunDetail, advice: &[Advice]) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<9} {value}");
     };
+    if !run.tags.is_empty() {
+        line("tags", tag::in_words(&run.tags));
+    }
     if let Some(reason) = &run.reason {
         line("reason", reason.clone());
     }
@@ -232,6 +309,9 @@ fn whole(detail: &RunDetail, advice: &[Advice]) -> String {
             "views",
             detail.views.iter().map(|(name, view)| format!("{name} ({})", view.kind())).collect::<Vec<_>>().join(", "),
         );
+    }
+    if !detail.note.is_empty() {
+        let _ = writeln!(out, "\n{}", human::wrap(&detail.note, terminal::width().min(100)));
     }
     if !advice.is_empty() {
         let _ = writeln!(out, "\n{}", self::advice(advice, terminal::width().min(100)));

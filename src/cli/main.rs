@@ -6,7 +6,7 @@
 //! - [`list`], [`inspect`], [`plot`], [`views`]: `ls`, `presets`, `show`, `plot`, `tail`
 //! - [`compare`], [`diff`]: runs side by side; what settings differ
 //! - [`jobs`]: experiments: their jobs' rows, bars and logs
-//! - [`control`]: `pause`, `resume`, `stop`, `set`, `rm`
+//! - [`control`]: `pause`, `resume`, `stop`, `set`, `rm`; [`tag`]: `tag`, `note`
 //! - [`check`], [`estimate`], [`images`]: `check` and `schema`; sizes and times before any training
 //! - [`quantised`]: what widening and squeezing trains
 //! - [`presets`]: finding and checking presets
@@ -53,6 +53,7 @@ mod retrain;
 mod run;
 mod settings;
 mod spaces;
+mod tag;
 mod terminal;
 mod views;
 mod workbench;
@@ -128,6 +129,8 @@ fn dispatch(cli: &Cli) -> Outcome {
         Some(Command::Resume(args)) => control::resume(&engines, args),
         Some(Command::Stop(args)) => control::stop(&engines, args),
         Some(Command::Set(args)) => control::set(&engines, args),
+        Some(Command::Tag(args)) => tag::tag(&engines, args),
+        Some(Command::Note(args)) => tag::note(&engines, args),
         Some(Command::Rm(args)) => control::rm(&engines, args),
         Some(Command::Check(args)) => check::check(args),
         Some(Command::Keys(args)) => keys::keys(args),

@@ -349,6 +349,7 @@ mod tests {
             knobs: vec![("optim.lr".into(), "0.1".into())],
             marks: vec![],
             jobs: vec![],
+            note: String::new(),
         };
         let marks = vec![Mark { x: 1.0, label: "optim.lr = 0.1".into() }];
         let message = "a <line>".to_owned();

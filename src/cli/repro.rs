@@ -479,6 +479,7 @@ mod tests {
             knobs: vec![],
             marks: vec![],
             jobs: vec![],
+            note: String::new(),
         };
         let turns = [Turn { key: "optim.lr".into(), value: "0.01".into(), x: 2.5 }];
         let mut odd = record();

@@ -5,7 +5,7 @@ use kiln_protocol::wire::{Reply, Request};
 
 use crate::engines::{self, Engines};
 use crate::failure::{Failure, Outcome};
-use crate::{args, run};
+use crate::{args, run, tag};
 
 pub fn retrain(engines: &Engines, args: &args::Retrain) -> Outcome {
     let mut client = engines.open()?;
@@ -23,6 +23,7 @@ pub fn retrain(engines: &Engines, args: &args::Retrain) -> Outcome {
         Reply::Launched { run } => run,
         other => return engines::unexpected(&other),
     };
+    tag::add(&mut client, &launched, &args.launch.tags)?;
     drop(client);
     run::follow_launched(engines, &launched, &title, args.launch.detach, args.launch.json)
 }

@@ -13,7 +13,7 @@ use crate::engines::{self, Engines};
 use crate::failure::{Failure, Outcome, note, say, say_json};
 use crate::follow::{self, Seen};
 use crate::plot::{self, Frame};
-use crate::{args, human, inspect, jobs, list, presets, terminal};
+use crate::{args, human, inspect, jobs, list, presets, tag, terminal};
 
 /// Without a terminal, a line at least this often while something moves ...
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -29,6 +29,7 @@ pub fn run(engines: &Engines, args: &args::Run) -> Outcome {
         Reply::Launched { run } => run,
         other => return engines::unexpected(&other),
     };
+    tag::add(&mut client, &run, &args.launch.tags)?;
     drop(client);
     let title = if preset.spec.title.is_empty() { &preset.name } else { &preset.spec.title };
     follow_launched(engines, &run, title, args.launch.detach, args.launch.json)

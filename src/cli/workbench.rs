@@ -1,10 +1,12 @@
 //! The full-screen client, told how to reach the engine and which presets there are.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kiln_protocol::wire::{FromEngine, ToEngine};
 use kiln_protocol::{client, home};
 use kiln_tui::graphics;
+use kiln_tui::saved;
 use kiln_tui::{Colour, Connection, Options, PresetInfo, Receive, Start, Submit};
 
 use crate::args::{self, Look};
@@ -57,6 +59,11 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
         config,
     };
     kiln_tui::run(options).map_err(|e| Failure::Unexpected(e.into()))
+}
+
+/// The file of saved views, which need not be there.
+pub fn views_file() -> Option<PathBuf> {
+    home::config_dir().ok().map(|folder| folder.join(saved::FILE))
 }
 
 /// Whether an engine can be had at all: in a home that cannot be used none ever starts, however often it is tried, and that is

@@ -138,6 +138,7 @@ mod tests {
             knobs: vec![],
             marks: vec![],
             jobs: vec![],
+            note: String::new(),
         }
     }
 

@@ -1,12 +1,15 @@
 //! The engine's one task: it owns the scheduler, tells workers and the ingest thread what to do, and keeps the clients
-//! up to date. Everything reaches it as a [`Msg`]; nothing in it waits. `steer` has what is particular to experiments.
+//! up to date. Everything reaches it as a [`Msg`]; nothing in it waits. `steer` has what is particular to experiments, `label`
+//! tags and notes.
 
+mod label;
 mod steer;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kiln_protocol::labels::Labels;
 use kiln_protocol::record::Record;
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spec::Spec;
@@ -362,7 +365,9 @@ impl Engine {
 
     fn ingested(&mut self, run: RunId, events: Vec<Event>, summary: RunSummary) {
         let Some(tracked) = self.runs.get_mut(&run) else { return };
-        tracked.summary = summary;
+        // Tags and note come from here; what the store had of them when it read these events may be older.
+        let (tags, note) = (std::mem::take(&mut tracked.summary.tags), std::mem::take(&mut tracked.summary.note));
+        tracked.summary = RunSummary { tags, note, ..summary };
         for client in self.watchers.iter().filter_map(|c| self.clients.get(c)) {
             client.put(|outbox| {
                 if outbox.watched() == Some(&run) {
@@ -588,6 +593,8 @@ impl Engine {
             }
             Request::Control { run, command } => self.try_tell(Input::Control { run, command }).map(|()| Reply::Done),
             Request::Priority { run, priority } => self.priority(&run, priority),
+            Request::Tag { run, add, remove } => self.label(&run, |labels| labels.retag(&add, &remove)),
+            Request::Note { run, note } => self.label(&run, |labels| labels.set_note(&note)),
             Request::Watch { run } => self.watch(client, run),
             Request::Status => Ok(Reply::Status { status: Box::new(self.status()) }),
             Request::Shutdown => {
@@ -633,22 +640,14 @@ impl Engine {
         let folder = self.options.home.run_folder(run);
         let spec = std::fs::read_to_string(folder.spec()).unwrap_or_default();
         let knobs = ControlTail::start(&folder, None).map(|(_, knobs)| knobs).unwrap_or_default();
+        let note = Labels::read(&folder).map(|labels| labels.note).unwrap_or_default();
         let folder = folder.path().display().to_string();
         let jobs = match self.experiments.contains_key(run) {
             true => self.jobs(Some(run)),
             false => Vec::new(),
         };
-        let detail = RunDetail {
-            summary,
-            spec,
-            series: vec![],
-            views: vec![],
-            outcome: None,
-            folder,
-            knobs,
-            marks: vec![],
-            jobs,
-        };
+        let (series, views, outcome, marks) = (vec![], vec![], None, vec![]);
+        let detail = RunDetail { summary, spec, series, views, outcome, folder, knobs, marks, jobs, note };
         Ok(Reply::Run { run: Box::new(detail) })
     }
 

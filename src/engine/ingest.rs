@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kiln_protocol::home::Home;
+use kiln_protocol::labels::Labels;
 use kiln_protocol::run::RunSummary;
 use kiln_protocol::spool::{EventTail, SpoolError};
 use kiln_protocol::{RunId, RunState};
@@ -345,17 +346,20 @@ impl Work {
 
     /// Puts into the store what is written beside the events only.
     fn set_facts(&self, run: &RunId, facts: &LaunchFile) -> Result<RunSummary, StoreError> {
+        let labels = Labels::read(&self.home.run_folder(run)).unwrap_or_else(|e| {
+            tracing::warn!("run {run}: {e}");
+            Labels::default()
+        });
         let summary = self.store.summary(run)?;
-        if (&summary.preset, summary.priority, summary.created, &summary.origin, &summary.arm)
-            == (&facts.preset, facts.priority, facts.created, &facts.origin, &facts.arm)
-        {
+        let mut facing = summary.clone();
+        (facing.preset, facing.priority, facing.created) = (facts.preset.clone(), facts.priority, facts.created);
+        facing.origin.clone_from(&facts.origin);
+        facing.arm.clone_from(&facts.arm);
+        (facing.note, facing.tags) = (labels.headline(), labels.tags);
+        if facing == summary {
             return Ok(summary);
         }
-        self.store.update(run, |s| {
-            (s.preset, s.priority, s.created) = (facts.preset.clone(), facts.priority, facts.created);
-            s.origin.clone_from(&facts.origin);
-            s.arm.clone_from(&facts.arm);
-        })
+        self.store.update(run, |s| *s = facing)
     }
 
     /// Finishes removals that a dying engine left half done, and takes back beginnings.

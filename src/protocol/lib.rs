@@ -11,6 +11,7 @@
 //! - [`wire`]: messages between `kiln` and its engine; [`frame`]: their bytes; [`client`]: the client's end
 //! - [`advice`]: what is worth doing about a run or the machine, by rules
 //! - [`compare`]: several runs side by side; [`clock`]: when the points of a series were measured
+//! - [`labels`]: tags and notes; [`filter`]: the language in which runs are looked for
 //! - [`figures`]: numbers, times and sizes as people read them
 //! - [`retrain`]: a candidate of a run as a training of its own
 //! - [`past`]: earlier states of a view
@@ -27,11 +28,13 @@ pub mod compare;
 pub mod control;
 pub mod event;
 pub mod figures;
+pub mod filter;
 pub mod frame;
 #[cfg(test)]
 mod full_disk;
 pub mod home;
 pub mod images;
+pub mod labels;
 mod lines;
 pub mod past;
 pub mod record;

@@ -73,6 +73,9 @@ impl RunSummary {
             origin: None,
             arm: None,
             jobs: None,
+            tags: Vec::new(),
+            note: String::new(),
+            figures: Vec::new(),
         }
     }
 }
@@ -105,6 +108,7 @@ pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool 
             summary.started.get_or_insert(event.t);
             summary.ended = None;
             summary.eta = None;
+            summary.figures.clear();
             summary.attempts = summary.attempts.max(*attempt);
             summary.device = Some(device.clone());
             summary.host = Some(host.clone());
@@ -137,6 +141,7 @@ pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool 
             summary.at_work = Some(event.t);
         }
         Body::Completed { outcome } => {
+            summary.figures = outcome.foremost();
             let flaws = (!outcome.flaws.is_empty()).then(|| outcome.flaws.join("; "));
             end(summary, event.t, RunState::Completed, flaws);
         }
@@ -171,7 +176,7 @@ fn end(summary: &mut RunSummary, t: f64, state: RunState, reason: Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::{Best, Outcome};
+    use crate::run::{Best, Figure, Outcome};
 
     struct Run {
         summary: RunSummary,
@@ -222,8 +227,14 @@ mod tests {
         assert_eq!(run.on(30.0, progress(20.0)).eta, Some(80.0));
         let best = Best { name: "valid/accuracy".into(), value: 0.5, higher_is_better: true };
         assert_eq!(run.on(31.0, Body::Best(best.clone())).best, Some(best));
-        let s = run.on(40.0, Body::Completed { outcome: Box::new(Outcome::default()) });
+        let outcome = Outcome {
+            figures: [("a".into(), Some(1.0)), ("b".into(), Some(2.0)), ("c".into(), None)].into(),
+            headline: vec![Figure::new("c", true), Figure::new("b", true)],
+            ..Outcome::default()
+        };
+        let s = run.on(40.0, Body::Completed { outcome: Box::new(outcome) });
         assert_eq!((s.state, s.ended, s.eta, s.pid), (RunState::Completed, Some(40.0), None, None));
+        assert_eq!(s.figures, [("b".to_owned(), 2.0)], "those it wants to be judged by, as far as they are defined");
         let s = run.on(41.0, Body::Beat { rss: 1, device_memory: 0 });
         assert_eq!((s.state, s.last_event, s.last_seq), (RunState::Completed, Some(41.0), 6));
     }

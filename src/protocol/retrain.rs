@@ -157,6 +157,7 @@ mod tests {
             knobs: Vec::new(),
             marks: Vec::new(),
             jobs: vec![],
+            note: String::new(),
         }
     }
 

@@ -275,6 +275,15 @@ pub struct RunSummary {
     /// Of an experiment: how its jobs stand. `None` for runs without jobs.
     #[serde(default)]
     pub jobs: Option<JobCounts>,
+    /// What people have called it: see [`crate::labels`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The first line of its note; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// Of a completed run: the figures by which it wants to be judged, in that order ([`Outcome::foremost`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<(String, f64)>,
 }
 
 impl RunSummary {
@@ -371,6 +380,22 @@ pub struct Outcome {
 /// The flaw of a training that ended early because its loss was no number any more: its figures are those of the last good
 /// state, and experiments leave them out.
 pub const DIVERGED: &str = "diverged";
+
+/// Most figures that a row carries about: those of an experiment are many.
+const FOREMOST: usize = 8;
+
+impl Outcome {
+    /// The figures by which the method wants to be judged, else the first ones: at most eight, those that are defined.
+    pub fn foremost(&self) -> Vec<(String, f64)> {
+        let headline = self.headline.iter().map(|figure| &figure.name);
+        let rest = self.figures.keys().filter(|_| self.headline.is_empty());
+        let defined = headline.chain(rest).filter_map(|name| {
+            let value = self.figures.get(name).copied().flatten()?;
+            value.is_finite().then(|| (name.clone(), value))
+        });
+        defined.take(FOREMOST).collect()
+    }
+}
 
 /// What a figure of an outcome means to whoever compares runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@
 //! | `record.jsonl` | worker, at its start | one [`Record`](crate::record::Record) an attempt: versions, machine, data |
 //! | `events.jsonl` | worker | one [`Event`] a line, appended, never changed |
 //! | `control.jsonl` | engine | one [`Control`] a line, appended |
+//! | `labels.json` | engine | tags and note of people, see [`crate::labels`]; not there if nobody wrote any |
 //! | `checkpoints/<step>/` | worker | see [`crate::checkpoint`] |
 //! | `artifacts/` | worker | images, exported networks, tables |
 //! | `jobs/<n>/` | engine | of an experiment (a preset with arms or seeds): the same folder again for each job, from 1; its run id is `<run id>.<n>` |

@@ -81,6 +81,16 @@ pub enum Request {
     Remove { run: RunId },
     /// Moves a queued run.
     Priority { run: RunId, priority: i32 },
+    /// Adds and removes tags of a run; what is there already, or not there, is no mistake.
+    Tag {
+        run: RunId,
+        #[serde(default)]
+        add: Vec<String>,
+        #[serde(default)]
+        remove: Vec<String>,
+    },
+    /// Replaces a run's note; an empty one takes it away.
+    Note { run: RunId, note: String },
     /// From now on push what changes: summaries and system always, events of `run` if given (one at a time; `None` stops
     /// them). With an experiment or a job of it come the summaries of its jobs, [`Push::Jobs`], too.
     Watch { run: Option<RunId> },
@@ -160,6 +170,9 @@ pub struct RunDetail {
     /// Of an experiment: its jobs in the order in which they are started, with arm, seed and state. Empty for other runs.
     #[serde(default)]
     pub jobs: Vec<RunSummary>,
+    /// The run's note, all of it.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// A live setting was changed.

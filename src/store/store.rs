@@ -267,6 +267,7 @@ impl Store {
                 knobs: Vec::new(),
                 marks: head.marks.clone(),
                 jobs: Vec::new(),
+                note: String::new(),
             })
         })
     }

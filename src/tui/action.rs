@@ -70,6 +70,9 @@ pub enum Context {
     Compare,
     System,
     Knobs,
+    Palette,
+    Views,
+    Columns,
     Confirm,
     Help,
     Tour,
@@ -100,6 +103,9 @@ impl Context {
         Context::Text,
         Context::Log,
         Context::System,
+        Context::Palette,
+        Context::Views,
+        Context::Columns,
         Context::Confirm,
         Context::Lists,
         Context::Help,
@@ -140,6 +146,9 @@ impl Context {
             Context::Compare => "Runs side by side",
             Context::System => "Machine, queue, advice",
             Context::Knobs => "Settings of a run that goes on",
+            Context::Palette => "Palette",
+            Context::Views => "Saved views",
+            Context::Columns => "Choice of columns",
             Context::Confirm => "Questions",
             Context::Help => "Help",
             Context::Tour => "Tour",
@@ -233,15 +242,36 @@ actions! {
     Sort "table.sort" [Runs Candidates] "s" "sort" "Sort by the next column";
     SortBack "table.sort-back" [Runs Candidates] "S" "" "Sort by the previous column";
     Reverse "table.reverse" [Runs Candidates] "o" "order" "Turn the order round";
-    Filter "runs.filter" [Runs] "/" "filter" "Show only runs whose name, preset, method, state or device contains a text";
+    Filter "runs.filter" [Runs] "/" "filter" "Show only runs that match, such as `method:hournas acc>0.9 tag:paper -failed age<2d`; `tab` completes";
     Mark "runs.mark" [Runs] "space" "mark" "Mark the run, to compare it with others, or take its mark away";
     MarkAll "runs.mark-all" [Runs] "*" "" "Mark all runs that the filter leaves; if they are marked, take all marks away";
     Compare "runs.compare" [Runs] "c" "compare" "Compare the marked runs; without marks, the arms of the selected experiment";
+    Tags "runs.tags" [Runs Run] "t" "" "Change the run's tags: words apart by blanks; `tab` completes";
+    Note "runs.note" [Runs Run] "N" "" "Write a note about the run, in your editor";
+    Group "runs.group" [Runs] "b" "" "Put runs together by method, preset, state, tags, host or age; then not at all";
+    Fold "runs.fold" [Runs] "z" "" "Show only the first run of the group, or all of them again";
+    Columns "runs.columns" [Runs] "v" "" "Choose columns: figures, tags, seeds, times and more";
+    Views "runs.views" [Runs] "V" "" "Saved views of the list: filter, order, groups and columns under a name";
     Search "log.search" [Log] "/" "search" "Search the log";
     NextMatch "log.next" [Log] "n" "" "Next line that matches";
     PrevMatch "log.previous" [Log] "N" "" "Previous line that matches";
     Details "log.details" [Log] "d" "details" "Show or hide lines of level debug";
     Follow "log.follow" [Log] "f" "follow" "Follow new lines, or stay";
+
+    // The palette, and boxes over the list.
+    PaletteGo "palette.go" [Palette] "enter" "go" "Do or open what is selected";
+    PaletteUp "palette.up" [Palette] "up ctrl-p ctrl-k backtab" "" "Up";
+    PaletteDown "palette.down" [Palette] "down ctrl-n ctrl-j tab" "" "Down";
+    ClosePalette "palette.close" [Palette] "esc ctrl-c" "close" "Back";
+    ApplyView "views.apply" [Views] "enter" "apply" "Make the list look so";
+    SaveView "views.save" [Views] "w" "save the list as it is" "Save filter, order, groups and columns of the list under a name";
+    RemoveView "views.remove" [Views] "D delete" "remove" "Remove a view of one's own (asks first)";
+    CloseViews "views.close" [Views] "esc V q" "close" "Back to the list";
+    ToggleColumn "columns.toggle" [Columns] "space enter" "on/off" "Show the column, or leave it out";
+    ColumnLeft "columns.left" [Columns] "K" "" "Move the column further left";
+    ColumnRight "columns.right" [Columns] "J" "K/J|order" "Move the column further right";
+    NoColumns "columns.none" [Columns] "x" "none" "Only the columns that the list has by itself";
+    CloseColumns "columns.close" [Columns] "esc v q" "close" "Back to the list";
 
     // What runs can be told.
     Pause "run.pause" [Runs Run System] "p" "pause" "Pause the run at its next safe point, or let a paused run go on";
@@ -261,12 +291,12 @@ actions! {
     Behind "queue.behind" [System] "J shift-down" "J/K|move in queue" "Let a queued run start after the one below it";
 
     // Moving about.
-    Up "move.up" [Lists Runs Compare Launcher Form Picker Knobs Candidates Layers Inspect Jobs Text Log Help System] "k up" "" "Up";
-    Down "move.down" [Lists Runs Compare Launcher Form Picker Knobs Candidates Layers Inspect Jobs Text Log Help System] "j down" "" "Down";
-    PageUp "move.page-up" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgup ctrl-u ctrl-b" "" "A page up";
-    PageDown "move.page-down" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgdn ctrl-d ctrl-f" "" "A page down";
-    Top "move.top" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "g home" "" "To the top";
-    Bottom "move.bottom" [Lists Runs Compare Launcher Form Picker Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "G end" "" "To the bottom";
+    Up "move.up" [Lists Runs Compare Launcher Form Picker Views Columns Knobs Candidates Layers Inspect Jobs Text Log Help System] "k up" "" "Up";
+    Down "move.down" [Lists Runs Compare Launcher Form Picker Views Columns Knobs Candidates Layers Inspect Jobs Text Log Help System] "j down" "" "Down";
+    PageUp "move.page-up" [Lists Runs Compare Launcher Form Picker Views Columns Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgup ctrl-u ctrl-b" "" "A page up";
+    PageDown "move.page-down" [Lists Runs Compare Launcher Form Picker Views Columns Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "pgdn ctrl-d ctrl-f" "" "A page down";
+    Top "move.top" [Lists Runs Compare Launcher Form Picker Views Columns Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "g home" "" "To the top";
+    Bottom "move.bottom" [Lists Runs Compare Launcher Form Picker Views Columns Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "G end" "" "To the bottom";
     NextTab "run.next-tab" [Run Compare] "tab" "next tab" "Next tab";
     PrevTab "run.previous-tab" [Run Compare] "backtab" "" "Previous tab";
     GoTab "run.tab" [Run Compare] "1 2 3 4 5 6 7 8 9" "" "Tab by number";
@@ -274,7 +304,8 @@ actions! {
     PrevRun "run.previous" [Run] "K" "" "Previous run of the list";
     CloseHelp "help.close" [Help] "esc ? q f1" "close" "Back";
     Back "app.back" [Run Compare Launcher System] "esc backspace" "back" "Back to the list; first takes cursor, zoom or search away";
-    ClearFilter "runs.clear" [Runs] "esc" "" "Take the filter away";
+    ClearFilter "runs.clear" [Runs] "esc" "" "Take the filter away; then the groups";
+    Palette "app.palette" [Global] ": ctrl-p" "find" "Find an action, a run, a preset or a view by a few of its letters, and do or open it";
     Help "app.help" [Global] "? f1" "help" "Show all keys";
     Quit "app.quit" [Global] "q ctrl-c" "quit" "Leave Kiln; runs go on";
     Messages "app.messages" [Global] "i" "" "Read the messages of late in full; `esc` takes those on the screen away";

@@ -69,6 +69,9 @@ impl Engine {
             origin: None,
             arm: None,
             jobs: None,
+            tags: Vec::new(),
+            note: String::new(),
+            figures: Vec::new(),
         }
     }
 
@@ -100,6 +103,7 @@ impl Engine {
                         knobs: Vec::new(),
                         marks: Vec::new(),
                         jobs: vec![],
+                        note: String::new(),
                     }),
                 },
                 Request::Series { names, from, to, columns, .. } => Reply::Series {

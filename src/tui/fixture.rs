@@ -81,8 +81,14 @@ fn summary(id: &str, state: RunState, done: f64, best: Option<f64>, created: f64
         origin: None,
         arm: None,
         jobs: None,
+        tags: Vec::new(),
+        note: String::new(),
+        figures: Vec::new(),
     }
 }
+
+/// What somebody has written about a run.
+pub const NOTE: &str = "Reference for the table of section 4\n\nSame seeds as the random baseline.";
 
 /// A run with two arms and three seeds.
 pub const EXPERIMENT: &str = "dc-nas-fashion-77xp";
@@ -130,7 +136,12 @@ pub fn summaries() -> Vec<RunSummary> {
             device: None,
             ..summary(EXPERIMENT, RunState::Paused, 0.31, Some(0.9104), NOW - 7200.0)
         },
-        summary("dc-nas-digits-0d3e", RunState::Completed, 1.0, Some(0.9733), NOW - 90_000.0),
+        RunSummary {
+            tags: vec!["baseline".into(), "paper".into()],
+            note: NOTE.lines().next().unwrap_or_default().into(),
+            figures: vec![("tau_within".into(), 0.62), ("top1_gap".into(), 0.0041)],
+            ..summary("dc-nas-digits-0d3e", RunState::Completed, 1.0, Some(0.9733), NOW - 90_000.0)
+        },
         summary("train-digits-w8w8", RunState::Failed, 0.44, None, NOW - 200_000.0),
         summary("train-größe-日本-m1m1", RunState::Stopped, 0.92, Some(0.1 + 0.2), NOW - 400_000.0),
         summary("train-digits-st4r", RunState::Starting, 0.0, None, NOW - 2.0),
@@ -348,6 +359,7 @@ pub fn detail(id: &RunId) -> RunDetail {
         knobs: Vec::new(),
         marks: Vec::new(),
         jobs: if id.0 == EXPERIMENT { jobs() } else { vec![] },
+        note: NOTE.into(),
     }
 }
 

@@ -613,6 +613,28 @@ pub fn picker(size: Size) -> Rect {
     dialog(size, 64, size.height.saturating_sub(4).clamp(1, 30))
 }
 
+/// The palette: what is typed, and what matches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PaletteAreas {
+    pub frame: Rect,
+    pub query: Rect,
+    pub list: Rect,
+}
+
+pub fn palette(size: Size) -> PaletteAreas {
+    let height = size.height.saturating_sub(4).clamp(1, 24);
+    let frame = dialog(size, 100, height);
+    // In the upper half: what is typed stays where the eyes are, however few lines match.
+    let frame = Rect { y: (size.height - frame.height).min(2), ..frame };
+    let inner = framed(frame);
+    PaletteAreas { frame, query: rows(inner, 0, 1), list: below(inner, 1) }
+}
+
+/// The saved views.
+pub fn views(size: Size) -> Rect {
+    dialog(size, 76, size.height.saturating_sub(4).clamp(1, 16))
+}
+
 /// The part of a framed box inside its frame; of a box too small for a frame, all of it.
 pub fn framed(area: Rect) -> Rect {
     if area.width < 12 || area.height < 4 {
@@ -683,6 +705,10 @@ mod tests {
                     system(size).columns[1],
                     system(size).about,
                     help(size),
+                    palette(size).frame,
+                    palette(size).query,
+                    palette(size).list,
+                    views(size),
                     picker(size),
                     framed(help(size)),
                 ];

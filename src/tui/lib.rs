@@ -11,6 +11,7 @@
 //! - [`keymap`] with [`facts`]: which key means what, and when; [`kept`]: what is kept between starts; [`config`]: their files
 //! - [`mod@view`], [`layout`]: drawing, and where things are
 //! - [`chart`]: axes, columns, dots
+//! - [`saved`]: saved views of the list of runs
 //! - [`mosaic`]: pictures out of characters; [`graphics`]: in pixels, where the terminal has any; [`mod@still`]: drawings for the command line
 //! - [`look`], [`theme`], [`colour`], [`glyphs`], [`text`]: how it looks
 //! - [`term`], [`signals`], [`link`]: terminal, signals, connection; [`editor`]: the user's own, for longer texts
@@ -20,7 +21,7 @@ pub mod app;
 pub mod chart;
 pub mod colour;
 mod config;
-mod editor;
+pub mod editor;
 pub mod facts;
 #[cfg(test)]
 mod fixture;
@@ -45,6 +46,7 @@ pub mod mosaic;
 pub mod msg;
 pub mod options;
 mod program;
+pub mod saved;
 mod signals;
 mod still;
 pub mod term;

@@ -9,6 +9,7 @@ use kiln_protocol::{Level, RunId};
 use crate::kept::Kept;
 use crate::keys::Key;
 use crate::options::{PresetInfo, Setting, Take, Wanted};
+use crate::saved::{SavedView, ViewChange};
 
 /// Something has happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +76,11 @@ pub enum Msg {
     },
     /// What settings have to do with a figure.
     Weighed(Box<Weighed>),
+    /// The saved views after a change of their file, and what came of it.
+    Views {
+        views: Vec<SavedView>,
+        said: Result<String, String>,
+    },
     /// Something to tell.
     Note(Level, String),
     /// What has come of writing weights.
@@ -133,6 +139,8 @@ pub enum Effect {
         runs: Vec<RunId>,
         what: Take,
     },
+    /// Change the file of saved views; answered with [`Msg::Views`].
+    Views(ViewChange),
     /// Lend the terminal to the user's editor for this text, in a file with this ending (such as `.toml`); answered with
     /// [`Msg::Edited`].
     EditText {

@@ -25,7 +25,7 @@ use crate::look::Look;
 use crate::model::{Model, Overlay};
 use crate::msg::{Effect, Msg};
 use crate::options::{Launcher, Options, PresetInfo, Start};
-use crate::{editor, link, signals, term};
+use crate::{editor, link, saved, signals, term};
 
 /// Messages that may wait. Beyond it the threads wait: an engine that talks faster than a terminal draws is slowed down, and
 /// merges points meanwhile.
@@ -62,6 +62,10 @@ pub fn run(options: Options) -> Result<(), Error> {
     (model.keymap, model.kept, model.themes) = (files.keymap, files.kept, look.themes());
     model.kept.mouse |= mouse;
     let mouse = model.kept.mouse;
+    let views = config.as_deref().map(|folder| folder.join(saved::FILE));
+    let (found, wrong) = saved::load(views.as_deref());
+    model.begin_with(found);
+    wrong.into_iter().for_each(|wrong| model.note(Level::Warn, wrong));
     term::install_panic_hook(std::thread::current().id());
     let guard = term::Guard;
     term::enter(mouse).map_err(Error::Terminal)?;
@@ -73,7 +77,7 @@ pub fn run(options: Options) -> Result<(), Error> {
     input(out.clone(), Arc::clone(&gate));
     let frames = link::start(connect, out.clone());
     let (keeper, keeps) = config.map(|folder| keeper(folder, out.clone())).unzip();
-    let mut host = Program { frames, launcher, out, gate, mouse, keeper, away: false };
+    let mut host = Program { frames, launcher, out, gate, views, mouse, keeper, away: false };
     let mut source = Messages { messages, tick: Instant::now() };
     let ended = drive(&mut terminal, &mut source, &mut host, &mut model, &mut look);
     drop(guard);
@@ -222,6 +226,8 @@ struct Program {
     launcher: Arc<dyn Launcher>,
     out: SyncSender<Msg>,
     gate: Arc<Gate>,
+    /// The file of saved views.
+    views: Option<PathBuf>,
     mouse: bool,
     /// Writes down what is kept, where there is a folder for it.
     keeper: Option<mpsc::Sender<Kept>>,
@@ -291,6 +297,13 @@ impl Host for Program {
                     Ok(Err(said)) => Msg::Exported(Level::Warn, said),
                     Err(_) => Msg::Exported(Level::Error, "nothing was written; the log says where it failed".into()),
                 })
+            }
+            Effect::Views(change) => {
+                let path = self.views.clone();
+                self.aside(move |_| {
+                    let said = saved::change(path.as_deref(), &change);
+                    Msg::Views { views: saved::load(path.as_deref()).0, said }
+                });
             }
             Effect::Look(wanted) => self.aside(move |launcher| {
                 let looked = catch_unwind(AssertUnwindSafe(|| launcher.look(&wanted)));

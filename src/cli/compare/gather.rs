@@ -292,6 +292,7 @@ pub mod tests {
             knobs: Vec::new(),
             marks: vec![],
             jobs: vec![],
+            note: String::new(),
         }
     }
 

@@ -255,6 +255,7 @@ mod tests {
             knobs: vec![],
             marks: vec![],
             jobs: vec![],
+            note: String::new(),
         };
         let marks = vec![Mark { x: 0.5, label: "optim.lr = 0.1".into() }];
         Subject { detail, series: names.iter().map(series).collect(), marks }

@@ -1,7 +1,8 @@
 //! The state of the client. [`crate::update`] changes it, [`crate::view`] draws it; neither terminal, clock nor socket is
 //! in here.
 //!
-//! - [`runs`]: the list of runs
+//! - [`runs`]: the list of runs; [`arrange`]: its order, groups and columns
+//! - [`palette`]: everything, found by a few letters; [`typing`]: what is being typed
 //! - [`detail`]: the open run: tabs, views, log
 //! - [`curves`]: its charts; [`clocked`]: over time
 //! - [`compare`]: several runs side by side; [`overlay`]: their curves
@@ -16,6 +17,7 @@
 //! - [`list`]: selection and scrolling
 //! - [`copied`]: what a key copies; [`tour`]: pages for who is new
 
+pub mod arrange;
 pub mod blocks;
 pub mod clocked;
 pub mod compare;
@@ -31,6 +33,7 @@ pub mod list;
 pub mod log;
 pub mod overlay;
 pub mod pages;
+pub mod palette;
 pub mod panels;
 pub mod past;
 pub mod retrain;
@@ -38,6 +41,7 @@ pub mod runs;
 pub mod sheet;
 pub mod system;
 pub mod tour;
+pub mod typing;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -57,11 +61,14 @@ use crate::model::form::{Changes, Form};
 use crate::model::knobs::Knobs;
 use crate::model::list::{List, Scroll};
 use crate::model::overlay::Need;
+use crate::model::palette::Palette;
 use crate::model::retrain::Retrain;
 use crate::model::runs::Runs;
 use crate::model::system::Machine;
+use crate::model::typing::Completing;
 use crate::msg::Effect;
 use crate::options::{PresetInfo, Start, Wanted};
+use crate::saved::{self, SavedView};
 use crate::text;
 
 /// Everything the client knows.
@@ -83,6 +90,10 @@ pub struct Model {
     pub overlay: Option<Overlay>,
     /// The line being typed, over anything else.
     pub prompt: Option<Prompt>,
+    /// The line being typed is being completed.
+    pub completing: Option<Completing>,
+    /// The run whose tags are being typed.
+    pub tagging: Option<RunId>,
     /// Messages on the screen; the newest is last.
     pub notes: Vec<Note>,
     /// All messages of late, also those that have gone from the screen.
@@ -90,6 +101,8 @@ pub struct Model {
     pub system: Option<System>,
     pub machine: Machine,
     pub runs: Runs,
+    /// Ways to look at the list of runs.
+    pub saved: Vec<SavedView>,
     pub detail: Option<Detail>,
     /// Runs side by side; kept while one of them is open.
     pub compare: Option<Compare>,
@@ -148,6 +161,11 @@ pub enum Overlay {
     Tour(usize),
     /// The settings of a run that can be changed while it goes on.
     Knobs(Box<Knobs>),
+    Palette(Box<Palette>),
+    /// Saved views.
+    Views(List),
+    /// The choice of columns.
+    Columns(List),
 }
 
 /// A question before something that cannot be taken back.
@@ -155,6 +173,8 @@ pub enum Overlay {
 pub enum Question {
     Stop(RunId),
     Remove(RunId),
+    /// A saved view, by name.
+    RemoveView(String),
 }
 
 impl Question {
@@ -177,6 +197,7 @@ impl Question {
                 ),
                 "remove",
             ),
+            Question::RemoveView(name) => ("Remove", format!("Remove the saved view `{name}`? Runs stay."), "remove"),
         }
     }
 }
@@ -194,6 +215,10 @@ pub struct Prompt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PromptKind {
     RunFilter,
+    /// The tags of a run.
+    Tags,
+    /// Name of a view to be saved.
+    ViewName,
     SeriesFilter,
     LogSearch,
     /// Epochs of a candidate's full training.
@@ -290,6 +315,8 @@ pub enum Ask {
     Advice,
     Watch,
     Run(RunId),
+    /// A run for the sake of its note, which is to be edited.
+    Note(RunId),
     Events(RunId),
     Series(RunId, Want),
     /// Earlier states of a view.
@@ -358,11 +385,14 @@ impl Model {
             screen,
             overlay: None,
             prompt: None,
+            completing: None,
+            tagging: None,
             notes: Vec::new(),
             said: VecDeque::new(),
             system: None,
             machine: Machine { asked: now, ..Machine::default() },
-            runs: Runs::default(),
+            runs: Runs::at(now),
+            saved: saved::shipped(),
             detail: None,
             compare: None,
             launcher,
@@ -394,6 +424,14 @@ impl Model {
         if self.said.len() > MAX_SAID {
             self.said.pop_front();
         }
+    }
+
+    /// Saved views, as they were read; the list begins with the one called `default`.
+    pub fn begin_with(&mut self, views: Vec<SavedView>) {
+        if let Some(view) = views.iter().find(|v| v.name == saved::DEFAULT) {
+            view.apply(&mut self.runs);
+        }
+        self.saved = views;
     }
 
     /// The newest message on the screen, and how many more there are: a note, else why there is no engine.
@@ -431,7 +469,7 @@ impl Model {
         Facts::default()
             .with(Fact::Connected, matches!(self.link, Link::Up { .. }))
             .with(Fact::Empty, self.runs.is_empty())
-            .with(Fact::Filtered, !self.runs.filter.is_empty())
+            .with(Fact::Filtered, !self.runs.filter().is_empty())
             .with(Fact::Selected, target.is_some())
             .with(Fact::Queued, is(&|s| s == RunState::Queued))
             .with(Fact::Running, is(&|s| s == RunState::Running))
@@ -454,6 +492,9 @@ impl Model {
             Some(Overlay::Knobs(_)) => return vec![Context::Knobs, Context::Global],
             Some(Overlay::Picker) => return vec![Context::Picker, Context::Global],
             Some(Overlay::Tour(_)) => return vec![Context::Tour, Context::Global],
+            Some(Overlay::Palette(_)) => return vec![Context::Palette],
+            Some(Overlay::Views(_)) => return vec![Context::Views, Context::Global],
+            Some(Overlay::Columns(_)) => return vec![Context::Columns, Context::Global],
             None => {}
         }
         self.screen_contexts()

@@ -1,66 +1,16 @@
-//! The list of runs: order, filter, selection. Kept while a run is open.
+//! The list of runs: order, groups, filter, selection. Kept while a run is open.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use kiln_protocol::filter::{Filter, FilterError};
 use kiln_protocol::run::Best;
 use kiln_protocol::{RunId, RunState, RunSummary};
 
+pub use crate::model::arrange::{Column, GroupBy, SortBy};
+
+use crate::model::arrange::urgency;
 use crate::model::list::List;
-use crate::text;
-
-/// What the list is sorted by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SortBy {
-    /// Newest first.
-    #[default]
-    Created,
-    Name,
-    State,
-    Progress,
-    Best,
-    Device,
-    Eta,
-    Age,
-}
-
-impl SortBy {
-    pub const ALL: [SortBy; 8] = [
-        SortBy::Created,
-        SortBy::Name,
-        SortBy::State,
-        SortBy::Progress,
-        SortBy::Best,
-        SortBy::Device,
-        SortBy::Eta,
-        SortBy::Age,
-    ];
-
-    /// In words, for the line above the list.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SortBy::Created => "start",
-            SortBy::Name => "name",
-            SortBy::State => "state",
-            SortBy::Progress => "progress",
-            SortBy::Best => "best",
-            SortBy::Device => "device",
-            SortBy::Eta => "time left",
-            SortBy::Age => "last event",
-        }
-    }
-
-    /// Whether the greatest stands first, unless turned round: the newest run, the one furthest on, the best.
-    fn descends(self) -> bool {
-        matches!(self, SortBy::Created | SortBy::Progress | SortBy::Best)
-    }
-
-    /// The sort criterion `by` places further on.
-    pub fn next(self, by: isize) -> SortBy {
-        let at = SortBy::ALL.iter().position(|s| *s == self).unwrap_or(0) as isize;
-        SortBy::ALL[(at + by).rem_euclid(SortBy::ALL.len() as isize) as usize]
-    }
-}
 
 /// All runs, and how they are shown.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,27 +22,38 @@ pub struct Runs {
     pub loaded: bool,
     pub sort: SortBy,
     pub reverse: bool,
-    pub filter: String,
+    pub group: Option<GroupBy>,
+    /// Groups of which only the first run is shown, by name.
+    pub folded: BTreeSet<String>,
+    /// Columns asked for, in order.
+    pub columns: Vec<Column>,
+    /// As it is typed.
+    filter: String,
+    /// As much of it as can be read.
+    wanted: Filter,
+    /// What is wrong with the one that is typed.
+    pub mistake: Option<FilterError>,
+    /// Seconds since the Unix epoch: filters and groups ask for ages.
+    pub now: f64,
     pub selected: Option<RunId>,
     /// Runs to be compared.
     pub marked: BTreeSet<RunId>,
+    /// The selected run among [`Runs::visible`], and the first line of [`Runs::lines`] on the screen.
     pub list: List,
     /// To be selected as soon as it is in the list: a run that has just been launched.
     awaited: Option<RunId>,
 }
 
-/// Runs that need attention or move come first.
-fn urgency(state: RunState) -> u8 {
-    match state {
-        RunState::Running => 0,
-        RunState::Stopping => 1,
-        RunState::Starting => 2,
-        RunState::Paused => 3,
-        RunState::Queued => 4,
-        RunState::Failed => 5,
-        RunState::Stopped => 6,
-        RunState::Completed => 7,
-    }
+/// A line of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line<'a> {
+    /// The beginning of a group: its name, how many runs it has, and how many of them are folded away.
+    Group {
+        name: String,
+        runs: usize,
+        folded: usize,
+    },
+    Run(&'a RunSummary),
 }
 
 /// The best figure that a run has reached. An experiment has none: the best of all its jobs says nothing of its arms.
@@ -113,6 +74,11 @@ pub fn doing(run: &RunSummary) -> &str {
 }
 
 impl Runs {
+    /// No runs yet; `now` in seconds since the Unix epoch.
+    pub fn at(now: f64) -> Runs {
+        Runs { now, ..Runs::default() }
+    }
+
     /// Takes over the whole list.
     pub fn replace(&mut self, all: Vec<RunSummary>) {
         self.all = all;
@@ -165,16 +131,73 @@ impl Runs {
         (count(&RunState::is_live), count(&|s| s == RunState::Queued), count(&RunState::is_ended))
     }
 
-    /// The rows, filtered and in order.
+    pub fn filter(&self) -> &str {
+        &self.filter
+    }
+
+    /// Takes over what is typed. A term that cannot be read yet hides nothing.
+    pub fn set_filter(&mut self, text: &str) {
+        text.clone_into(&mut self.filter);
+        (self.wanted, self.mistake) = Filter::read(text);
+    }
+
+    /// Why the list is empty, as a sentence, where the filter is why.
+    pub fn why_none(&self) -> Option<String> {
+        self.wanted.why_none(self.all.iter(), self.now)
+    }
+
+    /// The rows, filtered and in order, without what is folded away.
     pub fn visible(&self) -> Vec<&RunSummary> {
-        let words: Vec<&str> = self.filter.split_whitespace().collect();
-        let shows = |r: &&RunSummary| {
-            let fields = [&r.id.0, &r.preset, &r.title, &r.method, r.state.as_str(), r.device.as_deref().unwrap_or("")];
-            words.iter().all(|w| fields.iter().any(|f| text::matches(f, w)))
-        };
-        let mut rows: Vec<&RunSummary> = self.all.iter().filter(shows).collect();
+        let rows = self.lines().into_iter();
+        rows.filter_map(|line| if let Line::Run(run) = line { Some(run) } else { None }).collect()
+    }
+
+    /// The lines of the list: rows, and before each group its name. Groups stand in the order of their first rows.
+    pub fn lines(&self) -> Vec<Line<'_>> {
+        let mut rows: Vec<&RunSummary> = self.all.iter().filter(|run| self.wanted.matches(run, self.now)).collect();
         rows.sort_by(|a, b| self.order(a, b).then(b.created.total_cmp(&a.created)).then(a.id.cmp(&b.id)));
-        rows
+        let Some(group) = self.group else { return rows.into_iter().map(Line::Run).collect() };
+        let mut groups: Vec<(String, Vec<&RunSummary>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for run in rows {
+            let name = group.of(run, self.now);
+            let at = *places.entry(name.clone()).or_insert(groups.len());
+            match groups.get_mut(at) {
+                Some(group) => group.1.push(run),
+                None => groups.push((name, vec![run])),
+            }
+        }
+        let mut lines = Vec::new();
+        for (name, runs) in groups {
+            let shown = if self.folded.contains(&name) { 1 } else { runs.len() };
+            lines.push(Line::Group { name, runs: runs.len(), folded: runs.len() - shown });
+            lines.extend(runs.into_iter().take(shown).map(Line::Run));
+        }
+        lines
+    }
+
+    /// Shows only the first run of the selected run's group, or all of them again.
+    pub fn fold(&mut self) {
+        let run = self.selected.as_ref().and_then(|id| self.get(id));
+        let Some(name) = self.group.zip(run).map(|(group, run)| group.of(run, self.now)) else { return };
+        if self.folded.remove(&name) {
+            return;
+        }
+        self.folded.insert(name.clone());
+        // The one that stays is the one to be on.
+        let lines = self.lines();
+        let at = lines.iter().position(|line| matches!(line, Line::Group { name: of, .. } if *of == name));
+        let first =
+            at.and_then(|at| if let Some(Line::Run(run)) = lines.get(at + 1) { Some(run.id.clone()) } else { None });
+        self.selected = first.or(self.selected.take());
+    }
+
+    /// The run on a line of the list.
+    pub fn on_line(&self, line: usize) -> Option<RunId> {
+        match self.lines().get(line)? {
+            Line::Run(run) => Some(run.id.clone()),
+            Line::Group { .. } => None,
+        }
     }
 
     /// Whether the greatest stands first now.
@@ -229,18 +252,34 @@ impl Runs {
         self.selected = Some(id);
     }
 
-    /// Keeps the selection on its run, or on its row if the run is not shown, and in a view of `height` rows.
+    /// Keeps the selection on its run, or on its row if the run is not shown, and in a view of `height` lines.
     pub fn fit(&mut self, height: usize) {
         if self.awaited.as_ref().is_some_and(|id| self.get(id).is_some()) {
             self.selected = self.awaited.take();
         }
-        let rows = self.visible();
+        let lines = self.lines();
+        let rows: Vec<(usize, &RunId)> = lines
+            .iter()
+            .enumerate()
+            .filter_map(|(at, line)| if let Line::Run(run) = line { Some((at, &run.id)) } else { None })
+            .collect();
         let mut list = self.list;
-        if let Some(at) = self.selected.as_ref().and_then(|id| rows.iter().position(|r| r.id == *id)) {
+        if let Some(at) = self.selected.as_ref().and_then(|id| rows.iter().position(|r| r.1 == id)) {
             list.selected = at;
         }
-        list.fit(rows.len(), height);
-        let selected = rows.get(list.selected).map(|r| r.id.clone());
+        list.selected = list.selected.min(rows.len().saturating_sub(1));
+        let row = rows.get(list.selected);
+        // The lines scroll; what is selected are rows.
+        let line = row.map_or(0, |r| r.0);
+        let mut scroll = List { selected: line, offset: list.offset };
+        scroll.fit(lines.len(), height);
+        // A group's name comes into view with its first row.
+        let named = line > 0 && matches!(lines.get(line - 1), Some(Line::Group { .. }));
+        if named && scroll.offset == line && height > 1 {
+            scroll.offset -= 1;
+        }
+        list.offset = scroll.offset;
+        let selected = row.map(|r| r.1.clone());
         (self.list, self.selected) = (list, selected);
     }
 }
@@ -265,9 +304,10 @@ mod tests {
                 assert_eq!(runs.visible()[runs.list.selected].id, kept);
             }
         }
-        runs.filter = "no such run".into();
+        runs.set_filter("nowhere");
         runs.fit(10);
         assert_eq!(runs.selected, None);
+        assert_eq!(runs.why_none().unwrap(), "No run matches `nowhere`.");
     }
 
     #[test]
@@ -288,11 +328,57 @@ mod tests {
     }
 
     #[test]
-    fn all_words_of_the_filter_must_match_somewhere() {
-        let mut runs = Runs::default();
+    fn a_term_that_cannot_be_read_yet_hides_nothing() {
+        let mut runs = Runs { now: fixture::NOW, ..Runs::default() };
         runs.replace(fixture::summaries());
-        runs.filter = "DIGITS running".into();
+        runs.set_filter("DIGITS running");
         let rows = runs.visible();
         assert!(!rows.is_empty() && rows.iter().all(|r| r.state == RunState::Running && r.id.0.contains("digits")));
+        let before: Vec<RunId> = rows.iter().map(|r| r.id.clone()).collect();
+        runs.set_filter("DIGITS running acc>");
+        assert_eq!(runs.visible().iter().map(|r| r.id.clone()).collect::<Vec<_>>(), before);
+        assert!(runs.mistake.as_ref().is_some_and(|m| m.to_string().contains("expected a number")));
+        runs.set_filter("tag:paper age<2d");
+        assert!(runs.mistake.is_none() && runs.visible().len() == 1);
+    }
+
+    #[test]
+    fn groups_keep_the_order_of_their_first_runs_and_fold_to_them() {
+        let mut runs = Runs { now: fixture::NOW, group: Some(GroupBy::Method), ..Runs::default() };
+        runs.replace(fixture::summaries());
+        runs.fit(20);
+        let names = |runs: &Runs| -> Vec<(String, usize, usize)> {
+            let group = |line| match line {
+                Line::Group { name, runs, folded } => Some((name, runs, folded)),
+                Line::Run(_) => None,
+            };
+            runs.lines().into_iter().filter_map(group).collect()
+        };
+        assert_eq!(names(&runs), [("train".into(), 5, 0), ("dc-nas".into(), 3, 0)]);
+        assert_eq!(runs.lines().len(), 2 + 8);
+        assert_eq!(runs.on_line(0), None, "a name is no run");
+        let first = runs.on_line(1).unwrap();
+        runs.step(2);
+        runs.fold();
+        runs.fit(20);
+        assert_eq!(names(&runs)[0], ("train".into(), 5, 4));
+        assert_eq!(runs.selected.as_ref(), Some(&first), "the selection stays on what is shown");
+        runs.fold();
+        assert_eq!(runs.visible().len(), 8);
+        // Whatever the height, the selected row is in view, and its group's name with the first row.
+        for height in 1..12 {
+            for by in [-100, 1, 1, 1, 1, 1, 1, 1, 1, -1, -5] {
+                runs.step(by);
+                runs.fit(height);
+                let line = runs
+                    .lines()
+                    .iter()
+                    .position(|l| matches!(l, Line::Run(r) if Some(&r.id) == runs.selected.as_ref()));
+                assert!((runs.list.offset..runs.list.offset + height).contains(&line.unwrap()), "{height} {by}");
+            }
+            runs.step(-100);
+            runs.fit(height);
+            assert!(height == 1 || runs.list.offset == 0);
+        }
     }
 }

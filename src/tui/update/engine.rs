@@ -8,7 +8,7 @@ use crate::model::runs::doing;
 use crate::model::{Ask, Link, Model, Screen};
 use crate::msg::Effect;
 use crate::options::Start;
-use crate::update::{feel, form, knobs, system};
+use crate::update::{feel, find, form, knobs, system};
 
 /// Events asked for when a run is opened: enough to scroll back for a while, read in an instant.
 const EVENTS: u32 = 5000;
@@ -141,6 +141,7 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
                 detail.load(*run);
             }
         }
+        (Ask::Note(id), Reply::Run { run }) => find::edit_note(id, run.note, effects),
         (Ask::Events(id), Reply::Events { events }) => {
             if let Some(detail) = m.detail.as_mut().filter(|d| d.id == id) {
                 events.iter().for_each(|event| detail.recall(event));
@@ -184,6 +185,7 @@ fn refused(m: &mut Model, ask: Ask, reason: String) {
         }
         Ask::Do(run, what) => m.note_about(&run.0, Level::Error, format!("Cannot {what} {run}: {reason}")),
         Ask::Knob(run, key, _) => m.note_about(&run.0, Level::Error, format!("Cannot change {key} of {run}: {reason}")),
+        Ask::Note(id) => m.note_about(&id.0, Level::Error, format!("Cannot read the note of {id}: {reason}")),
         Ask::Run(id) => {
             if m.screen == Screen::Detail && m.detail.as_ref().is_some_and(|d| d.id == id && !d.loaded) {
                 (m.detail, m.screen) = (None, Screen::Runs);

@@ -9,6 +9,7 @@
 //! - [`compare`]: marks, and runs side by side
 //! - [`detail`]: keys of the open run; [`knobs`]: its live settings
 //! - [`form`]: settings before a start
+//! - [`find`]: tags, groups, columns, saved views, completion; [`palette`]
 
 #[cfg(test)]
 mod candidate_tests;
@@ -18,12 +19,16 @@ mod compare_tests;
 mod detail;
 mod engine;
 mod feel;
+mod find;
+#[cfg(test)]
+mod find_tests;
 mod form;
 #[cfg(test)]
 mod form_tests;
 pub mod hints;
 mod knobs;
 mod mouse;
+mod palette;
 mod pointer;
 mod retrain;
 mod system;
@@ -32,6 +37,8 @@ mod take;
 mod tests;
 #[cfg(test)]
 mod training_tests;
+
+pub use find::columns;
 
 use kiln_protocol::wire::Request;
 use kiln_protocol::{Command, Level, RunState};
@@ -50,6 +57,7 @@ use crate::model::list::Scroll;
 use crate::model::{Ask, Link, Model, Overlay, Prompt, PromptKind, Question, Screen, figure, pages};
 use crate::msg::{Draft, Effect, Msg};
 use crate::options::Take;
+use crate::saved::ViewChange;
 
 /// Applies a message, and says what is to be done outside.
 pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
@@ -65,8 +73,11 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Paste(text) => {
             if let Some(prompt) = m.prompt.as_mut().filter(|p| p.kind != PromptKind::Epochs) {
                 prompt.text.extend(text.chars().filter(|c| !c.is_control()));
+                m.completing = None;
                 typed(m);
                 form::typing(m, &mut effects);
+            } else {
+                palette::paste(m, &text);
             }
         }
         Msg::Wheel(by) => wheel(m, by as isize * 3),
@@ -96,6 +107,7 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Estimated { spec, words } => retrain::estimated(m, spec, words),
         Msg::Compared { runs, found } => compare::compared(m, &runs, *found),
         Msg::Weighed(weighed) => compare::weighed(m, *weighed),
+        Msg::Views { views, said } => find::read(m, views, said),
         Msg::Note(level, text) => m.note(level, text),
         Msg::Exported(level, text) => m.note_about(retrain::EXPORT, level, text),
         Msg::Edited { what, text } => {
@@ -119,13 +131,14 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
 fn edited(m: &mut Model, what: Draft, text: String, effects: &mut Vec<Effect>) {
     match what {
         Draft::Settings(preset) => form::edited(m, &preset, &text, effects),
-        Draft::Note(_) => {}
+        Draft::Note(run) => find::noted(m, run, text, effects),
     }
 }
 
 /// Puts right what depends on sizes, and asks the engine for what the screen now needs.
 fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     let size = m.size;
+    m.runs.now = m.now;
     m.runs.fit(usize::from(layout::runs(size).list.height));
     m.launcher.list.fit(m.launcher.presets.len(), usize::from(layout::launcher(size).1.height));
     if let Some(form) = &mut m.launcher.form {
@@ -148,6 +161,16 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
         scroll.fit(lines, usize::from(area.height));
         m.overlay = Some(Overlay::Messages(scroll));
     }
+    let columns = if let Some(Overlay::Columns(_)) = m.overlay { find::columns(m).len() } else { 0 };
+    match &mut m.overlay {
+        Some(Overlay::Palette(palette)) => {
+            let rows = palette.found().len();
+            palette.list.fit(rows, usize::from(layout::palette(size).list.height));
+        }
+        Some(Overlay::Views(list)) => list.fit(m.saved.len(), usize::from(layout::framed(layout::views(size)).height)),
+        Some(Overlay::Columns(list)) => list.fit(columns, usize::from(layout::framed(layout::picker(size)).height)),
+        _ => {}
+    }
     if m.screen == Screen::Detail {
         detail::settle(m, effects);
     }
@@ -163,6 +186,9 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
 fn on_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     if m.prompt.is_some() {
         return prompt_key(m, key, effects);
+    }
+    if matches!(m.overlay, Some(Overlay::Palette(_))) {
+        return palette::key(m, key, effects);
     }
     if key.code == crossterm::event::KeyCode::Esc && m.overlay.is_none() {
         // What went wrong is acknowledged by a key of its own; other messages go along.
@@ -238,7 +264,9 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
             }
         }
         Action::Back => back(m, effects),
-        Action::ClearFilter => m.runs.filter.clear(),
+        Action::ClearFilter if m.runs.filter().is_empty() => m.runs.group = None,
+        Action::ClearFilter => m.runs.set_filter(""),
+        Action::Palette => palette::open(m),
         Action::Filter => prompt(m, PromptKind::RunFilter),
         Action::PickFilter => prompt(m, PromptKind::SeriesFilter),
         Action::Search => prompt(m, PromptKind::LogSearch),
@@ -247,6 +275,21 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         }
         Action::Sooner => priority(m, 1, effects),
         Action::Later => priority(m, -1, effects),
+        Action::Tags
+        | Action::Note
+        | Action::Group
+        | Action::Fold
+        | Action::Columns
+        | Action::Views
+        | Action::ApplyView
+        | Action::SaveView
+        | Action::RemoveView
+        | Action::CloseViews
+        | Action::ToggleColumn
+        | Action::ColumnLeft
+        | Action::ColumnRight
+        | Action::NoColumns
+        | Action::CloseColumns => find::act(m, action, effects),
         Action::Up => step(m, -1),
         Action::Down => step(m, 1),
         Action::PageUp => step(m, -page(m)),
@@ -272,7 +315,9 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
 fn page(m: &Model) -> isize {
     let height = match (&m.overlay, m.screen) {
         (Some(Overlay::Help(_) | Overlay::Messages(_)), _) => layout::framed(layout::help(m.size)).height,
-        (Some(Overlay::Picker), _) => layout::framed(layout::picker(m.size)).height,
+        (Some(Overlay::Picker | Overlay::Columns(_)), _) => layout::framed(layout::picker(m.size)).height,
+        (Some(Overlay::Views(_)), _) => layout::framed(layout::views(m.size)).height,
+        (Some(Overlay::Palette(_)), _) => layout::palette(m.size).list.height,
         (_, Screen::Runs) => layout::runs(m.size).list.height,
         (_, Screen::Launcher) if m.launcher.form.is_some() => layout::form(m.size).list.height,
         (_, Screen::Launcher) => layout::launcher(m.size).1.height,
@@ -285,10 +330,14 @@ fn page(m: &Model) -> isize {
 
 /// Moves whatever scrolls or selects now.
 fn step(m: &mut Model, by: isize) {
+    let columns = if let Some(Overlay::Columns(_)) = m.overlay { find::columns(m).len() } else { 0 };
     match (&mut m.overlay, m.screen) {
         (Some(Overlay::Help(scroll) | Overlay::Messages(scroll)), _) => scroll.step(by),
         (Some(Overlay::Confirm(_) | Overlay::Retrain(_) | Overlay::Tour(_)), _) => {}
         (Some(Overlay::Knobs(knobs)), _) => knobs.list.step(by, knobs.knobs.len()),
+        (Some(Overlay::Views(list)), _) => list.step(by, m.saved.len()),
+        (Some(Overlay::Columns(list)), _) => list.step(by, columns),
+        (Some(Overlay::Palette(_)), _) => palette::step(m, by.signum()),
         (Some(Overlay::Picker), _) => {
             if let Some(detail) = &mut m.detail {
                 let n = detail.curves.pickable().len();
@@ -328,9 +377,8 @@ fn click(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
         Screen::Runs => {
             let list = layout::runs(m.size).list;
             if list.contains(at) {
-                let row = m.runs.list.offset + usize::from(at.y - list.y);
-                let clicked = m.runs.visible().get(row).map(|r| r.id.clone());
-                match clicked {
+                let line = m.runs.list.offset + usize::from(at.y - list.y);
+                match m.runs.on_line(line) {
                     Some(id) if m.runs.selected.as_ref() == Some(&id) => engine::open(m, id, effects),
                     Some(id) => m.runs.selected = Some(id),
                     None => {}
@@ -462,6 +510,9 @@ fn command(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
 
 fn confirmed(m: &mut Model, effects: &mut Vec<Effect>) {
     let Some(Overlay::Confirm(question)) = m.overlay.take() else { return };
+    if let Question::RemoveView(name) = question {
+        return effects.push(Effect::Views(ViewChange::Remove(name)));
+    }
     if !connected(m) {
         return;
     }
@@ -470,6 +521,8 @@ fn confirmed(m: &mut Model, effects: &mut Vec<Effect>) {
             m.asked.send(Ask::Do(run.clone(), "stop"), Request::Control { run, command: Command::Stop })
         }
         Question::Remove(run) => m.asked.send(Ask::Do(run.clone(), "remove"), Request::Remove { run }),
+        // A matter of this client alone, done above.
+        Question::RemoveView(_) => return,
     });
 }
 
@@ -499,7 +552,10 @@ fn launch(m: &mut Model, effects: &mut Vec<Effect>) {
 }
 
 fn prompt(m: &mut Model, kind: PromptKind) {
-    let text = prompted(m, kind).map(|t| t.clone()).unwrap_or_default();
+    let text = match kind {
+        PromptKind::RunFilter => m.runs.filter().to_owned(),
+        _ => prompted(m, kind).map(|t| t.clone()).unwrap_or_default(),
+    };
     m.prompt = Some(Prompt {
         kind,
         before: text.clone(),
@@ -510,7 +566,9 @@ fn prompt(m: &mut Model, kind: PromptKind) {
 /// The text that a prompt edits.
 fn prompted(m: &mut Model, kind: PromptKind) -> Option<&mut String> {
     match kind {
-        PromptKind::RunFilter => Some(&mut m.runs.filter),
+        // Read whenever it changes.
+        PromptKind::RunFilter => None,
+        PromptKind::Tags | PromptKind::ViewName => None,
         PromptKind::SeriesFilter => m.detail.as_mut().map(|d| &mut d.curves.picker_filter),
         PromptKind::LogSearch => m.detail.as_mut().map(|d| &mut d.log.query),
         PromptKind::Epochs => match &mut m.overlay {
@@ -531,7 +589,19 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     if matches!(m.prompt, Some(Prompt { kind: PromptKind::Knob, .. })) {
         return knobs::key(m, key, effects);
     }
+    match key.code {
+        KeyCode::Tab => {
+            find::complete(m, 1);
+            return typed(m);
+        }
+        KeyCode::BackTab => {
+            find::complete(m, -1);
+            return typed(m);
+        }
+        _ => m.completing = None,
+    }
     let Some(prompt) = &mut m.prompt else { return };
+    let whole = in_form(prompt.kind) || matches!(prompt.kind, PromptKind::Tags | PromptKind::ViewName);
     match key.code {
         KeyCode::Char('c') if key.ctrl => effects.push(Effect::Quit),
         KeyCode::Char('u') if key.ctrl => prompt.text.clear(),
@@ -539,7 +609,7 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             let end = prompt.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
             prompt.text.truncate(end);
         }
-        KeyCode::Backspace if prompt.text.is_empty() && !in_form(prompt.kind) => m.prompt = None,
+        KeyCode::Backspace if prompt.text.is_empty() && !whole => m.prompt = None,
         KeyCode::Backspace => {
             prompt.text.pop();
         }
@@ -550,7 +620,10 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             return;
         }
         KeyCode::Enter => {
-            let (kind, text) = (prompt.kind, std::mem::take(&mut prompt.text));
+            let (kind, text) = (prompt.kind, prompt.text.clone());
+            if !find::entered(m, kind, &text, effects) {
+                return;
+            }
             m.prompt = None;
             if in_form(kind) {
                 form::typed(m, kind, &text, effects);
@@ -565,7 +638,7 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             }
             return;
         }
-        KeyCode::Up | KeyCode::Down if in_form(prompt.kind) => {}
+        KeyCode::Up | KeyCode::Down if whole => {}
         KeyCode::Up => return step(m, -1),
         KeyCode::Down => return step(m, 1),
         _ => {
@@ -585,6 +658,10 @@ fn in_form(kind: PromptKind) -> bool {
 
 /// Filters and searches apply while they are typed.
 fn typed(m: &mut Model) {
+    if let Some(Prompt { kind: PromptKind::RunFilter, text, .. }) = &m.prompt {
+        let text = text.clone();
+        return m.runs.set_filter(&text);
+    }
     if let Some(Prompt { kind, text, .. }) = m.prompt.clone()
         && let Some(edited) = prompted(m, kind)
     {

@@ -5,9 +5,10 @@ use ratatui::layout::{Position, Rect};
 use crate::action::Action;
 use crate::keys::Key;
 use crate::layout;
+use crate::model::list::List;
 use crate::model::{Model, Overlay, Screen};
 use crate::msg::Effect;
-use crate::update::{act, hints};
+use crate::update::{act, find, hints, palette};
 
 /// Takes a click that is not for what the screen itself shows. Returns whether it was one.
 pub fn over(m: &mut Model, at: Position, effects: &mut Vec<Effect>) -> bool {
@@ -66,6 +67,34 @@ fn on_overlay(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
                 _ => {}
             }
         }
+        Some(Overlay::Palette(_)) => {
+            let areas = layout::palette(size);
+            match &mut m.overlay {
+                Some(Overlay::Palette(palette)) if areas.list.contains(at) => {
+                    let row = palette.list.offset + usize::from(at.y - areas.list.y);
+                    if row < palette.found().len() {
+                        palette.list.selected = row;
+                        palette::go(m, effects);
+                    }
+                }
+                _ if !areas.frame.contains(at) => m.overlay = None,
+                _ => {}
+            }
+        }
+        Some(Overlay::Views(list)) => {
+            let chosen = row(m, layout::views(size), at, list, m.saved.len());
+            if let Some(selected) = chosen {
+                m.overlay = Some(Overlay::Views(List { selected, ..list }));
+                press(m, Action::ApplyView, effects);
+            }
+        }
+        Some(Overlay::Columns(list)) => {
+            let all = find::columns(m).len();
+            if let Some(selected) = row(m, layout::picker(size), at, list, all) {
+                m.overlay = Some(Overlay::Columns(List { selected, ..list }));
+                press(m, Action::ToggleColumn, effects);
+            }
+        }
         Some(Overlay::Confirm(question)) => {
             let (_, text, yes) = question.words(m);
             let (area, _) = layout::question(size, &text);
@@ -84,8 +113,18 @@ fn on_overlay(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
     }
 }
 
+/// The row of a list in a box that was clicked; a click beside the box closes it.
+fn row(m: &mut Model, area: Rect, at: Position, list: List, len: usize) -> Option<usize> {
+    if !area.contains(at) {
+        m.overlay = None;
+    }
+    let inner = layout::framed(area);
+    let row = list.offset + usize::from(at.y.checked_sub(inner.y)?);
+    (inner.contains(at) && row < len).then_some(row)
+}
+
 /// As if a key for the action had been pressed.
-fn press(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
+pub(super) fn press(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     let none = Key { code: crossterm::event::KeyCode::Null, ctrl: false, alt: false, shift: false };
     let key = m.keymap.keys(action).first().copied().unwrap_or(none);
     act(m, action, key, effects);

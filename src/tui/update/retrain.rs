@@ -40,6 +40,7 @@ fn open_run(m: &Model) -> Option<RunDetail> {
         knobs: Vec::new(),
         marks: Vec::new(),
         jobs: Vec::new(),
+        note: String::new(),
     })
 }
 

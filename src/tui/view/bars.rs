@@ -8,7 +8,8 @@ use ratatui::layout::Rect;
 use crate::action::Action;
 use crate::layout;
 use crate::look::Look;
-use crate::model::{Link, Model, Overlay, PromptKind, Screen};
+use crate::model::typing;
+use crate::model::{Link, Model, Overlay, Prompt, PromptKind, Screen};
 use crate::text;
 use crate::theme::Role;
 use crate::update::{hints, selected_setting};
@@ -108,39 +109,7 @@ fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
 pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
     let area = layout::inset(layout::bands(m.size).footer);
     if let Some(prompt) = &m.prompt {
-        let what = match prompt.kind {
-            PromptKind::RunFilter => "filter ",
-            PromptKind::SeriesFilter => "series ",
-            PromptKind::LogSearch => "search ",
-            PromptKind::Epochs => "epochs ",
-            PromptKind::Setting => match selected_setting(m) {
-                Some((_, setting, _)) => &format!("{} = ", setting.field.key),
-                None => "",
-            },
-            PromptKind::Sweep => match selected_setting(m) {
-                Some((_, setting, _)) => &format!("{} over ", setting.field.key),
-                None => "",
-            },
-            PromptKind::FormFilter => "find ",
-            PromptKind::PresetName => "save as ",
-            PromptKind::Knob => match &m.overlay {
-                Some(Overlay::Knobs(knobs)) => {
-                    &knobs.selected().map(|knob| format!("{} = ", knob.field.key)).unwrap_or_default()
-                }
-                _ => "",
-            },
-        };
-        // The end of a long text is what is being typed.
-        let room = usize::from(area.width).saturating_sub(text::width(what) + 1);
-        let mut shown = prompt.text.as_str();
-        while text::width(shown) > room {
-            shown = shown.char_indices().nth(1).map_or("", |(i, _)| &shown[i..]);
-        }
-        let used = paint::line(buf, area, look, &[(Role::Accent, what), (Role::Text, shown)]);
-        if let Some(cell) = buf.cell_mut((area.x + used, area.y)).filter(|_| used < area.width) {
-            cell.set_style(paint::reversed(look.style(Role::Text)));
-        }
-        return;
+        return typed(buf, m, prompt, area, look);
     }
     let shown = hints::fitting(m, area.width, look.glyphs);
     let mut parts: Vec<(Role, &str)> = Vec::new();
@@ -149,6 +118,65 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
     }
     parts.pop();
     paint::line(buf, area, look, &parts);
+}
+
+/// The line being typed; behind it what is wrong with it so far, else ways to go on.
+fn typed(buf: &mut Buffer, m: &Model, prompt: &Prompt, area: Rect, look: &Look) {
+    let what = match prompt.kind {
+        PromptKind::RunFilter => "filter ",
+        PromptKind::Tags => "tags ",
+        PromptKind::ViewName => "save as ",
+        PromptKind::SeriesFilter => "series ",
+        PromptKind::LogSearch => "search ",
+        PromptKind::Epochs => "epochs ",
+        PromptKind::Setting => match selected_setting(m) {
+            Some((_, setting, _)) => &format!("{} = ", setting.field.key),
+            None => "",
+        },
+        PromptKind::Sweep => match selected_setting(m) {
+            Some((_, setting, _)) => &format!("{} over ", setting.field.key),
+            None => "",
+        },
+        PromptKind::FormFilter => "find ",
+        PromptKind::PresetName => "save as ",
+        PromptKind::Knob => match &m.overlay {
+            Some(Overlay::Knobs(knobs)) => {
+                &knobs.selected().map(|knob| format!("{} = ", knob.field.key)).unwrap_or_default()
+            }
+            _ => "",
+        },
+    };
+    // The end of a long text is what is being typed.
+    let room = usize::from(area.width).saturating_sub(text::width(what) + 1);
+    let mut shown = prompt.text.as_str();
+    while text::width(shown) > room {
+        shown = shown.char_indices().nth(1).map_or("", |(i, _)| &shown[i..]);
+    }
+    let used = paint::line(buf, area, look, &[(Role::Accent, what), (Role::Text, shown)]);
+    if let Some(cell) = buf.cell_mut((area.x + used, area.y)).filter(|_| used < area.width) {
+        cell.set_style(paint::reversed(look.style(Role::Text)));
+    }
+    let rest = Rect { x: area.x + (used + 4).min(area.width), width: area.width.saturating_sub(used + 4), ..area };
+    if rest.width < 8 {
+        return;
+    }
+    if let Some(mistake) = typing::mistake(m) {
+        paint::line(buf, rest, look, &[(Role::Warn, look.glyphs.warning), (Role::Warn, " "), (Role::Dim, &mistake)]);
+        return;
+    }
+    let offers = typing::offers(m);
+    let at = m.completing.as_ref().map(|c| c.at);
+    let mut parts: Vec<(Role, &str)> = Vec::new();
+    // The one that stands in the text is in view, wherever in the row it is.
+    let first = at.unwrap_or(0).saturating_sub(1);
+    if !offers.is_empty() {
+        parts.extend([(Role::Key, "tab"), (Role::Text, "  ")]);
+    }
+    for (i, offer) in offers.iter().enumerate().skip(first).take(24) {
+        let role = if at == Some(i) { Role::Accent } else { Role::Dim };
+        parts.extend([(role, offer.word.as_str()), (Role::Text, "  ")]);
+    }
+    paint::line(buf, rest, look, &parts);
 }
 
 /// The newest message, in the line that costs least: one that is empty anyway, where there is such a line. What does not fit

@@ -8,6 +8,7 @@
 //! - [`blocks`], [`weights`], [`gauges`]: the map of blocks
 //! - [`past`]: histograms over time
 //! - [`histogram`], [`images`], [`detections`], [`layers`]: distributions, pictures, what was found in them, figures of layers
+//! - [`palette`]: the palette, saved views, choice of columns
 //! - [`overlay`]: help, choice of series, questions; [`knobs`]: live settings of a run
 //! - [`paint`]: small things that all are drawn with
 
@@ -33,6 +34,7 @@ mod matrix;
 mod overlay;
 pub(crate) mod overlay_chart;
 pub mod paint;
+mod palette;
 mod past;
 mod picture;
 mod runs;
@@ -69,6 +71,9 @@ pub fn view(buf: &mut Buffer, m: &Model, look: &Look) {
         (Some(Overlay::Retrain(question)), _) => overlay::retrain(buf, m, question, look),
         (Some(Overlay::Tour(page)), _) => overlay::tour(buf, m, *page, look),
         (Some(Overlay::Knobs(knobs)), _) => knobs::draw(buf, m, knobs, look),
+        (Some(Overlay::Palette(palette)), _) => palette::draw(buf, m, palette, look),
+        (Some(Overlay::Views(list)), _) => palette::views(buf, m, *list, look),
+        (Some(Overlay::Columns(list)), _) => palette::columns(buf, m, *list, look),
         (Some(Overlay::Picker), Some(detail)) => overlay::picker(buf, m, detail, look),
         _ => {}
     }

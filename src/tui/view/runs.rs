@@ -8,7 +8,8 @@ use crate::action::Action;
 use crate::glyphs::Glyphs;
 use crate::layout::{self, rows};
 use crate::look::Look;
-use crate::model::runs::{SortBy, best, doing};
+use crate::model::arrange::tags;
+use crate::model::runs::{Column, Line, SortBy, best, doing};
 use crate::model::{Link, Model};
 use crate::text;
 use crate::theme::Role;
@@ -31,6 +32,8 @@ pub fn state_sign(state: RunState, glyphs: &Glyphs) -> (Role, &'static str) {
 /// Cells of each column; 0 leaves it out.
 struct Columns {
     name: usize,
+    /// Those that were asked for, as far as there is room.
+    asked: Vec<(Column, usize)>,
     state: usize,
     bar: usize,
     percent: usize,
@@ -46,11 +49,19 @@ const LEAST_BAR: usize = 6;
 const LEAST_NAME: usize = 20;
 
 impl Columns {
-    fn new(width: u16, longest: usize) -> Columns {
-        let width = usize::from(width);
+    fn new(width: u16, longest: usize, asked: Vec<(Column, usize)>) -> Columns {
+        // What was asked for comes before what the list has by itself; the last ones give way where there is no room at all.
+        let mut asked = asked;
+        let mut width = usize::from(width);
+        let taken = |asked: &[(Column, usize)]| asked.iter().map(|a| a.1 + 2).sum::<usize>();
+        while !asked.is_empty() && width < taken(&asked) + LEAST_NAME + 2 {
+            asked.pop();
+        }
+        width -= taken(&asked);
         let when = |least: usize, cells: usize| if width >= least { cells } else { 0 };
         let mut c = Columns {
             name: longest.clamp(8, 34),
+            asked,
             state: when(96, 9),
             bar: 0,
             percent: when(24, 4),
@@ -84,6 +95,15 @@ impl Columns {
         c
     }
 
+    /// The columns that are asked for, as wide as their cells in these rows.
+    fn asked(m: &Model, rows: &[&RunSummary]) -> Vec<(Column, usize)> {
+        let width = |column: &Column| {
+            let cells = rows.iter().filter_map(|run| column.cell(run, m.now)).map(|cell| text::width(&cell)).max();
+            cells.unwrap_or(0).max(text::width(column.name())).min(column.widest())
+        };
+        m.runs.columns.iter().map(|column| (column.clone(), width(column))).collect()
+    }
+
     /// The cells of a row, in order, each with its role, blanks between them.
     fn row(&self, cells: [(Role, String); 8], look: &Look) -> Vec<(Role, String)> {
         let e = look.glyphs.ellipsis;
@@ -112,23 +132,32 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
         return empty(buf, m, look);
     }
     caption(buf, m, areas.caption, look);
-    let rows_shown = m.runs.visible();
+    let lines = m.runs.lines();
+    let rows_shown: Vec<&RunSummary> =
+        lines.iter().filter_map(|line| if let Line::Run(run) = line { Some(*run) } else { None }).collect();
     let longest = rows_shown.iter().map(|r| text::width(&r.id.0)).max().unwrap_or(0);
-    let columns = Columns::new(areas.list.width, longest);
+    let columns = Columns::new(areas.list.width, longest, Columns::asked(m, &rows_shown));
     heading(buf, m, areas.heading, &columns, look);
     if rows_shown.is_empty() {
-        let words = [(Role::Dim, "No run matches. "), (Role::Key, "esc"), (Role::Dim, " takes the filter away.")];
+        let why = m.runs.why_none().unwrap_or_else(|| "No run matches.".into());
+        let words =
+            [(Role::Dim, why.as_str()), (Role::Text, " "), (Role::Key, "esc"), (Role::Dim, " takes the filter away.")];
         paint::line(buf, rows(areas.list, 0, 1), look, &words);
     }
     let height = usize::from(areas.list.height);
-    for (i, run) in rows_shown.iter().enumerate().skip(m.runs.list.offset).take(height) {
+    for (i, line) in lines.iter().enumerate().skip(m.runs.list.offset).take(height) {
         let area = rows(areas.list, (i - m.runs.list.offset) as u16, 1);
-        if i == m.runs.list.selected {
-            paint::select(buf, area, look);
-        }
-        row(buf, m, area, run, &columns, look);
-        if m.runs.marked.contains(&run.id) {
-            mark(buf, area, look);
+        match line {
+            Line::Group { name, runs, folded } => group(buf, area, name, (*runs, *folded), look),
+            Line::Run(run) => {
+                if m.runs.selected.as_ref() == Some(&run.id) {
+                    paint::select(buf, area, look);
+                }
+                row(buf, m, area, run, &columns, look);
+                if m.runs.marked.contains(&run.id) {
+                    mark(buf, area, look);
+                }
+            }
         }
     }
     paint::scrollbar(
@@ -136,11 +165,27 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
         Rect { width: areas.list.width + u16::from(m.size.width >= 20), ..areas.list },
         look,
         m.runs.list.offset,
-        rows_shown.len(),
+        lines.len(),
     );
     if let Some(run) = rows_shown.get(m.runs.list.selected) {
         about(buf, m, areas.about, run, look);
     }
+}
+
+/// The name of a group, and how many runs it has.
+fn group(buf: &mut Buffer, area: Rect, name: &str, (runs, folded): (usize, usize), look: &Look) {
+    let count = match (runs, folded) {
+        (1, _) => "1 run".to_owned(),
+        (_, 0) => format!("{runs} runs"),
+        _ => format!("{runs} runs, {folded} folded away"),
+    };
+    let sign = if folded > 0 { look.glyphs.forward } else { look.glyphs.descending };
+    let parts =
+        [(Role::Faint, sign), (Role::Text, " "), (Role::Accent, name), (Role::Faint, "  "), (Role::Faint, &count)];
+    let used = paint::line(buf, area, look, &parts);
+    let rule = look.glyphs.rule.repeat(usize::from(area.width.saturating_sub(used + 1)));
+    let rest = Rect { x: area.x + (used + 1).min(area.width), width: area.width.saturating_sub(used + 1), ..area };
+    paint::line(buf, rest, look, &[(Role::Rule, &rule)]);
 }
 
 fn caption(buf: &mut Buffer, m: &Model, area: Rect, look: &Look) {
@@ -152,13 +197,20 @@ fn caption(buf: &mut Buffer, m: &Model, area: Rect, look: &Look) {
         (SortBy::Created, false) => "oldest first".to_owned(),
         (by, descending) => format!("by {} {}", by.as_str(), look.glyphs.order(descending)),
     };
+    let order = match m.runs.group {
+        Some(group) => format!("{}, {order}", group.as_str()),
+        None => order,
+    };
+    let shown = format!("{} of {}   ", m.runs.visible().len(), m.runs.all().len());
     let marked = format!("{} marked   ", m.runs.marked.len());
     let mut parts = vec![(Role::Faint, order.as_str())];
     if !m.runs.marked.is_empty() {
         parts.insert(0, (Role::Key, marked.as_str()));
     }
-    if !m.runs.filter.is_empty() {
-        parts.splice(0..0, [(Role::Accent, "/"), (Role::Accent, m.runs.filter.as_str()), (Role::Faint, "   ")]);
+    if !m.runs.filter().is_empty() {
+        let filter =
+            [(Role::Accent, "/"), (Role::Accent, m.runs.filter()), (Role::Faint, "   "), (Role::Faint, &shown)];
+        parts.splice(0..0, filter);
     }
     let room = Rect { x: area.x + used + 1, width: area.width.saturating_sub(used + 1), ..area };
     paint::line_right(buf, room, look, &parts);
@@ -188,6 +240,10 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
         (Role::Accent, text::left(signs, 2, "")),
         (name.0, text::left(&name.1, columns.name, look.glyphs.ellipsis)),
     ];
+    for (column, cells) in &columns.asked {
+        let title = ends(column.name(), *cells, column.is_figure(), look);
+        parts.extend([(Role::Text, "  ".to_owned()), (Role::Faint, title)]);
+    }
     let (over_bar, over_figure) = match columns.bar {
         0 => ((Role::Faint, String::new()), title("done", SortBy::Progress)),
         _ => (title("done", SortBy::Progress), (Role::Faint, String::new())),
@@ -204,6 +260,16 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
     ];
     parts.extend(columns.row(cells, look));
     paint::words(buf, area, look, &parts);
+}
+
+/// A cell of a column that was asked for. Of a figure's name the end tells most: `accuracy` of `valid/accuracy`.
+fn ends(cell: &str, cells: usize, to_right: bool, look: &Look) -> String {
+    let leaf = if text::width(cell) > cells { cell.rsplit('/').next().unwrap_or(cell) } else { cell };
+    if to_right {
+        text::right(leaf, cells, look.glyphs.ellipsis)
+    } else {
+        text::left(leaf, cells, look.glyphs.ellipsis)
+    }
 }
 
 /// How many jobs of an experiment have ended, in at most `cells` cells.
@@ -240,10 +306,22 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
         (Role::Dim, jobs_in_words(run, columns.device).unwrap_or_else(|| device(run, columns.device).to_owned())),
         known(eta),
         (if silent { Role::Warn } else { Role::Dim }, age.unwrap_or_else(none)),
-        (Role::Dim, doing(run).to_owned()),
+        match doing(run) {
+            // Where nothing is going on, there is room for what people say.
+            "" if !columns.asked.iter().any(|a| a.0 == Column::Tags) => (Role::Accent, tags(run)),
+            doing => (Role::Dim, doing.to_owned()),
+        },
     ];
     let mut parts =
         vec![(role, format!("{sign} ")), (name_role, text::middle(&run.id.0, columns.name, look.glyphs.ellipsis))];
+    for (column, cells) in &columns.asked {
+        let (role, cell) = match column.cell(run, m.now) {
+            Some(cell) if column.is_figure() => (Role::Text, cell),
+            Some(cell) => (Role::Dim, cell),
+            None => (Role::Faint, none()),
+        };
+        parts.extend([(Role::Text, "  ".to_owned()), (role, ends(&cell, *cells, column.is_figure(), look))]);
+    }
     let mut after = columns.row(cells, look).into_iter();
     if columns.state > 0 {
         parts.extend(after.by_ref().take(2));
@@ -268,10 +346,21 @@ fn about(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, look: &Look)
     paint::line(buf, rows(area, 0, 1), look, &[(Role::Rule, &rule)]);
     let title = if run.title.is_empty() { &run.preset } else { &run.title };
     paint::line(buf, rows(area, 1, 1), look, &[(Role::Title, title)]);
-    let state = [(role, run.state.as_str()), (Role::Text, "  "), (Role::Text, doing(run))];
+    let tags = tags(run);
+    let between = if tags.is_empty() { "" } else { "  " };
+    let state = [
+        (role, run.state.as_str()),
+        (Role::Text, between),
+        (Role::Accent, tags.as_str()),
+        (Role::Text, "  "),
+        (Role::Text, doing(run)),
+    ];
     paint::line(buf, rows(area, 2, 1), look, &state);
     let facts = facts(m, run, look);
     paint::line(buf, rows(area, 3, 1), look, &[(Role::Dim, &facts)]);
+    if !run.note.is_empty() {
+        paint::line(buf, rows(area, 4, 1), look, &[(Role::Faint, "note  "), (Role::Text, &run.note)]);
+    }
 }
 
 /// `seed 1`; `seeds 1, 2` of an experiment whose jobs are known.

@@ -60,6 +60,23 @@ fn screens(size: Size) -> Vec<(String, Model)> {
         (name.to_owned(), m)
     };
     all.push(with("filter", "/ d i g", fixture::model(size)));
+    for (name, keys) in [
+        ("filter-offers", "/ s t a t e : s t tab"),
+        ("filter-mistake", "/ d i g space s t a t : x"),
+        ("filter-none", "/ t a g : n o p e enter"),
+        ("groups", "b z j j j j j"),
+        ("columns", "v space j j j j space G space g"),
+        ("own-columns", "v space j j j j space G space esc"),
+        ("views", "V j"),
+        ("palette", ": p a u s"),
+        ("palette-all", ":"),
+        ("palette-none", ": z z q"),
+    ] {
+        all.push(with(name, keys, fixture::model(size)));
+    }
+    let mut tagged = fixture::model(size);
+    tagged.runs.selected = Some(fixture::summaries()[4].id.clone());
+    all.push(with("tagged", "t", tagged));
     all.push(with("launcher", "n", fixture::model(size)));
     all.push(with("launcher-problem", "n down", fixture::model(size)));
     let mut form = with("form", "n down e", fixture::model(size));
