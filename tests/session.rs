@@ -10,7 +10,7 @@ use kiln_tests::command::{Kiln, PRESET};
 use kiln_tests::terminal::Terminal;
 use regex_lite::Regex;
 
-/// The screen's words: without its first line (figures of the machine), with masks for what differs from run to run.
+/// The screen's words: without its first lines (figures of the machine, messages that go by themselves), with masks for what differs from run to run.
 fn words(screen: &str) -> String {
     let masks = [
         (r"training(\.toml)?-[0-9a-z]{4}", "training-ID"),
@@ -27,7 +27,7 @@ fn words(screen: &str) -> String {
         });
         masked.trim_end().to_owned()
     };
-    screen.lines().skip(1).map(mask).collect::<Vec<_>>().join("\n")
+    screen.lines().skip(2).map(mask).collect::<Vec<_>>().join("\n")
 }
 
 fn snapshot(name: &str, screen: &str) {
@@ -42,7 +42,7 @@ fn boxed(screen: &str) -> String {
         let (from, to) = (line.find('│')?, line.rfind('│')?);
         (from < to).then(|| line[from..to].trim_start_matches('│').trim().to_owned())
     };
-    std::iter::once(String::new()).chain(screen.lines().filter_map(inner)).collect::<Vec<_>>().join("\n")
+    [String::new(), String::new()].into_iter().chain(screen.lines().filter_map(inner)).collect::<Vec<_>>().join("\n")
 }
 
 /// Waits for a text, and takes a snapshot of the screen.
@@ -81,7 +81,11 @@ fn from_an_empty_home_to_a_comparison() {
     screen.press("space ctrl-u");
     screen.type_in("7");
     screen.press("enter");
-    shows(&mut screen, "1 changed", "form");
+    // Its costs are told a moment later.
+    snapshot(
+        "form",
+        &screen.wait_for("one change and its costs", |t| t.contains("1 changed") && t.contains("parameters")),
+    );
     screen.press("enter");
     screen.wait("1 Curves");
 

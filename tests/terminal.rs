@@ -19,6 +19,9 @@ use crate::harness::PATIENCE;
 /// What the reader knows, and a bell for who waits for it to change.
 type Shared = Arc<(Mutex<vt100::Parser>, Condvar)>;
 
+/// What ends a frame.
+const FRAME: &[u8] = b"\x1b[?2026l";
+
 /// A program, and the terminal that it thinks it has. Dropping it ends the program.
 pub struct Terminal {
     child: Child,
@@ -42,13 +45,18 @@ impl Terminal {
         let (mut from, to, count) = (master.try_clone().unwrap(), Arc::clone(&screen), Arc::clone(&bytes));
         std::thread::spawn(move || {
             let mut buffer = [0; 65536];
+            let mut waiting: Vec<u8> = Vec::new();
             // An error is the end: the program has closed its side.
             while let Ok(n) = from.read(&mut buffer) {
                 if n == 0 {
                     return;
                 }
                 count.fetch_add(n as u64, Ordering::Relaxed);
-                to.0.lock().unwrap_or_else(PoisonError::into_inner).process(&buffer[..n]);
+                // A frame is one synchronised update: no terminal shows half of it, and neither does this one.
+                waiting.extend_from_slice(&buffer[..n]);
+                let whole = waiting.windows(FRAME.len()).rposition(|w| w == FRAME).map_or(0, |at| at + FRAME.len());
+                to.0.lock().unwrap_or_else(PoisonError::into_inner).process(&waiting[..whole]);
+                waiting.drain(..whole);
                 to.1.notify_all();
             }
         });
