@@ -40,7 +40,7 @@ pub fn keys(args: &args::Json) -> Outcome {
     if mistakes.is_empty() {
         return Ok(());
     }
-    mistakes.iter().for_each(|said| note(said));
+    mistakes.into_iter().for_each(note);
     Err(Failure::Input("these entries do not count; the others do".into()))
 }
 

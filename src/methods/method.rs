@@ -57,7 +57,10 @@ pub fn create(spec: &Spec, cx: &mut StepCx) -> Result<Box<dyn Method>> {
         cx.log_first(message);
     }
     if spec.regulariser.is_on() {
-        cx.log_first(format!("regularises every training from the start of a network: {}", spec.regulariser.in_words()));
+        cx.log_first(format!(
+            "regularises every training from the start of a network: {}",
+            spec.regulariser.in_words()
+        ));
     }
     let spec = &Spec { run: cx.spec().run.clone(), ..spec.clone() };
     match spec.method {

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn states_are_told_in_order_with_the_first_and_the_newest() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = RunFolder::new(&dir.path().join("x-0001"));
+        let folder = RunFolder::new(dir.path().join("x-0001"));
         folder.create("method = \"train\"\n").unwrap();
         assert_eq!(read(&folder, "a", 8).unwrap(), []);
         let mut events = EventWriter::open(&folder).unwrap();

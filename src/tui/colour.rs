@@ -34,9 +34,12 @@ pub fn depth(choice: Colour, var: impl Fn(&str) -> Option<String>) -> Depth {
             } else if term.starts_with("screen") && get("TMUX").is_empty() {
                 // GNU screen, whatever the terminal around it had said.
                 if term.contains("256color") { Depth::Ansi256 } else { Depth::Ansi16 }
-            } else if extra == "truecolor" || extra == "24bit" || term.ends_with("-direct") || able {
-                Depth::True
-            } else if ["iTerm.app", "WezTerm", "ghostty", "vscode"].contains(&program.as_str()) {
+            } else if extra == "truecolor"
+                || extra == "24bit"
+                || term.ends_with("-direct")
+                || able
+                || ["iTerm.app", "WezTerm", "ghostty", "vscode"].contains(&program.as_str())
+            {
                 Depth::True
             } else if term.contains("256color") || program == "Apple_Terminal" {
                 Depth::Ansi256

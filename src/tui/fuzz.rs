@@ -255,13 +255,13 @@ impl Fuzz {
             Request::Runs => Ok(Reply::Runs { runs: fixture::summaries() }),
             Request::Launch { .. } => Ok(Reply::Launched { run: fixture::summaries()[0].id.clone() }),
             Request::Control { .. } | Request::Priority { .. } | Request::Remove { .. } => Ok(Reply::Done),
-            _ => return self.from_fixture(frame),
+            _ => return self.fixture_says(frame),
         };
         self.tell(Msg::Frame(Box::new(FromEngine::Reply { id: frame.id, reply })));
     }
 
     /// Lets the fixture answer, which knows the rest.
-    fn from_fixture(&mut self, frame: ToEngine) {
+    fn fixture_says(&mut self, frame: ToEngine) {
         fixture::answer(&mut self.model, vec![Effect::Send(frame)]);
     }
 

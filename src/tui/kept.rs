@@ -77,7 +77,7 @@ impl Kept {
                 "bell" => &mut kept.bell,
                 "notify" => &mut kept.notify,
                 _ => {
-                    let hint = nearest(name, KEYS.into_iter()).map(|near| format!("did you mean `{near}`?"));
+                    let hint = nearest(name, KEYS).map(|near| format!("did you mean `{near}`?"));
                     let hint = hint.unwrap_or_else(|| format!("expected {}", KEYS.join(", ")));
                     let message = format!("unknown key `{name}`; {hint}");
                     mistakes.push(Mistake { line: line_of(key.span().start), message });

@@ -165,7 +165,7 @@ impl Pixels {
         let n = (apart.len() * 3) as f64;
         let (mean, square) = (all().sum::<f64>() / n, all().map(|v| v * v).sum::<f64>() / n);
         let most = apart.iter().flatten().copied().max().unwrap_or(0);
-        let gain = if most > 0 { (255 / most).clamp(1, GAIN) } else { 1 };
+        let gain = 255_u8.checked_div(most).map_or(1, |gain| gain.clamp(1, GAIN));
         let rgb = apart.into_iter().map(|p| p.map(|v| v.saturating_mul(gain))).collect();
         let psnr = (square > 0.0).then(|| 10.0 * (255.0 * 255.0 / square).log10());
         Some(Difference { pixels: Pixels { width: self.width, height: self.height, rgb }, mean, psnr, gain })

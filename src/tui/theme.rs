@@ -245,7 +245,7 @@ fn find(wanted: &str, dirs: &[PathBuf]) -> Result<(String, String), String> {
         Some((name, text)) => Ok((format!("{name}.toml"), (*text).to_owned())),
         None => {
             let names = SHIPPED.map(|s| s.0);
-            let near = nearest(wanted, names.into_iter()).map(|near| format!("did you mean `{near}`?"));
+            let near = nearest(wanted, names).map(|near| format!("did you mean `{near}`?"));
             let hint = near.unwrap_or_else(|| format!("shipped are {}", names.join(", ")));
             Err(format!("there is no theme `{wanted}`; {hint}"))
         }

@@ -407,7 +407,10 @@ mod tests {
         let found = Compared { arms: &arms, entries: &entries }.outcome(&[]);
         let said = &found.verdict;
         assert!(said.contains("Arm wild: diverged with seeds 1, 2; what it found there is left out."), "{said}");
-        assert!(said.contains("Arm late: diverged with seed 2;") && said.contains("Arm late: dead with seed 1."), "{said}");
+        assert!(
+            said.contains("Arm late: diverged with seed 2;") && said.contains("Arm late: dead with seed 1."),
+            "{said}"
+        );
         assert!(!said.contains("Arm plain:") && !found.figures.contains_key("wild/accuracy/mean"), "{found:?}");
         assert_eq!(found.figures["late/accuracy/n"], Some(1.0), "what is only dead counts");
         assert_eq!(found.tables[0].columns, ["figure", "plain (n = 2)", "wild (n = 0)", "late (n = 1)"]);
