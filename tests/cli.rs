@@ -282,6 +282,62 @@ fn a_detached_run_is_paused_resumed_set_and_stopped() {
 }
 
 #[test]
+fn runs_are_found_by_filters_tags_notes_and_saved_views() {
+    let kiln = Kiln::new("steps=4,ms=1");
+    kiln.ok(&["run", "search.toml", "--detach", "--tag", "paper", "--tag", "#first"]);
+    let first = kiln.until("completed")["id"].as_str().unwrap().to_owned();
+    kiln.ok(&["run", "search.toml", "--set", "seed=2", "--detach"]);
+    let second = kiln.until("completed")["id"].as_str().unwrap().to_owned();
+    let ids = |arguments: &[&str]| -> Vec<String> {
+        let runs = kiln.json(&[&["ls", "--json"], arguments].concat());
+        runs.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&["--filter", "tag:paper"]), [first.as_str()]);
+    assert_eq!(ids(&["--filter", "-tag:paper method:dc-nas age<1d"]), [second.as_str()]);
+    assert_eq!(ids(&["--filter", "completed seed:1,2"]).len(), 2);
+    assert_eq!(ids(&["--view", "failed of late"]), Vec::<String>::new());
+
+    let bad = kiln.run(&["ls", "--filter", "stat:failed"]);
+    assert_eq!(bad.code, Some(2));
+    assert!(bad.err.contains("there is no field `stat`; did you mean `state`?"), "{bad:?}");
+    assert!(kiln.ok(&["ls", "--filter", "tag:nope"]).contains("No run matches `tag:nope`."));
+    let bad = kiln.run(&["ls", "--view", "nowhere"]);
+    assert!(bad.code == Some(2) && bad.err.contains("`best by method`"), "{bad:?}");
+    let grouped = kiln.ok(&["ls", "--view", "best by method"]);
+    assert!(grouped.lines().any(|line| line == "dc-nas"), "{grouped}");
+    assert!(grouped.lines().next().unwrap().contains("TAGS") && grouped.contains("first paper"), "{grouped}");
+
+    // A view of one's own, with a mistake that costs its entry alone.
+    std::fs::create_dir_all(kiln.path("config")).unwrap();
+    let views = "[[view]]\nname = \"mine\"\nfilter = \"tag:paper\"\nsort = \"bset\"\ncolumns = [\"seed\"]\n";
+    std::fs::write(kiln.path("config/views.toml"), views).unwrap();
+    let mine = kiln.run(&["ls", "--view", "mine"]);
+    assert!(
+        mine.err.contains("views.toml, line 4: view `mine`: there is no order `bset`; did you mean `best`?"),
+        "{mine:?}"
+    );
+    assert!(mine.out.contains(&first) && !mine.out.contains(&second) && mine.out.contains("SEED"), "{mine:?}");
+
+    assert_eq!(kiln.ok(&["tag", &second, "paper", "late"]).trim(), format!("{second} #late #paper"));
+    assert_eq!(kiln.json(&["tag", &second, "--remove", "late", "--json"])["tags"], serde_json::json!(["paper"]));
+    let all = kiln.ok(&["tag"]);
+    assert!(all.contains("paper  2") || all.lines().any(|l| l.starts_with("paper") && l.ends_with('2')), "{all}");
+    let bad = kiln.run(&["tag", &second, "two words"]);
+    assert!(bad.code == Some(2) && bad.err.contains("no tag"), "{bad:?}");
+
+    assert!(kiln.ok(&["note", &first]).contains("has no note"));
+    kiln.ok(&["note", &first, "wider", "first block"]);
+    kiln.ok(&["note", &first, "--append", "and again"]);
+    assert_eq!(kiln.ok(&["note", &first]).trim(), "wider first block\nand again");
+    let shown = kiln.ok(&["show", &first]);
+    assert!(shown.contains("#first #paper") && shown.contains("wider first block"), "{shown}");
+    assert_eq!(ids(&["--filter", "note:wider"]), [first.as_str()]);
+    assert_eq!(kiln.json(&["note", &first, "--clear", "--json"])["note"], "");
+    let bad = kiln.run(&["note", &first, "--edit"]);
+    assert!(bad.code == Some(2) && bad.err.contains("needs a terminal"), "{bad:?}");
+}
+
+#[test]
 fn runs_of_one_preset_are_compared_by_seed_and_a_candidate_becomes_a_run_of_its_own() {
     let kiln = Kiln::new("steps=40,ms=1");
     for seed in ["seed=1", "seed=2"] {

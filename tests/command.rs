@@ -88,6 +88,25 @@ impl Kiln {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+
+    /// Waits for a file that ends so to be written into the folder where the command line was started, and reads it.
+    pub fn until_file(&self, end: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let read = || {
+            let files = std::fs::read_dir(self.folder.path()).unwrap().flatten().map(|entry| entry.path());
+            let mut found = files.filter(|f| f.to_string_lossy().ends_with(end) && !f.ends_with("digits.csv"));
+            found.next().and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default()
+        };
+        loop {
+            let before = read();
+            std::thread::sleep(Duration::from_millis(50));
+            // Whole once nothing is added any more.
+            if !before.is_empty() && before == read() {
+                return before;
+            }
+            assert!(Instant::now() < deadline, "no file `*{end}` was written");
+        }
+    }
 }
 
 impl Drop for Kiln {

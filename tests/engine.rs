@@ -374,6 +374,54 @@ fn a_rebuilt_store_equals_the_one_that_grew() {
 }
 
 #[test]
+fn tags_and_notes_outlive_engine_store_and_the_events_of_a_run() {
+    let mut bench = Bench::running("steps=300,ms=4");
+    let run = bench.launch("digits");
+    bench.wait_state(&run, RunState::Running);
+    let tag = |bench: &Bench, add: &[&str], remove: &[&str]| {
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect();
+        bench.ask(Request::Tag { run: run.clone(), add: words(add), remove: words(remove) })
+    };
+    let labels = |bench: &Bench| {
+        let detail = bench.detail(&run);
+        (detail.summary.tags, detail.summary.note, detail.note)
+    };
+    let mut watcher = bench.client();
+    watcher.request(&Request::Watch { run: None }).unwrap();
+    assert_eq!(tag(&bench, &["paper", "b"], &[]), Ok(Reply::Done));
+    let told =
+        |push: Option<Push>| matches!(push, Some(Push::Runs { runs }) if runs.iter().any(|r| r.tags == ["b", "paper"]));
+    while !told(watcher.next_push(PATIENCE).unwrap()) {}
+    assert_eq!(tag(&bench, &["a"], &["b"]), Ok(Reply::Done));
+    let note = "# Why\n\nSame seeds as before.";
+    assert_eq!(bench.ask(Request::Note { run: run.clone(), note: note.into() }), Ok(Reply::Done));
+    let written = (vec!["a".to_owned(), "paper".to_owned()], "Why".to_owned(), note.to_owned());
+    assert_eq!(labels(&bench), written);
+    assert!(tag(&bench, &["two words"], &[]).unwrap_err().contains("no tag"));
+    let nobody = Request::Note { run: RunId("nobody-0001".into()), note: String::new() };
+    assert!(bench.ask(nobody).unwrap_err().contains("there is no run"));
+
+    bench.kill_engine();
+    bench.start();
+    assert_eq!(labels(&bench), written, "the next engine knows them");
+    bench.wait_state(&run, RunState::Completed);
+    assert_eq!(labels(&bench), written, "whatever came in meanwhile");
+    let figures = bench.summary(&run).figures;
+    assert!(figures.iter().any(|(name, _)| name == "digest"), "{figures:?}");
+    bench.ask(Request::Rebuild).unwrap();
+    assert_eq!((labels(&bench), bench.summary(&run).figures), (written.clone(), figures));
+
+    // What is not ours to read is not written over.
+    let file = bench.home.run_dir(&run).join("labels.json");
+    std::fs::write(&file, "{").unwrap();
+    assert!(tag(&bench, &["c"], &[]).unwrap_err().contains("labels.json"));
+    std::fs::remove_file(&file).unwrap();
+    bench.terminate_engine();
+    bench.start();
+    assert_eq!(labels(&bench), (vec![], String::new(), String::new()), "the folder is the truth");
+}
+
+#[test]
 fn a_rebuild_in_mid_run_loses_nothing() {
     let bench = Bench::running("steps=200,ms=3");
     let run = bench.launch("digits");

@@ -1,5 +1,5 @@
 //! A session of a person who has just been given Kiln, in a pseudo-terminal: from an empty home through tour, settings, launch and
-//! a live knob to the comparison of two runs.
+//! a live knob to the comparison of two runs, palette, report, filter, tags and tables.
 //!
 //! Snapshots hold the words of each screen: figures, times, ids and curves differ from run to run and are masked.
 
@@ -51,7 +51,7 @@ fn shows(screen: &mut Terminal, text: &str, name: &str) {
 }
 
 #[test]
-fn from_an_empty_home_to_a_comparison() {
+fn from_an_empty_home_to_what_is_taken_along() {
     let kiln = Kiln::new("steps=240,ms=25,candidates=6");
     // A method that has settings to turn while it goes on; the fake worker plays it like any other.
     let preset = PRESET.replace("dc-nas", "train").replace("A search", "A training");
@@ -121,6 +121,30 @@ fn from_an_empty_home_to_a_comparison() {
     screen.wait("2 runs");
     screen.press("2");
     screen.wait("Settings that differ");
+
+    // A report of both, through the palette.
+    screen.press(":");
+    screen.type_in("report");
+    shows(&mut screen, "Write a report", "palette");
+    screen.press("enter");
+    let report = kiln.until_file(".html");
+    assert!(report.starts_with("<!DOCTYPE html>") && report.contains("seed"), "{}", &report[..200.min(report.len())]);
+    screen.press("esc");
+    screen.wait("2 marked");
+
+    // One of them is found again by its seed, tagged, and its points are taken along.
+    screen.press("/");
+    screen.type_in("seed:8 -failed");
+    screen.press("enter");
+    shows(&mut screen, "1 of 2", "filter");
+    screen.press("t");
+    screen.type_in("keep");
+    screen.press("enter");
+    screen.wait("#keep");
+    assert_eq!(kiln.json(&["ls", "--json", "--filter", "tag:keep"]).as_array().map(Vec::len), Some(1));
+    screen.press("alt-c");
+    let table = kiln.until_file(".csv");
+    assert!(table.lines().next().is_some_and(|heads| heads.contains("series")) && table.lines().count() > 10, "{table}");
     let kept = std::fs::read_to_string(kiln.path("config/workbench.toml")).unwrap();
     assert!(kept.contains("toured = true"), "{kept}");
 }
