@@ -42,6 +42,7 @@ const PAGES: [Page; 5] = [
             ("runs.open", "open the selected run"),
             ("run.next-tab", "next tab; 1 to 9 go to one"),
             ("curves.right", "read values off the curves"),
+            ("run.tune", "change a live setting"),
             ("run.pause", "pause, and go on"),
             ("run.stop", "stop after a checkpoint"),
         ],
@@ -50,13 +51,20 @@ const PAGES: [Page; 5] = [
         title: "Find and compare",
         words: "A filter such as `method:train acc>0.9 -failed` narrows the list. Marked runs are compared: curves, settings that differ, which \
             of them matter.",
-        keys: &[("runs.filter", "filter the list")],
+        keys: &[
+            ("app.palette", "find anything by a few letters"),
+            ("runs.filter", "filter the list"),
+            ("runs.tags", "give the run tags"),
+            ("runs.mark", "mark the run"),
+            ("runs.compare", "compare those that are marked"),
+        ],
     },
     Page {
         title: "Take it along",
         words: "`kiln export` writes curves and tables for other programs, `kiln report` a page with everything about a run, `kiln repro` a preset \
             that repeats it. `kiln --help` lists the rest.",
         keys: &[
+            ("run.report", "write that page from here"),
             ("app.copy", "copy what the cursor is on"),
             ("app.mouse", "take the mouse, or leave it to the terminal"),
             ("app.messages", "messages of late"),
