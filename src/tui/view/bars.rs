@@ -186,9 +186,7 @@ pub fn messages(buf: &mut Buffer, m: &Model, look: &Look) {
     let waits = m.screen == Screen::Runs && m.runs.is_empty() && !m.runs.loaded && m.overlay.is_none();
     let Some((level, text, more)) = m.message().filter(|_| !waits || !m.notes.is_empty()) else { return };
     let area = layout::message(m.size, m.screen == Screen::Detail, m.overlay.is_some());
-    for position in area.intersection(buf.area).positions() {
-        buf[position].reset();
-    }
+    paint::blank(buf, area);
     let area = layout::inset(area);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let whole = text::width(&text) + 2 <= usize::from(area.width);

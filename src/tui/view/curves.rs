@@ -329,9 +329,7 @@ fn readout(buf: &mut Buffer, plot: &Plot, curves: &Curves, panel: &Panel, x: f64
     let right = plot.x.place(curves.drawn_x(panel, x)).is_none_or(|place| place < 0.5);
     let left_edge = if right { inner.right() - width } else { inner.x };
     let area = Rect { x: left_edge, y: inner.y, width, height };
-    for position in area.positions() {
-        buf[position].reset();
-    }
+    paint::blank(buf, area);
     let more = lines.len() - shown;
     let last = if more > 0 { format!(" and {more} more") } else { none };
     for (row, [sign, name, value]) in lines.into_iter().take(shown).enumerate() {

@@ -101,12 +101,27 @@ pub fn select(buf: &mut Buffer, area: Rect, look: &Look) {
     buf.set_style(area.intersection(buf.area), look.style(Role::Selection));
 }
 
+/// Empties an area that something is drawn over. A wide character that reaches into it from the left goes too: terminals draw
+/// it as one, so that what comes upon its second half would not be seen.
+pub fn blank(buf: &mut Buffer, area: Rect) {
+    let area = area.intersection(buf.area);
+    for y in area.top()..area.bottom() {
+        if let Some(before) = area.left().checked_sub(1).filter(|x| *x >= buf.area.left())
+            && !area.is_empty()
+            && text::width(buf[(before, y)].symbol()) > 1
+        {
+            buf[(before, y)].set_symbol(" ");
+        }
+        for x in area.left()..area.right() {
+            buf[(x, y)].reset();
+        }
+    }
+}
+
 /// Empties an area and draws a frame with a title around it. Returns what is inside.
 pub fn boxed(buf: &mut Buffer, area: Rect, look: &Look, title: &str) -> Rect {
     let area = area.intersection(buf.area);
-    for position in area.positions() {
-        buf[position].reset();
-    }
+    blank(buf, area);
     let inner = crate::layout::framed(area);
     if inner == area {
         return inner;
@@ -181,6 +196,20 @@ mod tests {
             }
             assert_eq!(bar(10, 1.0, &look).1, "");
             assert_eq!(bar(10, f64::NAN, &look).0, "");
+        }
+    }
+
+    #[test]
+    fn a_box_over_half_a_wide_character_takes_it_away() {
+        let look = Look::plain("dark", Depth::None, false);
+        let mut buf = Buffer::empty(Rect::new(0, 0, 20, 5));
+        (0..5).for_each(|y| buf.set_string(0, y, "a日本日本日本日本日", Style::new()));
+        boxed(&mut buf, Rect::new(4, 1, 9, 3), &look, "x");
+        let row = |y: u16| (0..20).map(|x| buf[(x, y)].symbol().to_owned()).collect::<Vec<_>>();
+        assert_eq!(row(0)[3], "本", "what nothing lies upon stays");
+        for y in 1..4 {
+            assert_eq!(row(y)[..4], ["a", "日", " ", " "], "line {y}");
+            assert!(row(y)[4..13].iter().all(|symbol| text::width(symbol) == 1), "{:?}", row(y));
         }
     }
 
