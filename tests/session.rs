@@ -144,7 +144,10 @@ fn from_an_empty_home_to_what_is_taken_along() {
     assert_eq!(kiln.json(&["ls", "--json", "--filter", "tag:keep"]).as_array().map(Vec::len), Some(1));
     screen.press("alt-c");
     let table = kiln.until_file(".csv");
-    assert!(table.lines().next().is_some_and(|heads| heads.contains("series")) && table.lines().count() > 10, "{table}");
+    assert!(
+        table.lines().next().is_some_and(|heads| heads.contains("series")) && table.lines().count() > 10,
+        "{table}"
+    );
     let kept = std::fs::read_to_string(kiln.path("config/workbench.toml")).unwrap();
     assert!(kept.contains("toured = true"), "{kept}");
 }
