@@ -271,6 +271,9 @@ impl<R: Recipe<Product = Product>> Train<R> {
             let x = epoch.epoch as f64;
             cx.set_x(x);
             cx.scalar("train/loss", x, epoch.loss);
+            if let Some(clipped) = epoch.clipped {
+                cx.scalar("train/clipped", x, clipped);
+            }
             let row = Row {
                 epoch: epoch.epoch,
                 loss: Some(epoch.loss).filter(|v| v.is_finite()),
@@ -479,6 +482,17 @@ mod tests {
     #[test]
     fn killed_at_random_moments_it_ends_with_the_same_bits() {
         World::killed_ends_the_same(PRESET, 3, &["network.safetensors"]);
+    }
+
+    #[test]
+    fn how_many_gradients_were_cut_is_told_where_there_is_a_limit() {
+        let told = |limit: &str| {
+            let world = World::new(&PRESET.replace("[train]\nepochs = 40", &format!("{limit}[train]\nepochs = 2")));
+            world.run();
+            world.series("train/clipped")
+        };
+        assert_eq!(told("grad-clip = 1e-6\n"), [[1.0, 1.0], [2.0, 1.0]]);
+        assert!(told("").is_empty());
     }
 
     #[test]

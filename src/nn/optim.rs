@@ -34,6 +34,8 @@ pub struct Optimizer {
     second: Vec<Tensor>,
     /// Step counts of AdamW, one a parameter, as the kernel wants them.
     counts: Vec<Tensor>,
+    /// Steps whose gradient was cut, f64 `[]` on the device; none while nothing limits it.
+    cuts: Option<Tensor>,
 }
 
 impl Optimizer {
@@ -66,6 +68,7 @@ impl Optimizer {
             first: if adam || settings.momentum > 0.0 { zeros()? } else { Vec::new() },
             second: if adam { zeros()? } else { Vec::new() },
             counts,
+            cuts: None,
             params,
         })
     }
@@ -100,6 +103,17 @@ impl Optimizer {
         self.clip = clip;
     }
 
+    /// Steps since [`Optimizer::set_cuts`] whose gradient was longer than [`Optimizer::grad_clip`]: f64 `[]` on the device.
+    /// `None` if no step had a limit.
+    pub fn cuts(&self) -> Option<&Tensor> {
+        self.cuts.as_ref()
+    }
+
+    /// Goes on counting cut gradients from here.
+    pub fn set_cuts(&mut self, cuts: Option<Tensor>) {
+        self.cuts = cuts;
+    }
+
     /// One step with the gradients that the parameters hold, at `factor` times the initial rate; then drops the gradients.
     /// Parameters without one (blocks of a super-network that were not sampled) stay as they are, their state too.
     pub fn step(&mut self, factor: f64) -> Result<()> {
@@ -113,8 +127,12 @@ impl Optimizer {
             }
         }
         if self.clip > 0.0 {
-            // The norm stays unread: that would wait for the device.
-            let _norm = kiln_torch::clip_grad_norm(&grads, self.clip)?;
+            // Counted on the device: to read the norm here would be to wait for it.
+            let cut = kiln_torch::clip_grad_norm(&grads, self.clip)?.f_gt(self.clip)?.f_to_kind(Kind::Double)?;
+            self.cuts = Some(match self.cuts.take() {
+                Some(mut cuts) => cuts.f_add_(&cut)?,
+                None => cut,
+            });
         }
         let lr = self.lr * factor;
         let all = held.len() == self.params.len();

@@ -106,6 +106,8 @@ pub struct Epoch {
     pub epoch: u64,
     /// Mean training loss over its steps.
     pub loss: f64,
+    /// Share of its steps whose gradient was cut to the longest allowed; `None` without a limit.
+    pub clipped: Option<f64>,
     /// On the validation split, where asked for.
     pub valid: Option<Eval>,
 }

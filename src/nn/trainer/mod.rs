@@ -265,7 +265,10 @@ impl Trainer {
             None
         };
         let epoch = self.step / self.steps_per_epoch();
-        self.history.push(Epoch { epoch, loss: sum / self.steps_per_epoch() as f64, valid });
+        let steps = self.steps_per_epoch() as f64;
+        let clipped = self.optimizer.cuts().map(|cuts| cuts.f_double_value(&[])).transpose()?.map(|cuts| cuts / steps);
+        self.history.push(Epoch { epoch, loss: sum / steps, clipped, valid });
+        self.optimizer.set_cuts(None);
         self.loss_sum = self.loss_sum.f_zero_()?;
         self.seen = (self.step, 0.0);
         Ok(true)
@@ -311,6 +314,7 @@ impl Trainer {
         self.step = self.good.step;
         self.order = None;
         self.augment = None;
+        self.optimizer.set_cuts(None);
         self.loss_sum = self.loss_sum.f_zero_()?;
         self.seen = (self.step, 0.0);
         self.diverged = Some(divergence.clone());

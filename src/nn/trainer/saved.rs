@@ -40,7 +40,8 @@ pub struct TrainerState {
     pub diverged: Option<Divergence>,
 }
 
-/// A saved trainer: `network.*`, `optimizer.*`, in mid-epoch also `good.*`, and `loss_sum`, `history`, `knobs`, `augment`.
+/// A saved trainer: `network.*`, `optimizer.*`, in mid-epoch also `good.*`, and `loss_sum`,
+/// `history` with `clipped`, `cuts`, `knobs`, `augment`.
 /// The tensors are copies in plain layout.
 pub struct Saved {
     /// Plain values.
@@ -75,11 +76,16 @@ impl Trainer {
             }
         }
         keep("loss_sum".into(), &self.loss_sum)?;
+        if let Some(cuts) = self.optimizer.cuts() {
+            keep("cuts".into(), cuts)?;
+        }
         let knobs = [self.optimizer.lr(), self.optimizer.weight_decay(), self.optimizer.grad_clip()];
         keep("knobs".into(), &Tensor::f_from_slice(&knobs)?)?;
         if !self.history.is_empty() {
             let rows: Vec<f64> = self.history.iter().flat_map(row).collect();
             keep("history".into(), &Tensor::f_from_slice(&rows)?.f_view([-1, HISTORY])?)?;
+            let clipped: Vec<f64> = self.history.iter().map(|epoch| epoch.clipped.unwrap_or(f64::NAN)).collect();
+            keep("clipped".into(), &Tensor::f_from_slice(&clipped)?)?;
         }
         if let Some(stream) = &self.augment {
             keep("augment".into(), &stream.generator.state()?)?;
@@ -133,10 +139,16 @@ impl Trainer {
         let &[lr, weight_decay, clip] = knobs.as_slice() else {
             return Err(TrainError::Saved("the saved tensor `knobs` should hold three numbers".into()));
         };
-        let history = match by_name.get("history") {
+        let mut history = match by_name.get("history") {
             Some(table) => epochs(&values(&table.f_reshape([-1])?)?),
             None => Vec::new(),
         };
+        // States of before Kiln counted have none.
+        if let Some(clipped) = by_name.get("clipped") {
+            for (epoch, share) in history.iter_mut().zip(values(clipped)?) {
+                epoch.clipped = Some(share).filter(|share| share.is_finite());
+            }
+        }
         let names = self.living_names();
         let pairs = |prefix: &str| names.iter().map(|n| get(&format!("{prefix}{n}"))).collect::<Result<Vec<_>>>();
         let present = pairs("")?;
@@ -161,7 +173,11 @@ impl Trainer {
             }
             None => None,
         };
-        let loss_sum = copied(&get("loss_sum")?.f_to_device(self.network.device())?.f_to_kind(Kind::Double)?)?;
+        let sum = |saved: &Tensor| -> Result<Tensor> {
+            Ok(copied(&saved.f_to_device(self.network.device())?.f_to_kind(Kind::Double)?)?)
+        };
+        let loss_sum = sum(get("loss_sum")?)?;
+        let cuts = by_name.get("cuts").map(|saved| sum(saved)).transpose()?;
 
         let _frozen = NoGrad::new();
         for (mut own, saved) in living.into_iter().zip(present) {
@@ -175,6 +191,7 @@ impl Trainer {
         self.optimizer.set_weight_decay(weight_decay);
         self.optimizer.set_grad_clip(clip);
         self.loss_sum = loss_sum;
+        self.optimizer.set_cuts(cuts);
         self.history = history;
         self.augment = augment;
         self.order = None;
@@ -205,6 +222,7 @@ fn epochs(rows: &[f64]) -> Vec<Epoch> {
         .map(|(i, row)| Epoch {
             epoch: i as u64 + 1,
             loss: row[0],
+            clipped: None,
             valid: (row[1] != 0.0).then_some(Eval { loss: row[2], accuracy: row[3] }),
         })
         .collect()

@@ -301,6 +301,16 @@ fn knobs_turn_and_are_kept() {
 }
 
 #[test]
+fn cut_gradients_are_counted() {
+    for (grad_clip, share) in [(0.0, None), (1e-6, Some(1.0)), (1e6, Some(0.0))] {
+        let mut trainer = trainer(&mlp(), config(OptimSettings { grad_clip, ..sgd() }, 1, 2));
+        trainer.run(Until::Steps(u64::MAX), &never).unwrap();
+        let shares: Vec<_> = trainer.history().iter().map(|epoch| epoch.clipped).collect();
+        assert_eq!(shares, [share, share], "{grad_clip}");
+    }
+}
+
+#[test]
 fn the_strength_of_a_regulariser_turns_too() {
     let distorted = || TrainerConfig { regulariser: disout(), ..config(sgd(), 3, EPOCHS) };
     let end = |p: Option<f64>| {
