@@ -226,7 +226,7 @@ fn info(wanted: &Wanted) -> PresetInfo {
             let good = Wanted { changes: good.into_iter().cloned().collect(), ..wanted.clone() };
             let rest = if bad.is_empty() { None } else { info(&good).problem };
             let problem = std::iter::once(in_form(&said)).chain(rest).collect::<Vec<_>>().join("\n");
-            PresetInfo { problem: Some(problem), ..blank }
+            PresetInfo { problem: Some(problem), mistaken: true, ..blank }
         }
     }
 }

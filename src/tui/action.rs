@@ -176,7 +176,7 @@ actions! {
     Retrain "candidate.train" [Inspect] "t" "train" "Train the candidate in full, as a run of its own (asks first, for how many epochs)";
     Launch "launcher.start" [Launcher Form] "enter" "start" "Start the selected preset, with the changes of its form";
     Settings "launcher.settings" [Launcher] "e" "settings" "Change settings of the selected preset before it is started, such as where its data lie";
-    Edit "form.edit" [Form] "space c" "change" "Type another value for the selected setting (`ctrl-u` empties the line); of a choice or switch, take the next option";
+    Edit "form.edit" [Form] "space c" "change" "Type another value for the selected setting (it takes the old one's place; the arrows edit that); of a choice or switch, take the next option";
     PrevOption "form.previous" [Form] "h left" "" "Previous option of a choice or switch";
     NextOption "form.next" [Form] "l right" "h/l|option" "Next option of a choice or switch";
     TakeBack "form.back" [Form] "x delete backspace" "as it was" "Take the change of the selected setting back";

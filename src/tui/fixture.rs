@@ -527,6 +527,7 @@ pub fn presets() -> Vec<PresetInfo> {
         method: if name.starts_with("dc") { "dc-nas" } else { "train" }.into(),
         estimate: estimate.into(),
         problem: None,
+        mistaken: false,
         default: name == "dc-nas-digits",
         known: true,
         costs: costs(&[]),

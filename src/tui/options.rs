@@ -81,6 +81,8 @@ pub struct PresetInfo {
     pub costs: Vec<Cost>,
     /// Why it cannot be started, if so (a mistake in the file, data not there): shown instead of the estimate.
     pub problem: Option<String>,
+    /// Whether its settings are wrong, rather than only its data away: as it is, it cannot be saved either.
+    pub mistaken: bool,
     /// The preset that the launcher opens on. The first one if none says so.
     pub default: bool,
     /// Whether the preset has been read. The launcher asks for those that have not, one after the other, once it is on the

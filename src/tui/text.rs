@@ -108,6 +108,11 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     lines
 }
 
+/// A message that was told `count` times.
+pub fn times(text: &str, count: usize) -> String {
+    if count > 1 { format!("{text} ({count} times)") } else { text.to_owned() }
+}
+
 /// Whether `text` contains `query`, whatever the case.
 pub fn matches(text: &str, query: &str) -> bool {
     query.is_empty() || text.to_lowercase().contains(&query.to_lowercase())

@@ -21,6 +21,8 @@ pub struct Form {
     pub filter: String,
     /// Only settings that differ from the preset's file are shown.
     pub differing: bool,
+    /// The setting that the cursor goes back to once the settings are there.
+    pub back_to: Option<String>,
     /// What comes of the value that is being typed.
     pub trial: Option<Trial>,
 }
@@ -33,6 +35,33 @@ pub struct Trial {
 }
 
 impl Form {
+    /// The same form before its settings have come again: filter and cursor are as they were.
+    #[must_use]
+    pub fn anew(&self, changes: &Changes) -> Form {
+        let selected = self.visible(changes).get(self.list.selected).map(|s| s.field.key.clone());
+        Form {
+            preset: self.preset.clone(),
+            filter: self.filter.clone(),
+            differing: self.differing,
+            back_to: selected.or(self.back_to.clone()),
+            ..Form::default()
+        }
+    }
+
+    /// The settings have come. The cursor goes to what is wrong, which is what somebody opens the form for, however it was
+    /// filtered; else to where it was.
+    pub fn fill(&mut self, settings: Vec<Setting>, problem: Option<&str>, changes: &Changes) {
+        self.settings = settings;
+        let wrong = |s: &Setting| problem.is_some_and(|p| problem_of(p, &s.field.key).is_some());
+        let at = |form: &Form, is: &dyn Fn(&Setting) -> bool| form.visible(changes).iter().position(|s| is(s));
+        if self.settings.iter().any(wrong) && at(self, &wrong).is_none() {
+            (self.filter, self.differing) = (String::new(), false);
+        }
+        let back = self.back_to.take();
+        let found = at(self, &wrong).or_else(|| at(self, &|s| back.as_ref() == Some(&s.field.key)));
+        self.list.selected = found.unwrap_or(self.list.selected);
+    }
+
     /// The settings that filter and choice leave, in order: those called as asked for before those only described so.
     pub fn visible(&self, changes: &Changes) -> Vec<&Setting> {
         let shown = |s: &&Setting| {

@@ -2,7 +2,7 @@
 //! in here.
 //!
 //! - [`runs`]: the list of runs; [`arrange`]: its order, groups and columns
-//! - [`palette`]: everything, found by a few letters; [`typing`]: what is being typed
+//! - [`palette`]: everything, found by a few letters; [`typing`]: what is being typed; [`input`]: the line and its cursor
 //! - [`detail`]: the open run: tabs, views, log
 //! - [`curves`]: its charts; [`clocked`]: over time
 //! - [`compare`]: several runs side by side; [`overlay`]: their curves
@@ -26,6 +26,7 @@ pub mod curves;
 pub mod detail;
 pub mod figure;
 pub mod form;
+pub mod input;
 pub mod inspect;
 pub mod knobs;
 pub mod layers;
@@ -54,10 +55,12 @@ use crate::facts::{Fact, Facts};
 use crate::graphics::Graphics;
 use crate::kept::Kept;
 use crate::keymap::Keymap;
+use crate::keys::Key;
 use crate::model::compare::Compare;
 use crate::model::curves::Want;
 use crate::model::detail::{Detail, Tab};
 use crate::model::form::{Changes, Form};
+use crate::model::input::Input;
 use crate::model::knobs::Knobs;
 use crate::model::list::{List, Scroll};
 use crate::model::overlay::Need;
@@ -88,6 +91,10 @@ pub struct Model {
     pub link: Link,
     pub screen: Screen,
     pub overlay: Option<Overlay>,
+    /// What lies under that and comes back when it is closed, such as the tour under the help; the uppermost is last.
+    pub beneath: Vec<Overlay>,
+    /// When the tour was closed, and with which key: the same key once more may have been meant for it.
+    pub toured: Option<(Key, f64)>,
     /// The line being typed, over anything else.
     pub prompt: Option<Prompt>,
     /// The line being typed is being completed.
@@ -206,9 +213,20 @@ impl Question {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
     pub kind: PromptKind,
-    pub text: String,
+    pub line: Input,
     /// What it was before, for `esc`.
     pub before: String,
+}
+
+impl Prompt {
+    /// A line with a text that is there already: what is typed takes its place, keys that move edit it.
+    pub fn new(kind: PromptKind, text: &str) -> Prompt {
+        Prompt { kind, line: Input::selected(text), before: text.to_owned() }
+    }
+
+    pub fn text(&self) -> &str {
+        self.line.text()
+    }
 }
 
 /// What is being typed.
@@ -239,6 +257,8 @@ pub enum PromptKind {
 pub struct Note {
     pub level: Level,
     pub text: String,
+    /// How often it has been told while it stood there.
+    pub count: usize,
     /// What it is about, such as a run: a later message about the same takes its place. Empty if about nothing else.
     pub subject: String,
     /// When it goes, in seconds since the Unix epoch.
@@ -252,6 +272,8 @@ pub struct Said {
     pub t: f64,
     pub level: Level,
     pub text: String,
+    /// How often, all in all.
+    pub count: usize,
 }
 
 /// The launcher's presets.
@@ -384,6 +406,8 @@ impl Model {
             link: Link::Connecting,
             screen,
             overlay: None,
+            beneath: Vec::new(),
+            toured: None,
             prompt: None,
             completing: None,
             tagging: None,
@@ -413,11 +437,16 @@ impl Model {
     /// As [`Model::note`], in place of what was told of the same subject before.
     pub fn note_about(&mut self, subject: &str, level: Level, text: impl Into<String>) {
         let text = text.into();
+        let count = |before: Option<usize>| before.unwrap_or(0) + 1;
+        let noted = count(self.notes.iter().find(|n| n.text == text).map(|n| n.count));
         self.notes.retain(|n| n.text != text && (subject.is_empty() || n.subject != subject));
         let seconds = if level >= Level::Warn { 8.0 } else { 4.0 };
         let until = self.now + seconds + (text.len() as f64 / 40.0).min(4.0);
-        self.said.push_back(Said { t: self.now, level, text: text.clone() });
-        self.notes.push(Note { level, until, text, subject: subject.to_owned() });
+        // What is told again stands in the list once, where it is newest.
+        let same = self.said.iter().position(|s| s.level == level && s.text == text);
+        let said = count(same.and_then(|at| self.said.remove(at)).map(|s| s.count));
+        self.said.push_back(Said { t: self.now, level, text: text.clone(), count: said });
+        self.notes.push(Note { level, until, text, count: noted, subject: subject.to_owned() });
         if self.notes.len() > MAX_NOTES {
             self.notes.remove(0);
         }
@@ -434,6 +463,16 @@ impl Model {
         self.saved = views;
     }
 
+    /// Lays something over the screen and whatever lies on it already.
+    pub fn cover(&mut self, overlay: Overlay) {
+        self.beneath.extend(self.overlay.replace(overlay));
+    }
+
+    /// Takes away what lies uppermost; what it was laid over is seen again.
+    pub fn uncover(&mut self) {
+        self.overlay = self.beneath.pop();
+    }
+
     /// The newest message on the screen, and how many more there are: a note, else why there is no engine.
     pub fn message(&self) -> Option<(Level, String, usize)> {
         let down = match &self.link {
@@ -444,7 +483,7 @@ impl Model {
             Link::Down { reason, .. } => Some((Level::Warn, reason.clone())),
             _ => None,
         };
-        let told = self.notes.iter().rev().map(|n| (n.level, n.text.clone()));
+        let told = self.notes.iter().rev().map(|n| (n.level, text::times(&n.text, n.count)));
         let mut all = told.chain(down);
         let (level, text) = all.next()?;
         Some((level, text, all.count()))

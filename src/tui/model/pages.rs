@@ -153,10 +153,10 @@ pub fn settings(spec: &str) -> Vec<Line> {
 pub fn messages(m: &Model, width: usize, glyphs: &Glyphs) -> Vec<Line> {
     const TIME: usize = 8;
     let down = match &m.link {
-        Link::Down { reason, since, .. } => Some((*since, Level::Warn, reason.as_str())),
+        Link::Down { reason, since, .. } => Some((*since, Level::Warn, reason.clone())),
         _ => None,
     };
-    let said = m.said.iter().rev().map(|s| (s.t, s.level, s.text.as_str()));
+    let said = m.said.iter().rev().map(|s| (s.t, s.level, text::times(&s.text, s.count)));
     let mut lines: Vec<Line> = Vec::new();
     for (t, level, words) in down.into_iter().chain(said) {
         let (role, sign) = match level {
@@ -165,7 +165,7 @@ pub fn messages(m: &Model, width: usize, glyphs: &Glyphs) -> Vec<Line> {
             Level::Warn => (Role::Warn, glyphs.warning),
             Level::Error => (Role::Bad, glyphs.error),
         };
-        for (i, part) in text::wrap(words, width.saturating_sub(TIME + 2)).into_iter().enumerate() {
+        for (i, part) in text::wrap(&words, width.saturating_sub(TIME + 2)).into_iter().enumerate() {
             let time = if i == 0 { text::age(m.now - t) } else { String::new() };
             let sign = if i == 0 { sign } else { " " };
             lines.push(vec![

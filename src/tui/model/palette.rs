@@ -8,6 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::action::{Action, Context};
 use crate::model::arrange;
 use crate::model::detail::Tab;
+use crate::model::input::Input;
 use crate::model::list::List;
 use crate::model::{Model, Screen};
 
@@ -68,7 +69,7 @@ pub struct Found {
 /// The open palette. What there is, is gathered when it is opened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Palette {
-    query: String,
+    query: Input,
     items: Vec<Item>,
     found: Vec<Found>,
     pub list: List,
@@ -79,19 +80,29 @@ const NAME: u32 = 4;
 
 impl Palette {
     pub fn new(m: &Model) -> Palette {
-        let mut palette = Palette { query: String::new(), items: items(m), found: Vec::new(), list: List::default() };
+        let mut palette =
+            Palette { query: Input::default(), items: items(m), found: Vec::new(), list: List::default() };
         palette.search();
         palette
     }
 
     pub fn query(&self) -> &str {
+        self.query.text()
+    }
+
+    /// The line that is typed.
+    pub fn line(&self) -> &Input {
         &self.query
     }
 
-    /// Changes what is typed, and searches anew.
-    pub fn edit(&mut self, change: impl FnOnce(&mut String)) {
-        change(&mut self.query);
-        self.search();
+    /// Edits what is typed, and searches anew where that has changed it.
+    pub fn edit<T>(&mut self, change: impl FnOnce(&mut Input) -> T) -> T {
+        let before = self.query.text().to_owned();
+        let result = change(&mut self.query);
+        if self.query.text() != before {
+            self.search();
+        }
+        result
     }
 
     /// What matches, the best first.
@@ -110,14 +121,14 @@ impl Palette {
 
     fn search(&mut self) {
         self.list = List::default();
-        if self.query.trim().is_empty() {
+        if self.query().trim().is_empty() {
             self.found = (0..self.items.len()).map(|item| Found { item, marks: Vec::new() }).collect();
             return;
         }
         let mut matcher = Matcher::new(Config::DEFAULT);
         let (ignore, smart) = (CaseMatching::Ignore, Normalization::Smart);
-        let fuzzy = Pattern::new(&self.query, ignore, smart, AtomKind::Fuzzy);
-        let words = Pattern::new(&self.query, ignore, smart, AtomKind::Substring);
+        let fuzzy = Pattern::new(self.query(), ignore, smart, AtomKind::Fuzzy);
+        let words = Pattern::new(self.query(), ignore, smart, AtomKind::Substring);
         let mut buffer = Vec::new();
         let mut scored: Vec<(u32, Found)> = Vec::new();
         for (item, of) in self.items.iter().enumerate() {
@@ -254,7 +265,7 @@ mod tests {
 
     fn typed(m: &Model, query: &str) -> Palette {
         let mut palette = Palette::new(m);
-        palette.edit(|q| q.push_str(query));
+        palette.edit(|q| q.insert(query));
         palette
     }
 

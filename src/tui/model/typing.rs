@@ -29,7 +29,7 @@ pub struct Offer {
 /// Ways to go on with what was typed by hand.
 pub fn offers(m: &Model) -> Vec<Offer> {
     let Some(prompt) = &m.prompt else { return Vec::new() };
-    let text = m.completing.as_ref().map_or(prompt.text.as_str(), |c| c.base.as_str());
+    let text = m.completing.as_ref().map_or(prompt.text(), |c| c.base.as_str());
     match prompt.kind {
         PromptKind::RunFilter => {
             let all = filter::complete(text, m.runs.all().iter());
@@ -62,8 +62,8 @@ pub fn mistake(m: &Model) -> Option<String> {
     let prompt = m.prompt.as_ref()?;
     match prompt.kind {
         PromptKind::RunFilter => m.runs.mistake.as_ref().map(ToString::to_string),
-        PromptKind::Tags => prompt.text.split_whitespace().find_map(|tag| check_tag(tag).err()),
-        PromptKind::ViewName if !prompt.text.is_empty() => saved::check_name(&prompt.text).err(),
+        PromptKind::Tags => prompt.text().split_whitespace().find_map(|tag| check_tag(tag).err()),
+        PromptKind::ViewName if !prompt.text().is_empty() => saved::check_name(prompt.text()).err(),
         _ => None,
     }
 }

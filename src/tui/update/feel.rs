@@ -14,7 +14,8 @@ const MOST: usize = 70_000;
 pub fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     match action {
         Action::Theme => effects.push(Effect::SwitchTheme),
-        Action::Tour => m.overlay = Some(Overlay::Tour(0)),
+        Action::Tour if matches!(m.overlay, Some(Overlay::Tour(_))) => m.overlay = Some(Overlay::Tour(0)),
+        Action::Tour => m.cover(Overlay::Tour(0)),
         Action::NextPage | Action::PrevPage | Action::CloseTour => turn(m, action, effects),
         Action::Mouse => {
             m.kept.mouse = !m.kept.mouse;
@@ -40,7 +41,7 @@ fn turn(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         Action::NextPage if page + 1 < tour::LEN => m.overlay = Some(Overlay::Tour(page + 1)),
         Action::PrevPage => m.overlay = Some(Overlay::Tour(page.saturating_sub(1))),
         _ => {
-            m.overlay = None;
+            m.uncover();
             if !m.kept.toured {
                 m.kept.toured = true;
                 effects.push(Effect::Keep(Box::new(m.kept.clone())));
@@ -120,6 +121,57 @@ mod tests {
         assert_eq!(keys(&mut m, "esc"), [], "it has been seen already");
         keys(&mut m, "f2");
         assert_eq!(keys(&mut m, "T"), [Effect::SwitchTheme], "themes can be tried meanwhile");
+    }
+
+    /// The first start, on the page of presets.
+    fn first_start() -> Model {
+        let mut m = model(SIZE);
+        keys(&mut m, "n");
+        m.overlay = Some(Overlay::Tour(0));
+        m
+    }
+
+    #[test]
+    fn what_is_opened_over_the_tour_leads_back_to_it() {
+        for open in ["?", "f1", "i", ":"] {
+            for close in ["esc", "q"] {
+                if (open, close) == (":", "q") {
+                    continue;
+                }
+                let mut m = first_start();
+                keys(&mut m, &format!("enter {open}"));
+                assert!(!matches!(m.overlay, Some(Overlay::Tour(_))), "{open}");
+                keys(&mut m, close);
+                assert_eq!(m.overlay, Some(Overlay::Tour(1)), "{open} {close}");
+                assert!(!m.kept.toured, "nobody has seen it yet");
+                keys(&mut m, "enter");
+                assert_eq!(m.overlay, Some(Overlay::Tour(2)), "{open} {close}");
+            }
+        }
+        let mut m = first_start();
+        keys(&mut m, "enter : t h e m e space d a r k");
+        assert!(keys(&mut m, "enter").iter().all(|e| matches!(e, Effect::UseTheme(_) | Effect::SwitchTheme)));
+        assert_eq!(m.overlay, Some(Overlay::Tour(1)), "a theme is tried meanwhile");
+    }
+
+    #[test]
+    fn no_enter_meant_for_the_tour_starts_a_run() {
+        let starts = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Load(_)));
+        let mut m = first_start();
+        for at in 0..tour::LEN {
+            assert!(!starts(&keys(&mut m, "? enter esc enter")), "press {at}");
+        }
+        let mut m = first_start();
+        for at in 0..=tour::LEN {
+            assert!(!starts(&keys(&mut m, "enter")), "press {at}");
+        }
+        assert!(m.overlay.is_none() && m.notes.last().unwrap().text.contains("enter once more"), "{:?}", m.notes);
+        assert!(starts(&keys(&mut m, "enter")), "now it is meant");
+        // Nor does anybody who takes the time to look have to press it twice.
+        let mut m = first_start();
+        keys(&mut m, "enter enter enter enter enter");
+        update(&mut m, Msg::Tick(fixture::NOW + 2.0));
+        assert!(starts(&keys(&mut m, "enter")));
     }
 
     #[test]

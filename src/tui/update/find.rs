@@ -6,6 +6,7 @@ use kiln_protocol::{Level, RunId};
 
 use crate::action::Action;
 use crate::model::arrange::{Column, GroupBy};
+use crate::model::input::Input;
 use crate::model::list::List;
 use crate::model::typing::{self, Completing};
 use crate::model::{Ask, Model, Overlay, Prompt, PromptKind, Question};
@@ -22,7 +23,8 @@ pub fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
                 text.push(' ');
             }
             m.tagging = Some(run.id.clone());
-            m.prompt = Some(Prompt { kind: PromptKind::Tags, before: text.clone(), text });
+            // A list that is gone on with: taking a tag away is the rarer wish.
+            m.prompt = Some(Prompt { kind: PromptKind::Tags, line: Input::at_end(&text), before: text });
         }
         Action::Group => {
             m.runs.group = GroupBy::next(m.runs.group);
@@ -46,7 +48,7 @@ pub fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
             }
         }
         Action::SaveView => {
-            m.prompt = Some(Prompt { kind: PromptKind::ViewName, before: String::new(), text: String::new() });
+            m.prompt = Some(Prompt::new(PromptKind::ViewName, ""));
         }
         Action::RemoveView => {
             let Some(view) = selected_view(m) else { return };
@@ -185,9 +187,9 @@ pub fn complete(m: &mut Model, by: isize) {
         None if by < 0 => offers.len() - 1,
         None => 0,
     };
-    let base = m.completing.take().map_or_else(|| prompt.text.clone(), |c| c.base);
+    let base = m.completing.take().map_or_else(|| prompt.text().to_owned(), |c| c.base);
     if let Some(offer) = offers.get(at) {
-        prompt.text.clone_from(&offer.whole);
+        prompt.line.set(&offer.whole);
     }
     // With one way to go on there is nothing to go round: what comes next is completed anew.
     if offers.len() > 1 {

@@ -39,7 +39,7 @@ fn a_filter_is_completed_and_a_bad_one_does_not_apply() {
     keys(&mut m, "/");
     write(&mut m, "me");
     keys(&mut m, "tab");
-    assert_eq!(m.prompt.as_ref().unwrap().text, "method:");
+    assert_eq!(m.prompt.as_ref().unwrap().text(), "method:");
     write(&mut m, "dc");
     assert_eq!(typing::offers(&m).iter().map(|o| o.word.as_str()).collect::<Vec<_>>(), ["dc-nas"]);
     keys(&mut m, "tab");
@@ -65,7 +65,7 @@ fn tab_goes_round_and_any_other_key_takes_what_is_there() {
     let mut seen = Vec::new();
     for key in ["tab", "tab", "tab", "tab", "backtab"] {
         keys(&mut m, key);
-        seen.push(m.prompt.as_ref().unwrap().text.clone());
+        seen.push(m.prompt.as_ref().unwrap().text().to_owned());
     }
     assert_eq!(seen, ["state:starting", "state:stopping", "state:stopped", "state:starting", "state:stopped"]);
     write(&mut m, " t");
@@ -79,7 +79,7 @@ fn tags_are_edited_as_a_line_of_words() {
     let mut m = model(SIZE);
     let id = select(&mut m, RunState::Completed);
     keys(&mut m, "t");
-    assert_eq!(m.prompt.as_ref().unwrap().text, "baseline paper ");
+    assert_eq!(m.prompt.as_ref().unwrap().text(), "baseline paper ");
     write(&mut m, "#final");
     keys(&mut m, "ctrl-w ctrl-w");
     write(&mut m, "final");

@@ -44,11 +44,7 @@ pub fn looked(m: &mut Model, wanted: &Wanted, info: PresetInfo, settings: Vec<Se
     let current = m.launcher.wanted(preset);
     let same_text = current.text == wanted.text;
     if let Some(form) = m.launcher.form.as_mut().filter(|f| f.preset == preset && f.settings.is_empty() && same_text) {
-        form.settings = settings;
-        // What keeps the preset from being started is what somebody opens the form for.
-        let asked = |s: &&Setting| info.problem.as_ref().is_some_and(|p| form::problem_of(p, &s.field.key).is_some());
-        let found = form.visible(&m.launcher.changes).iter().position(asked);
-        form.list.selected = found.unwrap_or(form.list.selected);
+        form.fill(settings, info.problem.as_deref(), &m.launcher.changes);
     }
     m.launcher.reading.take_if(|reading| reading == preset);
     if let Some(old) = m.launcher.presets.iter_mut().find(|p| p.name == preset) {
@@ -83,21 +79,31 @@ pub fn selected(m: &Model) -> Option<(&str, &Setting, &str)> {
     Some((&form.preset, setting, value))
 }
 
+/// What is wrong with the settings of the open form, in a line; `None` where they only lack their data.
+pub fn mistake(m: &Model) -> Option<&str> {
+    let form = m.launcher.form.as_ref()?;
+    let info = m.launcher.presets.iter().find(|p| p.name == form.preset && p.mistaken)?;
+    info.problem.as_deref()?.lines().next()
+}
+
 pub fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
     let Some(form) = &mut m.launcher.form else { return };
     let preset = form.preset.clone();
     match action {
         Action::FormFilter => {
             let before = form.filter.clone();
-            return open_prompt(m, PromptKind::FormFilter, before.clone(), before);
+            return open_prompt(m, PromptKind::FormFilter, &before);
         }
         Action::Differing => {
             (form.differing, form.list.selected) = (!form.differing, 0);
             return;
         }
         Action::SavePreset => {
-            let name = format!("{preset}-tuned");
-            return open_prompt(m, PromptKind::PresetName, String::new(), name);
+            if let Some(problem) = mistake(m) {
+                let text = format!("{preset} cannot be saved while it has a mistake: {problem}");
+                return m.note_about("save", Level::Warn, text);
+            }
+            return open_prompt(m, PromptKind::PresetName, &format!("{preset}-tuned"));
         }
         Action::EditText => {
             effects.push(Effect::Text(m.launcher.wanted(&preset)));
@@ -120,36 +126,37 @@ pub fn act(m: &mut Model, action: Action, effects: &mut Vec<Effect>) {
         }
         Action::Vary => {
             let text = m.launcher.changes.sweep(&preset, &setting.field.key).unwrap_or_default().to_owned();
-            return open_prompt(m, PromptKind::Sweep, text.clone(), text);
+            return open_prompt(m, PromptKind::Sweep, &text);
         }
         _ => return,
     };
     match next {
         Some(next) => change(m, &preset, &setting, Some(&next), effects),
-        None if action == Action::Edit => open_prompt(m, PromptKind::Setting, value.clone(), value),
+        None if action == Action::Edit => open_prompt(m, PromptKind::Setting, &value),
         None => m.note(Level::Info, format!("`{}` is typed: space changes it.", setting.field.key)),
     }
 }
 
-fn open_prompt(m: &mut Model, kind: PromptKind, before: String, text: String) {
+fn open_prompt(m: &mut Model, kind: PromptKind, text: &str) {
     if let Some(form) = &mut m.launcher.form {
         form.trial = None;
     }
-    m.prompt = Some(Prompt { kind, before, text });
+    m.prompt = Some(Prompt::new(kind, text));
 }
 
 /// A value is being typed: what would come of it is asked for, as far as it makes sense.
 pub fn typing(m: &mut Model, effects: &mut Vec<Effect>) {
-    let Some(Prompt { kind: kind @ (PromptKind::Setting | PromptKind::Sweep), text, .. }) = m.prompt.clone() else {
+    let Some(Prompt { kind: kind @ (PromptKind::Setting | PromptKind::Sweep), line, .. }) = m.prompt.clone() else {
         return;
     };
+    let text = line.text();
     let Some((preset, setting)) = selected(m).map(|(p, s, _)| (p.to_owned(), s.clone())) else { return };
     let mut changes = m.launcher.changes.clone();
     let sensible = match kind {
-        PromptKind::Setting => setting.field.check(&text).is_ok() && changes.set(&preset, &setting, Some(&text)),
+        PromptKind::Setting => setting.field.check(text).is_ok() && changes.set(&preset, &setting, Some(text)),
         _ => {
-            kiln_protocol::spec::sweep::count(&setting.field, &text).is_ok()
-                && changes.vary(&preset, &setting, Some(&text))
+            kiln_protocol::spec::sweep::count(&setting.field, text).is_ok()
+                && changes.vary(&preset, &setting, Some(text))
         }
     };
     let wanted = Wanted { changes: changes.arguments(&preset), ..m.launcher.wanted(&preset) };
@@ -203,8 +210,7 @@ pub fn edited(m: &mut Model, preset: &str, text: &str, effects: &mut Vec<Effect>
     let text = kiln_protocol::spec::edit::plain(text);
     let Some(form) = m.launcher.form.as_mut().filter(|f| f.preset == preset) else { return };
     // The settings are to be read anew, and the changes of the form have become part of the text.
-    form.settings.clear();
-    (form.filter, form.differing) = (String::new(), false);
+    *form = form.anew(&m.launcher.changes);
     m.launcher.texts.insert(preset.to_owned(), text);
     m.launcher.changes.forget(preset);
     look(m, preset, effects);
@@ -217,6 +223,7 @@ pub fn saved(m: &mut Model, preset: &str, saved: Result<(String, String), String
         Err(said) => return m.note(Level::Warn, said),
     };
     m.note(Level::Info, said);
+    let before = m.launcher.form.as_ref().map(|form| form.anew(&m.launcher.changes));
     // What was changed of the one is part of the other now.
     for preset in [preset, &name] {
         m.launcher.changes.forget(preset);
@@ -233,8 +240,10 @@ pub fn saved(m: &mut Model, preset: &str, saved: Result<(String, String), String
         None => m.launcher.presets.push(PresetInfo { name: name.clone(), ..PresetInfo::default() }),
     }
     m.launcher.select(&name);
-    if m.launcher.form.is_some() {
-        open(m, effects);
+    if let Some(form) = before {
+        // What differed is part of the preset now.
+        m.launcher.form = Some(Form { preset: name.clone(), differing: false, ..form });
+        look(m, &name, effects);
     }
 }
 

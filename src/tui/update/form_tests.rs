@@ -127,6 +127,48 @@ fn a_saved_preset_takes_the_changes_with_it() {
 }
 
 #[test]
+fn what_has_a_mistake_is_not_saved_and_what_lacks_its_data_is() {
+    let mut m = form();
+    let problem = Some("train.epochs: expected 1 or more\nseed: is odd".to_owned());
+    looked(&mut m, &wanted(&[]), PresetInfo { problem: problem.clone(), mistaken: true, ..PresetInfo::default() });
+    assert_eq!(keys(&mut m, "w"), []);
+    let said = m.notes.last().unwrap();
+    assert_eq!(said.text, "train-digits cannot be saved while it has a mistake: train.epochs: expected 1 or more");
+    assert!(m.prompt.is_none() && !super::applies(&m, crate::action::Action::SavePreset));
+    looked(&mut m, &wanted(&[]), PresetInfo { problem, ..PresetInfo::default() });
+    keys(&mut m, "w");
+    assert_eq!(m.prompt.as_ref().unwrap().text(), "train-digits-tuned");
+    let save = Effect::Save { wanted: wanted(&[]), name: "m".into() };
+    assert_eq!(keys(&mut m, "m enter"), [save], "typed in place of the name that is offered");
+}
+
+#[test]
+fn filter_and_cursor_outlive_the_editor_and_a_save() {
+    let there = |m: &Model| {
+        let form = m.launcher.form.as_ref().unwrap();
+        (form.filter.clone(), selected_setting(m).unwrap().1.field.key.clone())
+    };
+    let mut m = form();
+    keys(&mut m, "/ o p t i m enter j");
+    let before = there(&m);
+    assert!(before.0 == "optim" && m.launcher.form.as_ref().unwrap().list.selected == 1);
+    let back = |text: &str| Msg::Edited { what: Draft::Settings("train-digits".into()), text: Ok(text.into()) };
+    update(&mut m, back("seed = 2\n"));
+    let edited = Wanted { text: Some("seed = 2\n".into()), ..wanted(&[]) };
+    looked(&mut m, &edited, PresetInfo::default());
+    assert_eq!(there(&m), before);
+    update(&mut m, Msg::Saved { preset: "train-digits".into(), saved: Ok(("mine".into(), "Saved.".into())) });
+    looked(&mut m, &Wanted { preset: "mine".into(), ..Wanted::default() }, PresetInfo::default());
+    assert_eq!(there(&m), before);
+    // A mistake that the filter hides is shown all the same.
+    let back = Msg::Edited { what: Draft::Settings("mine".into()), text: Ok("seed = 0\n".into()) };
+    update(&mut m, back);
+    let edited = Wanted { preset: "mine".into(), text: Some("seed = 0\n".into()), changes: Vec::new() };
+    looked(&mut m, &edited, PresetInfo { problem: Some("seed: is even".into()), ..PresetInfo::default() });
+    assert_eq!(there(&m), (String::new(), "seed".into()));
+}
+
+#[test]
 fn the_settings_of_a_run_are_used_again() {
     let mut m = fixture::model(SIZE);
     m.runs.selected = Some(fixture::summaries()[0].id.clone());

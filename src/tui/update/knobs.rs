@@ -31,7 +31,7 @@ pub fn edit(m: &mut Model) {
     let Some(Overlay::Knobs(knobs)) = &mut m.overlay else { return };
     knobs.wrong = None;
     let Some(value) = knobs.selected().map(|knob| knob.value.clone()) else { return };
-    m.prompt = Some(Prompt { kind: PromptKind::Knob, before: value.clone(), text: value });
+    m.prompt = Some(Prompt::new(PromptKind::Knob, &value));
 }
 
 /// A key while a value is typed. A value that does not fit stays in the line, and the box says why.
@@ -40,17 +40,13 @@ pub fn key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let (Some(prompt), Some(Overlay::Knobs(knobs))) = (&mut m.prompt, &mut m.overlay) else { return };
     match key.code {
         KeyCode::Char('c') if key.ctrl => effects.push(Effect::Quit),
-        KeyCode::Char('u') if key.ctrl => prompt.text.clear(),
-        KeyCode::Backspace => {
-            prompt.text.pop();
-        }
         KeyCode::Esc => {
             knobs.wrong = None;
             m.prompt = None;
             return;
         }
         KeyCode::Enter => {
-            let text = prompt.text.trim().to_owned();
+            let text = prompt.text().trim().to_owned();
             let Some(knob) = knobs.selected() else { return };
             knobs.wrong = knob.field.check(&text).err();
             if knobs.wrong.is_none() {
@@ -59,9 +55,9 @@ pub fn key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             }
             return;
         }
-        _ => prompt.text.extend(key.typed()),
+        _ => drop(prompt.line.key(key)),
     }
-    let text = prompt.text.trim().to_owned();
+    let text = prompt.text().trim().to_owned();
     knobs.wrong = knobs.selected().and_then(|knob| knob.field.check(&text).err());
 }
 

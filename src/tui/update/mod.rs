@@ -72,7 +72,7 @@ pub fn update(m: &mut Model, msg: Msg) -> Vec<Effect> {
         Msg::Key(key) => on_key(m, key, &mut effects),
         Msg::Paste(text) => {
             if let Some(prompt) = m.prompt.as_mut().filter(|p| p.kind != PromptKind::Epochs) {
-                prompt.text.extend(text.chars().filter(|c| !c.is_control()));
+                prompt.line.insert(&text);
                 m.completing = None;
                 typed(m);
                 form::typing(m, &mut effects);
@@ -138,6 +138,9 @@ fn edited(m: &mut Model, what: Draft, text: String, effects: &mut Vec<Effect>) {
 /// Puts right what depends on sizes, and asks the engine for what the screen now needs.
 fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     let size = m.size;
+    if m.overlay.is_none() {
+        m.beneath.clear();
+    }
     m.runs.now = m.now;
     m.runs.fit(usize::from(layout::runs(size).list.height));
     m.launcher.list.fit(m.launcher.presets.len(), usize::from(layout::launcher(size).1.height));
@@ -198,10 +201,21 @@ fn on_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
             return;
         }
     }
-    if let Some(action) = m.keymap.lookup(&m.contexts(), key, m.facts()) {
-        act(m, action, key, effects);
+    let Some(action) = m.keymap.lookup(&m.contexts(), key, m.facts()) else { return };
+    let closed = m.toured.take().filter(|(last, t)| *last == key && m.now - t < LINGERS);
+    if action == Action::Launch && closed.is_some() {
+        // Pressed once too often on the tour's last page.
+        return m.note(Level::Info, format!("The tour is over: {key} once more starts the selected preset."));
+    }
+    let touring = matches!(m.overlay, Some(Overlay::Tour(_)));
+    act(m, action, key, effects);
+    if touring && m.overlay.is_none() {
+        m.toured = Some((key, m.now));
     }
 }
+
+/// Seconds after the tour's end in which the key that ended it starts nothing.
+const LINGERS: f64 = 1.5;
 
 /// Does what a key means.
 fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
@@ -213,9 +227,10 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
             feel::act(m, action, effects)
         }
         Action::Copy | Action::CopyId | Action::CopyPath | Action::Mouse => feel::act(m, action, effects),
-        Action::Help => m.overlay = Some(Overlay::Help(Scroll::default())),
-        Action::Messages => m.overlay = Some(Overlay::Messages(Scroll::default())),
-        Action::CloseHelp | Action::Decline | Action::ClosePicker | Action::CloseKnobs => m.overlay = None,
+        Action::Help => m.cover(Overlay::Help(Scroll::default())),
+        Action::Messages => m.cover(Overlay::Messages(Scroll::default())),
+        Action::CloseHelp => m.uncover(),
+        Action::Decline | Action::ClosePicker | Action::CloseKnobs => m.overlay = None,
         Action::Confirm => confirmed(m, effects),
         Action::Retrain => retrain::ask(m, effects),
         Action::Export => retrain::export(m, effects),
@@ -556,11 +571,7 @@ fn prompt(m: &mut Model, kind: PromptKind) {
         PromptKind::RunFilter => m.runs.filter().to_owned(),
         _ => prompted(m, kind).map(|t| t.clone()).unwrap_or_default(),
     };
-    m.prompt = Some(Prompt {
-        kind,
-        before: text.clone(),
-        text: if kind == PromptKind::LogSearch { String::new() } else { text },
-    });
+    m.prompt = Some(Prompt::new(kind, &text));
 }
 
 /// The text that a prompt edits.
@@ -604,23 +615,16 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     let whole = in_form(prompt.kind) || matches!(prompt.kind, PromptKind::Tags | PromptKind::ViewName);
     match key.code {
         KeyCode::Char('c') if key.ctrl => effects.push(Effect::Quit),
-        KeyCode::Char('u') if key.ctrl => prompt.text.clear(),
-        KeyCode::Char('w') if key.ctrl => {
-            let end = prompt.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
-            prompt.text.truncate(end);
-        }
-        KeyCode::Backspace if prompt.text.is_empty() && !whole => m.prompt = None,
-        KeyCode::Backspace => {
-            prompt.text.pop();
-        }
+        KeyCode::Backspace if prompt.text().is_empty() && !whole => m.prompt = None,
         KeyCode::Esc => {
-            prompt.text = std::mem::take(&mut prompt.before);
+            let before = std::mem::take(&mut prompt.before);
+            prompt.line.set(&before);
             typed(m);
             m.prompt = None;
             return;
         }
         KeyCode::Enter => {
-            let (kind, text) = (prompt.kind, prompt.text.clone());
+            let (kind, text) = (prompt.kind, prompt.text().to_owned());
             if !find::entered(m, kind, &text, effects) {
                 return;
             }
@@ -641,11 +645,7 @@ fn prompt_key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
         KeyCode::Up | KeyCode::Down if whole => {}
         KeyCode::Up => return step(m, -1),
         KeyCode::Down => return step(m, 1),
-        _ => {
-            if let Some(c) = key.typed() {
-                prompt.text.push(c);
-            }
-        }
+        _ => drop(prompt.line.key(key)),
     }
     typed(m);
     form::typing(m, effects);
@@ -658,13 +658,10 @@ fn in_form(kind: PromptKind) -> bool {
 
 /// Filters and searches apply while they are typed.
 fn typed(m: &mut Model) {
-    if let Some(Prompt { kind: PromptKind::RunFilter, text, .. }) = &m.prompt {
-        let text = text.clone();
-        return m.runs.set_filter(&text);
-    }
-    if let Some(Prompt { kind, text, .. }) = m.prompt.clone()
-        && let Some(edited) = prompted(m, kind)
-    {
+    let Some((kind, text)) = m.prompt.as_ref().map(|p| (p.kind, p.text().to_owned())) else { return };
+    if kind == PromptKind::RunFilter {
+        m.runs.set_filter(&text);
+    } else if let Some(edited) = prompted(m, kind) {
         *edited = text;
     }
 }
@@ -690,7 +687,8 @@ pub fn applies(m: &Model, action: Action) -> bool {
         Action::Remove => any(RunState::is_ended),
         Action::Filter | Action::Sort | Action::Reverse if m.screen == Screen::Runs => !m.runs.is_empty(),
         Action::Launch => m.launcher.selected().is_some_and(|p| m.launcher.problem(p).is_none()),
-        Action::Settings | Action::SavePreset | Action::EditText => m.launcher.selected().is_some(),
+        Action::SavePreset => m.launcher.selected().is_some() && form::mistake(m).is_none(),
+        Action::Settings | Action::EditText => m.launcher.selected().is_some(),
         Action::Edit | Action::Vary => form::selected(m).is_some(),
         Action::Tune => any(|s| s != RunState::Completed),
         Action::NextOption => form::selected(m).is_some_and(|(_, s, v)| crate::model::form::option(s, v, 1).is_some()),

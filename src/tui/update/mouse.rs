@@ -51,7 +51,7 @@ fn on_overlay(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
             let back = area.contains(at) && at.x < area.x + area.width / 4;
             press(m, if back { Action::PrevPage } else { Action::NextPage }, effects);
         }
-        Some(Overlay::Help(_) | Overlay::Messages(_)) if !layout::help(size).contains(at) => m.overlay = None,
+        Some(Overlay::Help(_) | Overlay::Messages(_)) if !layout::help(size).contains(at) => m.uncover(),
         Some(Overlay::Picker) => {
             let area = layout::picker(size);
             let list = layout::below(layout::framed(area), 1);
@@ -77,7 +77,7 @@ fn on_overlay(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
                         palette::go(m, effects);
                     }
                 }
-                _ if !areas.frame.contains(at) => m.overlay = None,
+                _ if !areas.frame.contains(at) => m.uncover(),
                 _ => {}
             }
         }

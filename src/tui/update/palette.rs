@@ -11,7 +11,7 @@ use crate::update::mouse::press;
 use crate::update::{engine, find};
 
 pub fn open(m: &mut Model) {
-    m.overlay = Some(Overlay::Palette(Box::new(Palette::new(m))));
+    m.cover(Overlay::Palette(Box::new(Palette::new(m))));
 }
 
 /// A key while the palette is open: what types a character is typed, all else has a meaning of its own.
@@ -19,31 +19,26 @@ pub fn key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     use crossterm::event::KeyCode;
     let meaning = m.keymap.lookup(&[Context::Palette], key, m.facts());
     let Some(Overlay::Palette(palette)) = &mut m.overlay else { return };
-    match (key.code, key.typed()) {
-        (_, Some(c)) => palette.edit(|query| query.push(c)),
-        (KeyCode::Backspace, _) if palette.query().is_empty() => m.overlay = None,
-        (KeyCode::Backspace, _) => palette.edit(|query| {
-            query.pop();
-        }),
-        (KeyCode::Char('u'), _) if key.ctrl => palette.edit(String::clear),
-        (KeyCode::Char('w'), _) if key.ctrl => palette.edit(|query| {
-            let end = query.trim_end().rfind(' ').map_or(0, |at| at + 1);
-            query.truncate(end);
-        }),
-        _ => match meaning {
-            Some(Action::PaletteUp) => step(m, -1),
-            Some(Action::PaletteDown) => step(m, 1),
-            Some(Action::PaletteGo) => go(m, effects),
-            Some(Action::ClosePalette) => m.overlay = None,
-            _ => {}
-        },
+    if key.code == KeyCode::Backspace && palette.query().is_empty() {
+        return m.uncover();
+    }
+    // What types a character is typed; of other keys the keymap has the first word.
+    if (key.typed().is_some() || meaning.is_none()) && palette.edit(|query| query.key(key)) {
+        return;
+    }
+    match meaning {
+        Some(Action::PaletteUp) => step(m, -1),
+        Some(Action::PaletteDown) => step(m, 1),
+        Some(Action::PaletteGo) => go(m, effects),
+        Some(Action::ClosePalette) => m.uncover(),
+        _ => {}
     }
 }
 
 /// Pastes into what is typed.
 pub fn paste(m: &mut Model, text: &str) {
     if let Some(Overlay::Palette(palette)) = &mut m.overlay {
-        palette.edit(|query| query.extend(text.chars().filter(|c| !c.is_control())));
+        palette.edit(|query| query.insert(text));
     }
 }
 
@@ -60,7 +55,17 @@ pub fn step(m: &mut Model, by: isize) {
 pub fn go(m: &mut Model, effects: &mut Vec<Effect>) {
     let Some(Overlay::Palette(palette)) = &m.overlay else { return };
     let Some(goal) = palette.selected().map(|item| item.goal.clone()) else { return };
-    m.overlay = None;
+    // What changes nothing on the screen leads back to what the palette was opened over, such as the tour.
+    let stays = match &goal {
+        Goal::Theme(_) => true,
+        Goal::Act(action) => action.contexts() == [Context::Global],
+        _ => false,
+    };
+    if stays {
+        m.uncover();
+    } else {
+        m.overlay = None;
+    }
     match goal {
         Goal::Act(action) => press(m, action, effects),
         Goal::InList(action) => {

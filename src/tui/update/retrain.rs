@@ -19,8 +19,7 @@ pub fn ask(m: &mut Model, effects: &mut Vec<Effect>) {
     match Retrain::new(run, id, arch) {
         Ok(question) => {
             effects.extend(question.spec().map(|spec| Effect::Estimate(spec.to_owned())));
-            let text = question.epochs.clone();
-            m.prompt = Some(Prompt { kind: PromptKind::Epochs, before: text.clone(), text });
+            m.prompt = Some(Prompt::new(PromptKind::Epochs, &question.epochs));
             m.overlay = Some(Overlay::Retrain(Box::new(question)));
         }
         Err(said) => m.note(Level::Warn, format!("Candidate {id} cannot be trained: {said}.")),
@@ -64,19 +63,20 @@ pub fn export(m: &mut Model, effects: &mut Vec<Effect>) {
 pub fn key(m: &mut Model, key: Key, effects: &mut Vec<Effect>) {
     use crossterm::event::KeyCode;
     let (Some(prompt), Some(Overlay::Retrain(question))) = (&mut m.prompt, &mut m.overlay) else { return };
-    let before = prompt.text.clone();
+    let before = prompt.text().to_owned();
     match key.code {
         KeyCode::Char('c') if key.ctrl => effects.push(Effect::Quit),
-        KeyCode::Char('u') if key.ctrl => prompt.text.clear(),
-        KeyCode::Backspace => {
-            prompt.text.pop();
-        }
         KeyCode::Esc => return close(m),
         KeyCode::Enter => return start(m, effects),
-        _ => prompt.text.extend(key.typed().filter(char::is_ascii_digit).filter(|_| before.len() < 6)),
+        _ => {
+            let fits = |c: char| c.is_ascii_digit() && (before.len() < 6 || prompt.line.is_selected());
+            if key.typed().is_none_or(fits) {
+                prompt.line.key(key);
+            }
+        }
     }
-    if prompt.text != before {
-        question.set(&prompt.text);
+    if prompt.text() != before {
+        question.set(prompt.text());
         effects.extend(question.spec().map(|spec| Effect::Estimate(spec.to_owned())));
     }
 }

@@ -221,7 +221,7 @@ fn the_list_moves_sorts_and_filters() {
     keys(&mut m, "/ ctrl-u d i g ctrl-w enter");
     assert_eq!(m.runs.filter(), "");
     keys(&mut m, "/ q");
-    assert_eq!(m.prompt.as_ref().unwrap().text, "q", "keys are letters while typing");
+    assert_eq!(m.prompt.as_ref().unwrap().text(), "q", "keys are letters while typing");
     assert_eq!(keys(&mut m, "ctrl-c"), [Effect::Quit]);
     keys(&mut m, "enter esc");
     assert_eq!(m.runs.filter(), "");
@@ -499,6 +499,25 @@ fn a_refused_series_is_not_asked_for_in_a_loop() {
 }
 
 #[test]
+fn what_is_told_again_is_one_message_with_a_count() {
+    let mut m = model(SIZE);
+    for _ in 0..3 {
+        m.note(Level::Warn, "The disk is full.");
+        m.note(Level::Info, "Something else.");
+    }
+    assert_eq!((m.notes.len(), m.said.len()), (2, 2));
+    m.note(Level::Warn, "The disk is full.");
+    assert_eq!(m.message().unwrap().1, "The disk is full. (4 times)");
+    let lines = crate::model::pages::messages(&m, 60, &crate::glyphs::UNICODE);
+    let words: Vec<&str> = lines.iter().map(|l| l[2].1.as_str()).collect();
+    assert_eq!(words, ["The disk is full. (4 times)", "Something else. (3 times)"]);
+    // What has gone from the screen is told anew there; the list goes on counting.
+    update(&mut m, Msg::Tick(fixture::NOW + 60.0));
+    m.note(Level::Warn, "The disk is full.");
+    assert_eq!((m.message().unwrap().1.as_str(), m.said[1].count), ("The disk is full.", 5));
+}
+
+#[test]
 fn messages_of_one_subject_replace_each_other_and_esc_takes_them_away() {
     let mut m = model(SIZE);
     keys(&mut m, "n");
@@ -641,7 +660,8 @@ fn options_are_chosen_values_typed_and_changes_taken_back() {
     assert_eq!(keys(&mut m, "l"), [], "numbers are typed");
     let typed = keys(&mut m, "space backspace backspace 7 enter");
     assert_eq!(typed, [look(&["seed=7"]), look(&["seed=7"])], "while it is typed, and once more when it is meant");
-    assert_eq!(keys(&mut m, "space 8 esc"), [look(&["seed=78"])], "left as it was");
+    assert_eq!(keys(&mut m, "space 8 esc"), [look(&["seed=8"])], "in place of the old value, and left as it was");
+    assert_eq!(keys(&mut m, "space end 8 left left 1 esc"), [look(&["seed=78"]), look(&["seed=178"])], "edited");
     assert_eq!(super::form::selected(&m).unwrap().2, "7");
     assert_eq!(keys(&mut m, "x"), [look(&[])]);
     assert_eq!(keys(&mut m, "x"), []);

@@ -146,17 +146,10 @@ fn typed(buf: &mut Buffer, m: &Model, prompt: &Prompt, area: Rect, look: &Look) 
             _ => "",
         },
     };
-    // The end of a long text is what is being typed.
-    let room = usize::from(area.width).saturating_sub(text::width(what) + 1);
-    let mut shown = prompt.text.as_str();
-    while text::width(shown) > room {
-        shown = shown.char_indices().nth(1).map_or("", |(i, _)| &shown[i..]);
-    }
-    let used = paint::line(buf, area, look, &[(Role::Accent, what), (Role::Text, shown)]);
-    if let Some(cell) = buf.cell_mut((area.x + used, area.y)).filter(|_| used < area.width) {
-        cell.set_style(paint::reversed(look.style(Role::Text)));
-    }
-    let rest = Rect { x: area.x + (used + 4).min(area.width), width: area.width.saturating_sub(used + 4), ..area };
+    let used = paint::line(buf, area, look, &[(Role::Accent, what)]);
+    let place = Rect { x: area.x + used, width: area.width - used, ..area };
+    let used = used + paint::input(buf, place, &prompt.line, Role::Text, look);
+    let rest = Rect { x: area.x + (used + 3).min(area.width), width: area.width.saturating_sub(used + 3), ..area };
     if rest.width < 8 {
         return;
     }

@@ -191,9 +191,9 @@ fn bad(said: &str, width: usize, look: &Look) -> Vec<(Role, String)> {
 /// What is to be said of the value that is being typed.
 fn verdict(prompt: &Prompt, field: &Field) -> Option<Result<String, String>> {
     match prompt.kind {
-        PromptKind::Setting => Some(field.check(&prompt.text).map(|()| "fits".to_owned())),
-        PromptKind::Sweep if prompt.text.trim().is_empty() => Some(Ok("not varied".to_owned())),
-        PromptKind::Sweep => Some(sweep::count(field, &prompt.text).map(|count| match count {
+        PromptKind::Setting => Some(field.check(prompt.text()).map(|()| "fits".to_owned())),
+        PromptKind::Sweep if prompt.text().trim().is_empty() => Some(Ok("not varied".to_owned())),
+        PromptKind::Sweep => Some(sweep::count(field, prompt.text()).map(|count| match count {
             Some(1) => "1 value".to_owned(),
             Some(n) => format!("{n} values"),
             None => "any number of the range: sweep.runs of them are drawn".to_owned(),

@@ -5,6 +5,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 
 use crate::look::Look;
+use crate::model::input::Input;
 use crate::model::pages;
 use crate::text;
 use crate::theme::Role;
@@ -58,6 +59,21 @@ pub fn line_centre(buf: &mut Buffer, area: Rect, look: &Look, parts: &[(Role, &s
     let width: usize = parts.iter().map(|p| text::width(p.1)).sum();
     let width = (width.min(usize::from(area.width))) as u16;
     line(buf, Rect { x: area.x + (area.width - width) / 2, width, ..area }, look, parts);
+}
+
+/// A line that is being typed, with its cursor; a text that the next character takes the place of looks selected. Returns the
+/// cells used, those of the cursor among them.
+pub fn input(buf: &mut Buffer, area: Rect, input: &Input, role: Role, look: &Look) -> u16 {
+    let shown = input.shown(area.width.into());
+    let used = line(buf, area, look, &[(role, shown.before), (role, shown.at), (role, shown.after)]);
+    let before = (text::width(shown.before) as u16).min(area.width);
+    if input.is_selected() {
+        select(buf, Rect { width: before, ..area }, look);
+    }
+    if let Some(cell) = buf.cell_mut((area.x + before, area.y)).filter(|_| before < area.width) {
+        cell.set_style(reversed(look.style(Role::Text)));
+    }
+    used
 }
 
 /// Lines of a page from `top` on.

@@ -22,18 +22,12 @@ pub fn draw(buf: &mut Buffer, m: &Model, palette: &Palette, look: &Look) {
     paint::boxed(buf, areas.frame, look, "Find and do");
     let found = palette.found();
     let count = format!("{} of {}", found.len(), palette.total());
-    let used = paint::line(
-        buf,
-        areas.query,
-        look,
-        &[(Role::Accent, look.glyphs.forward), (Role::Text, " "), (Role::Title, palette.query())],
-    );
-    if let Some(cell) = buf.cell_mut((areas.query.x + used, areas.query.y)).filter(|_| used < areas.query.width) {
-        cell.set_style(paint::reversed(look.style(Role::Text)));
-    }
+    let used = paint::line(buf, areas.query, look, &[(Role::Accent, look.glyphs.forward), (Role::Text, " ")]);
+    let place = Rect { x: areas.query.x + used, width: areas.query.width - used, ..areas.query };
+    let used = used + paint::input(buf, place, palette.line(), Role::Title, look);
     let room = Rect {
-        x: areas.query.x + (used + 2).min(areas.query.width),
-        width: areas.query.width.saturating_sub(used + 2),
+        x: areas.query.x + (used + 1).min(areas.query.width),
+        width: areas.query.width.saturating_sub(used + 1),
         ..areas.query
     };
     let hint = "letters of an action, a run, a preset, a view";

@@ -92,7 +92,7 @@ fn screens(size: Size) -> Vec<(String, Model)> {
     };
     update(&mut form.1, looked(&[], problem));
     all.push(form.clone());
-    let mut changed = with("form-changed", "space / d a t a enter j j j space 9 9 9 9 9 enter", form.1.clone());
+    let mut changed = with("form-changed", "space / d a t a enter j j j space end 9 9 9 9 9 enter", form.1.clone());
     let changes = changed.1.launcher.changes.arguments("dc-nas-fashion");
     update(
         &mut changed.1,
