@@ -5,11 +5,8 @@ use std::path::Path;
 
 use kiln_protocol::spool;
 
-use crate::kept::Kept;
-use crate::keymap::Keymap;
-
-const KEYMAP: &str = "keymap.toml";
-const KEPT: &str = "workbench.toml";
+use crate::kept::{self, Kept};
+use crate::keymap::{self, Keymap};
 
 /// What a user's own files say.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,12 +21,12 @@ impl Files {
     /// Reads those in `folder`; what is missing is as Kiln has it.
     pub fn read(folder: &Path) -> Files {
         let mut files = Files::default();
-        if let Some(text) = text(&folder.join(KEPT), &mut files.said) {
+        if let Some(text) = text(&folder.join(kept::FILE), &mut files.said) {
             let (kept, mistakes) = Kept::read(&text);
             files.kept = kept;
             files.said.extend(mistakes.iter().map(ToString::to_string));
         }
-        if let Some(text) = text(&folder.join(KEYMAP), &mut files.said) {
+        if let Some(text) = text(&folder.join(keymap::FILE), &mut files.said) {
             let (keymap, mistakes) = Keymap::read(&text);
             files.keymap = keymap;
             files.said.extend(mistakes.iter().map(ToString::to_string));
@@ -55,7 +52,7 @@ fn text(path: &Path, said: &mut Vec<String>) -> Option<String> {
 /// # Errors
 /// A sentence.
 pub fn keep(folder: &Path, kept: &Kept) -> Result<(), String> {
-    let path = folder.join(KEPT);
+    let path = folder.join(kept::FILE);
     let failed =
         |e: std::io::Error| format!("cannot write {}: {e}; the next start will not know of it", path.display());
     let before = match std::fs::read_to_string(&path) {
@@ -84,16 +81,16 @@ mod tests {
     #[test]
     fn files_are_read_and_their_mistakes_told() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(KEYMAP), "[keys]\n\"run.stop\" = \"X\"\n\"run.pause\" = 3\n").unwrap();
-        std::fs::write(folder.path().join(KEPT), "mouse = true\nbell = 1\n").unwrap();
+        std::fs::write(folder.path().join(keymap::FILE), "[keys]\n\"run.stop\" = \"X\"\n\"run.pause\" = 3\n").unwrap();
+        std::fs::write(folder.path().join(kept::FILE), "mouse = true\nbell = 1\n").unwrap();
         let files = Files::read(folder.path());
         assert!(files.kept.mouse && files.kept.bell);
         assert_eq!(files.keymap.first_key(Action::Stop), "X");
         assert_eq!(files.said.len(), 2);
         assert!(files.said[0].starts_with("workbench.toml, line 2: "), "{:?}", files.said);
         assert!(files.said[1].starts_with("keymap.toml, line 3: "), "{:?}", files.said);
-        std::fs::remove_file(folder.path().join(KEYMAP)).unwrap();
-        std::fs::create_dir(folder.path().join(KEYMAP)).unwrap();
+        std::fs::remove_file(folder.path().join(keymap::FILE)).unwrap();
+        std::fs::create_dir(folder.path().join(keymap::FILE)).unwrap();
         assert!(Files::read(folder.path()).said[1].starts_with("cannot read "));
     }
 

@@ -1,10 +1,10 @@
 //! What the client keeps from one start to the next, in `workbench.toml`. A user may change it too: comments and lines that are
 //! not Kiln's stay as they are.
 
-use std::fmt;
-
 use kiln_protocol::spec::problem::nearest;
 use toml::de::{DeTable, DeValue};
+
+use crate::mistake::Mistake;
 
 /// What is kept. The defaults are those of a first start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,19 +27,8 @@ impl Default for Kept {
     }
 }
 
-/// A mistake in the file; that entry alone is then as at a first start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// From 1.
-    pub line: usize,
-    pub message: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "workbench.toml, line {}: {}", self.line, self.message)
-    }
-}
+/// Name of the file in the configuration folder.
+pub const FILE: &str = "workbench.toml";
 
 const KEYS: [&str; 5] = ["toured", "theme", "mouse", "bell", "notify"];
 
@@ -47,15 +36,14 @@ const KEYS: [&str; 5] = ["toured", "theme", "mouse", "bell", "notify"];
 const HEAD: &str = "# What Kiln's workbench keeps from one start to the next; yours to change.\n";
 
 impl Kept {
-    /// Reads the file.
+    /// Reads the file. An entry with a mistake is as at a first start.
     pub fn read(text: &str) -> (Kept, Vec<Mistake>) {
-        let line_of = |at: usize| text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
+        let mistake = |at: usize, message: String| Mistake::at(FILE, text, at, message);
         let mut kept = Kept::default();
         let file = match DeTable::parse(text) {
             Ok(file) => file.into_inner(),
             Err(e) => {
-                let line = line_of(e.span().map_or(0, |s| s.start));
-                return (kept, vec![Mistake { line, message: e.message().to_owned() }]);
+                return (kept, vec![mistake(e.span().map_or(0, |s| s.start), e.message().to_owned())]);
             }
         };
         let mut mistakes = Vec::new();
@@ -65,10 +53,10 @@ impl Kept {
                 "theme" => {
                     match value.get_ref().as_str() {
                         Some(theme) => kept.theme = Some(theme.to_owned()),
-                        None => mistakes.push(Mistake {
-                            line: line_of(value.span().start),
-                            message: format!("`theme` is a name, found {}", value.get_ref().type_str()),
-                        }),
+                        None => mistakes.push(mistake(
+                            value.span().start,
+                            format!("`theme` is a name, found {}", value.get_ref().type_str()),
+                        )),
                     }
                     continue;
                 }
@@ -79,17 +67,16 @@ impl Kept {
                 _ => {
                     let hint = nearest(name, KEYS).map(|near| format!("did you mean `{near}`?"));
                     let hint = hint.unwrap_or_else(|| format!("expected {}", KEYS.join(", ")));
-                    let message = format!("unknown key `{name}`; {hint}");
-                    mistakes.push(Mistake { line: line_of(key.span().start), message });
+                    mistakes.push(mistake(key.span().start, format!("unknown key `{name}`; {hint}")));
                     continue;
                 }
             };
             match value.get_ref() {
                 DeValue::Boolean(on) => *flag = *on,
-                other => mistakes.push(Mistake {
-                    line: line_of(value.span().start),
-                    message: format!("`{name}` is true or false, found {}", other.type_str()),
-                }),
+                other => mistakes.push(mistake(
+                    value.span().start,
+                    format!("`{name}` is true or false, found {}", other.type_str()),
+                )),
             }
         }
         mistakes.sort_by_key(|m| m.line);

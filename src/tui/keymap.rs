@@ -11,7 +11,6 @@
 //! What is not named keeps its keys. A mistake is told with its line, and that entry alone is as if it were not there.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use kiln_protocol::spec::problem::nearest;
 use toml::Spanned;
@@ -20,6 +19,7 @@ use toml::de::{DeTable, DeValue};
 use crate::action::{Action, Context};
 use crate::facts::{Facts, When};
 use crate::keys::Key;
+use crate::mistake::{Mistake, line_of};
 
 /// One meaning of one key.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,19 +45,8 @@ impl Default for Keymap {
     }
 }
 
-/// A mistake in a keymap.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// From 1.
-    pub line: usize,
-    pub message: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "keymap.toml, line {}: {}", self.line, self.message)
-    }
-}
+/// Name of the file in the configuration folder.
+pub const FILE: &str = "keymap.toml";
 
 /// What a user says of one action.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,14 +106,12 @@ impl Keymap {
 
     /// Reads a keymap. What is wrong in it is as if it were not there, and told; the mistakes are in the order of their lines.
     pub fn read(text: &str) -> (Keymap, Vec<Mistake>) {
-        let line_of = |at: usize| text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
         let mut mistakes = Vec::new();
-        let mut entries = match entries(text, &line_of, &mut mistakes) {
+        let mut entries = match entries(text, &mut mistakes) {
             Ok(entries) => entries,
             Err(e) => {
-                let line = line_of(e.span().map_or(0, |s| s.start));
                 let message = format!("{}; all keys are Kiln's own until that is mended", e.message());
-                return (Keymap::default(), vec![Mistake { line, message }]);
+                return (Keymap::default(), vec![Mistake::at(FILE, text, e.span().map_or(0, |s| s.start), message)]);
             }
         };
         // Leaving one entry out may bring a default back that another entry has taken: until all is well. Defaults alone
@@ -136,7 +123,7 @@ impl Keymap {
                 return (keymap, mistakes);
             };
             let wrong = entries.remove(at);
-            mistakes.push(Mistake { line: wrong.line, message });
+            mistakes.push(Mistake { file: FILE.to_owned(), line: wrong.line, message });
         }
     }
 
@@ -204,14 +191,10 @@ impl Keymap {
 type Table<'a> = DeTable<'a>;
 
 /// The entries of a file, without those that cannot be read.
-fn entries(
-    text: &str,
-    line_of: &dyn Fn(usize) -> usize,
-    mistakes: &mut Vec<Mistake>,
-) -> Result<Vec<Entry>, toml::de::Error> {
+fn entries(text: &str, mistakes: &mut Vec<Mistake>) -> Result<Vec<Entry>, toml::de::Error> {
     let file = Table::parse(text)?.into_inner();
     let mut found: BTreeMap<usize, Entry> = BTreeMap::new();
-    let mut wrong = |at: usize, message: String| mistakes.push(Mistake { line: line_of(at), message });
+    let mut wrong = |at: usize, message: String| mistakes.push(Mistake::at(FILE, text, at, message));
     let mut said: Vec<(usize, String, &Spanned<DeValue>)> = Vec::new();
     for (key, value) in &file {
         let (name, at) = (key.get_ref().as_ref(), key.span().start);
@@ -238,7 +221,9 @@ fn entries(
                 let hint = near.map_or("`kiln keys` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
                 Err(format!("there is no action `{id}`; {hint}"))
             }
-            Some(action) => rules(action, value.get_ref()).map(|rules| Entry { line: line_of(at), action, rules }),
+            Some(action) => {
+                rules(action, value.get_ref()).map(|rules| Entry { line: line_of(text, at), action, rules })
+            }
         };
         match entry {
             Ok(entry) => {

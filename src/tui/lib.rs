@@ -8,7 +8,8 @@
 //! - [`app`]: the loop, generic over terminal and messages
 //! - [`msg`], [`model`], [`mod@update`]: state, and what changes it
 //! - [`action`], [`keys`]: everything that can be done with a key, in one table
-//! - [`keymap`] with [`facts`]: which key means what, and when; [`kept`]: what is kept between starts; [`config`]: their files
+//! - [`keymap`] with [`facts`]: which key means what, and when; [`kept`]: what is kept between starts; [`config`]: their files, [`mistake`]:
+//!   what is wrong in them
 //! - [`mod@view`], [`layout`]: drawing, and where things are
 //! - [`chart`]: axes, columns, dots
 //! - [`saved`]: saved views of the list of runs
@@ -41,6 +42,7 @@ pub mod keys;
 pub mod layout;
 mod link;
 pub mod look;
+pub mod mistake;
 pub mod model;
 pub mod mosaic;
 pub mod msg;

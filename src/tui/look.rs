@@ -6,8 +6,9 @@ use ratatui::style::{Modifier, Style};
 
 use crate::colour::{self, Depth};
 use crate::glyphs::{ASCII, Glyphs, UNICODE, unicode_terminal};
+use crate::mistake::Mistake;
 use crate::options::{Colour, Options};
-use crate::theme::{self, Mistake, Role, Theme};
+use crate::theme::{self, Role, Theme};
 
 /// Theme and glyphs.
 #[derive(Clone, Debug)]

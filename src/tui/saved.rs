@@ -23,6 +23,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
+use crate::mistake::{Mistake, line_of};
 use crate::model::arrange::{Column, GroupBy, SortBy};
 use crate::model::runs::Runs;
 
@@ -197,9 +198,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn wrong(&mut self, at: usize, message: String) {
-        let line = self.text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
         let view = if self.view.is_empty() { String::new() } else { format!("view `{}`: ", self.view) };
-        self.mistakes.push(format!("{FILE}, line {line}: {view}{message}"));
+        self.mistakes.push(Mistake::at(FILE, self.text, at, format!("{view}{message}")).to_string());
     }
 
     fn view(&mut self, entry: &Spanned<DeValue<'_>>) -> Option<SavedView> {
@@ -335,9 +335,7 @@ fn is_named(table: &Table, name: &str) -> bool {
 
 fn document(text: &str) -> Result<DocumentMut, String> {
     text.parse().map_err(|e: toml_edit::TomlError| {
-        let line =
-            e.span().map_or(0, |s| text.as_bytes()[..s.start.min(text.len())].iter().filter(|b| **b == b'\n').count())
-                + 1;
+        let line = line_of(text, e.span().map_or(0, |s| s.start));
         format!("{FILE} was not changed: line {line} cannot be read: {}", e.message())
     })
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::{Spanned, Value};
 
 use crate::colour::{self, Depth, Ink};
+use crate::mistake::Mistake;
 
 macro_rules! roles {
     ($($name:ident $id:literal $fallback:ident;)*) => {
@@ -104,21 +105,6 @@ pub struct Theme {
     heat: [Color; 3],
 }
 
-/// A mistake in a theme file; the entry is then taken from what the theme inherits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    pub file: String,
-    /// From 1.
-    pub line: usize,
-    pub message: String,
-}
-
-impl std::fmt::Display for Mistake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "theme {}, line {}: {}", self.file, self.line, self.message)
-    }
-}
-
 /// The themes inside the binary: name and text.
 pub const SHIPPED: [(&str, &str); 6] = [
     ("dark", include_str!("../../themes/dark.toml")),
@@ -164,7 +150,8 @@ impl Theme {
         colour::brightness([r, g, b]) > 0.5
     }
 
-    /// Finds, reads and fits a theme. Never fails: what cannot be read falls back, and the mistakes say so.
+    /// Finds, reads and fits a theme. Never fails: what cannot be read is taken from what the theme inherits, and the mistakes
+    /// say so.
     pub fn load(wanted: &str, dirs: &[PathBuf], depth: Depth) -> (Theme, Vec<Mistake>) {
         let mut mistakes = Vec::new();
         let mut seen = Vec::new();
@@ -252,6 +239,11 @@ fn find(wanted: &str, dirs: &[PathBuf]) -> Result<(String, String), String> {
     }
 }
 
+/// What mistakes call a theme's file.
+fn told(file: &str) -> String {
+    format!("theme {file}")
+}
+
 fn read(
     wanted: &str,
     dirs: &[PathBuf],
@@ -262,7 +254,7 @@ fn read(
     match find(wanted, dirs) {
         Ok((file, text)) => parse(&file, &text, dirs, seen, mistakes),
         Err(message) => {
-            mistakes.push(Mistake { file: wanted.to_owned(), line: 1, message });
+            mistakes.push(Mistake { file: told(wanted), line: 1, message });
             fallback(mistakes)
         }
     }
@@ -280,10 +272,7 @@ fn parse(
     seen: &mut Vec<String>,
     mistakes: &mut Vec<Mistake>,
 ) -> (String, BTreeMap<Role, Entry>) {
-    let line_of = |at: usize| text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
-    let mut wrong = |at: usize, message: String| {
-        mistakes.push(Mistake { file: file.to_owned(), line: line_of(at), message });
-    };
+    let mut wrong = |at: usize, message: String| mistakes.push(Mistake::at(&told(file), text, at, message));
     let parsed: File = match toml::from_str(text) {
         Ok(parsed) => parsed,
         Err(e) => {
@@ -442,19 +431,11 @@ mod tests {
             Role::Info,
             Role::Running,
             Role::Queued,
-            Role::Series1,
-            Role::Series2,
-            Role::Series3,
-            Role::Series4,
-            Role::Series5,
-            Role::Series6,
-            Role::Series7,
-            Role::Series8,
         ];
         for (name, _) in SHIPPED.iter().filter(|s| s.0 != "terminal") {
             let theme = Theme::load(name, &[], Depth::True).0;
             let background = if theme.is_light() { Color::Rgb(255, 255, 255) } else { Color::Rgb(0, 0, 0) };
-            for role in words {
+            for role in words.into_iter().chain((0..8).map(series)) {
                 // What is faint in the ordinary themes is meant to be overlooked; nothing is where contrast was asked for.
                 let least = if name.starts_with("contrast") {
                     7.0
