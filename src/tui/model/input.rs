@@ -190,7 +190,7 @@ mod tests {
                 let shown = input.shown(cells);
                 let wide = [shown.before, shown.at, shown.after].map(text::width).iter().sum::<usize>();
                 assert!(wide <= cells.max(text::width(shown.at)), "{moves}, {cells}: {shown:?}");
-                assert!(input.text().contains(&format!("{}{}{}", shown.before, shown.at, shown.after).trim_end()));
+                assert!(input.text().contains(format!("{}{}{}", shown.before, shown.at, shown.after).trim_end()));
             }
             input.key("left".parse().unwrap());
         }
