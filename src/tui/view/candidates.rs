@@ -36,8 +36,12 @@ impl Shape {
             figures: table
                 .columns
                 .iter()
-                .map(|c| {
-                    text::width(&c.name).max(usize::from(c.decimals) + 3).clamp(if c.decimals == 0 { 7 } else { 6 }, 12)
+                .enumerate()
+                .map(|(i, column)| {
+                    let figures = table.rows.iter().filter_map(|row| figure(table, row, i));
+                    // A figure that is cut is a wrong figure; a name that is cut can still be read.
+                    let widest = figures.map(|(_, text)| text::width(&text)).max().unwrap_or(0);
+                    text::width(&column.name).clamp(if column.decimals == 0 { 7 } else { 6 }, 12).max(widest)
                 })
                 .collect(),
             status: 0,
@@ -125,6 +129,17 @@ fn heading(buf: &mut Buffer, area: Rect, table: &Candidates, pane: &Pane, shape:
     paint::words(buf, area, look, &parts);
 }
 
+/// A figure of a candidate as its column writes it; `None` where there is none.
+fn figure(table: &Candidates, candidate: &Candidate, column: usize) -> Option<(Role, String)> {
+    let decimals = table.columns.get(column).map_or(4, |c| usize::from(c.decimals));
+    let v = candidate.cells.get(column).copied().flatten()?;
+    Some(match v {
+        v if v.is_finite() && v.abs() < 1e9 && decimals == 0 => (Role::Text, text::count(v)),
+        v if v.is_finite() && v.abs() < 1e9 => (Role::Text, format!("{v:.decimals$}")),
+        v => (Role::Warn, text::number(v)),
+    })
+}
+
 fn status_role(status: &str) -> Role {
     match status.split(':').next().unwrap_or_default() {
         "training" => Role::Running,
@@ -149,13 +164,7 @@ fn row(buf: &mut Buffer, area: Rect, table: &Candidates, c: &Candidate, shape: &
         parts.extend(drawing(&c.glyph, shape.drawing, look));
     }
     for (i, width) in shape.figures.iter().enumerate() {
-        let decimals = table.columns.get(i).map_or(4, |c| usize::from(c.decimals));
-        let (role, cell) = match c.cells.get(i).copied().flatten() {
-            Some(v) if v.is_finite() && v.abs() < 1e9 && decimals == 0 => (Role::Text, text::count(v)),
-            Some(v) if v.is_finite() && v.abs() < 1e9 => (Role::Text, format!("{v:.decimals$}")),
-            Some(v) => (Role::Warn, text::number(v)),
-            None => (Role::Faint, look.glyphs.none.to_owned()),
-        };
+        let (role, cell) = figure(table, c, i).unwrap_or_else(|| (Role::Faint, look.glyphs.none.to_owned()));
         parts.extend([gap(), (role, text::right(&cell, *width, e))]);
     }
     if shape.arch > 0 {
@@ -193,4 +202,27 @@ pub fn drawing(bars: &[GlyphBar], width: usize, look: &Look) -> Vec<(Role, Strin
         parts.push((Role::Text, " ".repeat(width - used)));
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kiln_protocol::view::Column;
+
+    #[test]
+    fn a_column_is_as_wide_as_its_widest_figure() {
+        let row = |macs| Candidate {
+            id: 1,
+            arch: String::new(),
+            glyph: Vec::new(),
+            cells: vec![Some(macs)],
+            cluster: None,
+            winner: false,
+            status: String::new(),
+        };
+        let column = Column { name: "MACs".into(), decimals: 0, higher_is_better: None };
+        let table =
+            Candidates { columns: vec![column], rows: vec![row(9e5), row(20_946_048.0)], ..Candidates::default() };
+        assert_eq!(Shape::new(&table, 80).figures, ["20,946,048".len()]);
+    }
 }
