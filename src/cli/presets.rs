@@ -139,8 +139,8 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The presets that can be named without a path: `(name, file)`, in the order of the built-in list, others after it by
-/// name. Of equal names, the nearest file counts.
+/// The presets that can be named without a path: `(name, file)`, the user's own by name, then the built-in list in its
+/// order. Of equal names, the nearest file counts.
 pub fn all() -> Vec<(String, PathBuf)> {
     let mut found: Vec<(String, PathBuf)> = Vec::new();
     for folder in folders() {
@@ -158,12 +158,14 @@ pub fn all() -> Vec<(String, PathBuf)> {
             }
         }
     }
-    let place = |name: &str| {
-        let shipped = BUILT_IN.iter().position(|(n, _)| n.strip_suffix(".toml") == Some(name));
-        shipped.unwrap_or(BUILT_IN.len())
-    };
     found.sort_by(|(a, _), (b, _)| (place(a), a).cmp(&(place(b), b)));
     found
+}
+
+/// Where a preset stands in lists: the user's own first, by name, then the shipped ones in the order of their table.
+fn place(name: &str) -> usize {
+    let shipped = BUILT_IN.iter().position(|(n, _)| n.strip_suffix(".toml") == Some(name));
+    shipped.map_or(0, |at| at + 1)
 }
 
 /// The file that `asked` means: a path if it looks like one or exists, else a name.
@@ -319,6 +321,12 @@ mod tests {
             assert!(!preset.spec.title.is_empty() && !preset.spec.description.is_empty(), "{name}");
             assert!(crate::estimate::estimate(&preset).unwrap().seconds > 0.0);
         }
+    }
+
+    #[test]
+    fn ones_own_presets_come_first() {
+        let first = BUILT_IN[0].0.strip_suffix(".toml").unwrap();
+        assert!(place("zz-mine") < place(first) && place(first) < place("train-digits"));
     }
 
     #[test]

@@ -176,14 +176,15 @@ actions! {
     Retrain "candidate.train" [Inspect] "t" "train" "Train the candidate in full, as a run of its own (asks first, for how many epochs)";
     Launch "launcher.start" [Launcher Form] "enter" "start" "Start the selected preset, with the changes of its form";
     Settings "launcher.settings" [Launcher] "e" "settings" "Change settings of the selected preset before it is started, such as where its data lie";
+    PresetFilter "launcher.filter" [Launcher] "/" "filter" "Show only presets whose name, method or title contains a text";
     Edit "form.edit" [Form] "space c" "change" "Type another value for the selected setting (it takes the old one's place; the arrows edit that); of a choice or switch, take the next option";
     PrevOption "form.previous" [Form] "h left" "" "Previous option of a choice or switch";
     NextOption "form.next" [Form] "l right" "h/l|option" "Next option of a choice or switch";
     TakeBack "form.back" [Form] "x delete backspace" "as it was" "Take the change of the selected setting back";
+    FormFilter "form.filter" [Form] "/" "find" "Show only settings whose name or help contains a text";
     Vary "form.sweep" [Form] "v" "sweep" "Vary the selected setting: a list such as `0.1, 0.2`, a range such as `0.1..0.5/5` or `log:1e-4..0.1/4`, `*` for all options; each combination becomes an arm of one experiment";
     EditText "form.text" [Form] "e" "editor" "Edit the preset's TOML in `$EDITOR`; mistakes come back above their lines";
     SavePreset "form.save" [Form] "w" "save" "Save the preset with its changes as one of your own, comments kept";
-    FormFilter "form.filter" [Form] "/" "find" "Show only settings whose name or help contains a text";
     Differing "form.differing" [Form] "d" "" "Show only settings that differ from the preset, or all";
     CloseForm "form.close" [Form] "esc" "back" "Back to the launcher; changes stay until Kiln is left";
     Clone "run.clone" [Runs Run] "E" "" "Start another run with the settings of this one: opens them in the form";
@@ -220,8 +221,8 @@ actions! {
     ClosePicker "picker.close" [Picker] "esc v q" "close" "Back to the chart";
 
     // Views.
-    PointLeft "view.left" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers Detections] "h left" "" "Move the cursor left";
-    PointRight "view.right" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers Detections] "l right" "h/l|move" "Move the cursor right";
+    PointLeft "view.left" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers Detections Text] "h left" "" "Move the cursor left; of a wide table, show the columns further left";
+    PointRight "view.right" [Clusters Scatter Matrix Lines Blocks Histogram Images Layers Detections Text] "l right" "h/l|move" "Move the cursor right; of a wide table, show the columns further right";
     PointUp "view.up" [Clusters Scatter Matrix Blocks Histogram Images Detections] "k up" "" "Move the cursor up";
     PointDown "view.down" [Clusters Scatter Matrix Blocks Histogram Images Detections] "j down" "hjkl|move" "Move the cursor down";
     NextMeasure "blocks.measure" [Blocks] "b" "bars" "Draw the next figure as bars: lesion drop, weaken drop, parameters, MACs";
@@ -299,7 +300,7 @@ actions! {
     Bottom "move.bottom" [Lists Runs Compare Launcher Form Picker Views Columns Candidates Histogram Images Layers Inspect Jobs Text Log Help System] "G end" "" "To the bottom";
     NextTab "run.next-tab" [Run Compare] "tab" "next tab" "Next tab";
     PrevTab "run.previous-tab" [Run Compare] "backtab" "" "Previous tab";
-    GoTab "run.tab" [Run Compare] "1 2 3 4 5 6 7 8 9" "" "Tab by number";
+    GoTab "run.tab" [Run Compare] "1 2 3 4 5 6 7 8 9" "" "Tab by number; those after the ninth with `tab`, or by name in the palette";
     NextRun "run.next" [Run] "J" "" "Next run of the list";
     PrevRun "run.previous" [Run] "K" "" "Previous run of the list";
     CloseHelp "help.close" [Help] "esc ? q f1" "close" "Back";

@@ -132,6 +132,27 @@ impl Detail {
         }
     }
 
+    /// Where the open tab is scrolled to, if it is a page of tables.
+    pub fn page(&self) -> Option<&Scroll> {
+        match &self.tab {
+            Tab::Outcome => Some(&self.outcome_scroll),
+            Tab::View(name) if matches!(self.view(name), Some(View::Table(_))) => Some(&self.panes.get(name)?.scroll),
+            _ => None,
+        }
+    }
+
+    /// As [`Detail::page`], to be moved.
+    pub fn page_mut(&mut self) -> Option<&mut Scroll> {
+        match &self.tab {
+            Tab::Outcome => Some(&mut self.outcome_scroll),
+            Tab::View(_) => match self.open_view()? {
+                (View::Table(_), pane) => Some(&mut pane.scroll),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The tabs that the run has now, in order.
     pub fn tabs(&self) -> Vec<Tab> {
         let mut tabs = vec![Tab::Curves];

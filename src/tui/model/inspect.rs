@@ -374,7 +374,7 @@ fn costs(anatomy: &Anatomy, width: usize, glyphs: &Glyphs) -> Vec<Line> {
         rows: anatomy.blocks.iter().map(|b| row(&b.name, shape(b.output), b.cost)).collect(),
     };
     table.rows.push(row("total", String::new(), total));
-    let mut lines = pages::table(&table, width, glyphs);
+    let mut lines = pages::table(&table, width, 0, glyphs);
     if let Some(last) = lines.last_mut() {
         last.iter_mut().for_each(|part| part.0 = Role::Title);
     }

@@ -24,10 +24,13 @@ impl List {
     }
 }
 
-/// The first visible line of a text.
+/// The first visible line of a text; of tables wider than the page, the columns that have moved out of view on the left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scroll {
     pub top: usize,
+    pub left: usize,
+    /// The furthest that it goes to the right.
+    pub most_left: usize,
 }
 
 impl Scroll {
@@ -39,6 +42,17 @@ impl Scroll {
     /// Keeps the last page full.
     pub fn fit(&mut self, len: usize, height: usize) {
         self.top = self.top.min(len.saturating_sub(height));
+    }
+
+    /// Moves sideways by columns.
+    pub fn step_across(&mut self, by: isize) {
+        self.left = self.left.saturating_add_signed(by).min(self.most_left);
+    }
+
+    /// Keeps the last column at the right edge.
+    pub fn fit_across(&mut self, most_left: usize) {
+        self.most_left = most_left;
+        self.left = self.left.min(most_left);
     }
 }
 

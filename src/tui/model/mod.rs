@@ -246,6 +246,8 @@ pub enum PromptKind {
     /// What that setting is varied over.
     Sweep,
     FormFilter,
+    /// Which presets the launcher lists.
+    PresetFilter,
     /// The name that a preset is saved under.
     PresetName,
     /// The value of a live setting of a run.
@@ -280,6 +282,9 @@ pub struct Said {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LauncherState {
     pub presets: Vec<PresetInfo>,
+    /// Only presets whose name, method or title contains this are listed.
+    pub filter: String,
+    /// Among those that are listed.
     pub list: List,
     /// What was wrong with presets that could not be started, by name.
     pub problems: BTreeMap<String, String>,
@@ -310,14 +315,31 @@ impl LauncherState {
         }
     }
 
-    /// The selected preset.
-    pub fn selected(&self) -> Option<&PresetInfo> {
-        self.presets.get(self.list.selected)
+    /// The presets that the filter leaves.
+    pub fn visible(&self) -> impl Iterator<Item = &PresetInfo> {
+        let fits = |p: &&PresetInfo| [&p.name, &p.method, &p.title].iter().any(|t| text::matches(t, &self.filter));
+        self.presets.iter().filter(fits)
     }
 
-    /// Selects by name; the default preset if there is no such name, else the first.
+    /// The selected preset.
+    pub fn selected(&self) -> Option<&PresetInfo> {
+        self.visible().nth(self.list.selected)
+    }
+
+    /// Lists other presets; the selected one stays so where it is among them.
+    pub fn set_filter(&mut self, filter: &str) {
+        let before = self.selected().map(|p| p.name.clone());
+        self.filter = filter.to_owned();
+        let at = before.and_then(|name| self.visible().position(|p| p.name == name));
+        self.list.selected = at.unwrap_or(0);
+    }
+
+    /// Selects by name, whatever the filter; the default preset if there is no such name, else the first.
     pub fn select(&mut self, name: &str) {
-        let by = |f: &dyn Fn(&PresetInfo) -> bool| self.presets.iter().position(f);
+        if !self.visible().any(|p| p.name == name) {
+            self.filter.clear();
+        }
+        let by = |f: &dyn Fn(&PresetInfo) -> bool| self.visible().position(f);
         self.list.selected = by(&|p| p.name == name).or(by(&|p| p.default)).unwrap_or(0);
     }
 }

@@ -104,6 +104,7 @@ mod tests {
     use super::*;
     use crate::fixture;
     use crate::layout;
+    use crate::model::Screen;
     use ratatui::layout::Size;
 
     #[test]
@@ -115,6 +116,23 @@ mod tests {
             let lines = lines(&m, page, inner.width.into(), "enter");
             assert!(lines.len() + 2 <= usize::from(inner.height), "{}: {} lines", title(page), lines.len());
             assert!(lines.iter().all(|l| l.iter().map(|p| text::width(&p.1)).sum::<usize>() <= inner.width.into()));
+        }
+    }
+
+    #[test]
+    fn pages_name_the_same_keys_wherever_they_are_opened() {
+        let size = Size { width: 80, height: 24 };
+        let list = fixture::model(size);
+        for mut m in [fixture::opened(size), fixture::search(size), fixture::training(size), fixture::model(size)] {
+            for screen in [m.screen, Screen::Launcher, Screen::System, Screen::Compare] {
+                m.screen = screen;
+                for (page, told) in PAGES.iter().enumerate() {
+                    let here = lines(&m, page, 68, "enter");
+                    assert_eq!(here, lines(&list, page, 68, "enter"), "{}, {screen:?}", told.title);
+                    let keys = here.iter().filter(|l| l.iter().any(|p| p.0 == Role::Key && !p.1.trim().is_empty()));
+                    assert_eq!(keys.count(), told.keys.len(), "{}, {screen:?}", told.title);
+                }
+            }
         }
     }
 

@@ -67,8 +67,11 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
         Tab::Outcome => {
             // The glyphs change no line's length, so either set counts right.
             let glyphs = if braille { &UNICODE } else { &ASCII };
-            let lines =
-                detail.outcome.as_ref().map_or(0, |o| pages::outcome(o, usize::from(content.width), glyphs).len());
+            let width = usize::from(content.width);
+            let most = detail.outcome.iter().flat_map(|o| &o.tables).map(|t| pages::most_left(t, width, glyphs)).max();
+            detail.outcome_scroll.fit_across(most.unwrap_or(0));
+            let left = detail.outcome_scroll.left;
+            let lines = detail.outcome.as_ref().map_or(0, |o| pages::outcome(o, width, left, glyphs).len());
             detail.outcome_scroll.fit(lines, height);
         }
         Tab::View(_) if detail.inspect.is_some() => {
@@ -103,7 +106,9 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
                     }
                     View::Table(table) => {
                         let glyphs = if braille { &UNICODE } else { &ASCII };
-                        pane.scroll.fit(pages::table(table, usize::from(content.width), glyphs).len(), height);
+                        let width = usize::from(content.width);
+                        pane.scroll.fit_across(pages::most_left(table, width, glyphs));
+                        pane.scroll.fit(pages::table(table, width, pane.scroll.left, glyphs).len(), height);
                     }
                     View::Matrix(matrix) => {
                         let (rows, columns) = crate::model::figure::extent(matrix);
@@ -265,6 +270,9 @@ pub fn act(m: &mut Model, action: Action, key: Key) {
 
 fn go(m: &mut Model, toward: Toward) {
     let size = m.size;
+    if let Some(scroll) = m.detail.as_mut().and_then(|d| d.page_mut()) {
+        return scroll.step_across(if toward == Toward::Left { -1 } else { 1 });
+    }
     match m.detail.as_mut().and_then(|d| d.open_view()) {
         Some((View::BlockImportance(map), pane)) => {
             let body = layout::blocks(size, map.gauges.len()).body;

@@ -237,7 +237,8 @@ pub fn saved(m: &mut Model, preset: &str, saved: Result<(String, String), String
     }
     match m.launcher.presets.iter_mut().find(|p| p.name == name) {
         Some(known) => known.known = false,
-        None => m.launcher.presets.push(PresetInfo { name: name.clone(), ..PresetInfo::default() }),
+        // One's own come first, as at the next start.
+        None => m.launcher.presets.insert(0, PresetInfo { name: name.clone(), ..PresetInfo::default() }),
     }
     m.launcher.select(&name);
     if let Some(form) = before {

@@ -143,7 +143,8 @@ fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
     }
     m.runs.now = m.now;
     m.runs.fit(usize::from(layout::runs(size).list.height));
-    m.launcher.list.fit(m.launcher.presets.len(), usize::from(layout::launcher(size).1.height));
+    let presets = m.launcher.visible().count();
+    m.launcher.list.fit(presets, usize::from(layout::launcher(size).1.height));
     if let Some(form) = &mut m.launcher.form {
         let rows = form.visible(&m.launcher.changes).len();
         form.list.fit(rows, usize::from(layout::form(size).list.height));
@@ -283,6 +284,7 @@ fn act(m: &mut Model, action: Action, key: Key, effects: &mut Vec<Effect>) {
         Action::ClearFilter => m.runs.set_filter(""),
         Action::Palette => palette::open(m),
         Action::Filter => prompt(m, PromptKind::RunFilter),
+        Action::PresetFilter => prompt(m, PromptKind::PresetFilter),
         Action::PickFilter => prompt(m, PromptKind::SeriesFilter),
         Action::Search => prompt(m, PromptKind::LogSearch),
         Action::Pause | Action::Resume | Action::Stop | Action::Remove | Action::Checkpoint => {
@@ -362,7 +364,10 @@ fn step(m: &mut Model, by: isize) {
         (None, Screen::Runs) => m.runs.step(by),
         (None, Screen::Launcher) => match &mut m.launcher.form {
             Some(form) => form.list.step(by, form.visible(&m.launcher.changes).len()),
-            None => m.launcher.list.step(by, m.launcher.presets.len()),
+            None => {
+                let presets = m.launcher.visible().count();
+                m.launcher.list.step(by, presets);
+            }
         },
         (None, Screen::Compare) => compare::step(m, by),
         (None, Screen::Detail) => detail::step(m, by),
@@ -427,6 +432,9 @@ fn click(m: &mut Model, at: Position, effects: &mut Vec<Effect>) {
 fn back(m: &mut Model, effects: &mut Vec<Effect>) {
     if m.screen == Screen::System {
         return system::leave(m);
+    }
+    if m.screen == Screen::Launcher && !m.launcher.filter.is_empty() {
+        return m.launcher.set_filter("");
     }
     if m.screen == Screen::Detail && detail::retreat(m) || m.screen == Screen::Compare && !compare::leave(m) {
         return;
@@ -569,6 +577,7 @@ fn launch(m: &mut Model, effects: &mut Vec<Effect>) {
 fn prompt(m: &mut Model, kind: PromptKind) {
     let text = match kind {
         PromptKind::RunFilter => m.runs.filter().to_owned(),
+        PromptKind::PresetFilter => m.launcher.filter.clone(),
         _ => prompted(m, kind).map(|t| t.clone()).unwrap_or_default(),
     };
     m.prompt = Some(Prompt::new(kind, &text));
@@ -578,7 +587,7 @@ fn prompt(m: &mut Model, kind: PromptKind) {
 fn prompted(m: &mut Model, kind: PromptKind) -> Option<&mut String> {
     match kind {
         // Read whenever it changes.
-        PromptKind::RunFilter => None,
+        PromptKind::RunFilter | PromptKind::PresetFilter => None,
         PromptKind::Tags | PromptKind::ViewName => None,
         PromptKind::SeriesFilter => m.detail.as_mut().map(|d| &mut d.curves.picker_filter),
         PromptKind::LogSearch => m.detail.as_mut().map(|d| &mut d.log.query),
@@ -661,6 +670,8 @@ fn typed(m: &mut Model) {
     let Some((kind, text)) = m.prompt.as_ref().map(|p| (p.kind, p.text().to_owned())) else { return };
     if kind == PromptKind::RunFilter {
         m.runs.set_filter(&text);
+    } else if kind == PromptKind::PresetFilter {
+        m.launcher.set_filter(&text);
     } else if let Some(edited) = prompted(m, kind) {
         *edited = text;
     }
@@ -700,7 +711,10 @@ pub fn applies(m: &Model, action: Action) -> bool {
             .as_ref()
             .is_some_and(|d| d.curves.series.iter().any(|s| crate::model::curves::per_candidate(&s.name))),
         // Views with two ways to go say so in one hint.
-        Action::PointRight => matches!(m.contexts().first(), Some(Context::Lines | Context::Layers)),
+        Action::PointRight => match m.contexts().first() {
+            Some(Context::Text) => m.detail.as_ref().and_then(|d| d.page()).is_some_and(|scroll| scroll.most_left > 0),
+            context => matches!(context, Some(Context::Lines | Context::Layers)),
+        },
         Action::Alone => m.detail.as_ref().is_some_and(|d| match &d.tab {
             Tab::View(name) => d.view(name).is_some_and(figure::several),
             _ => false,

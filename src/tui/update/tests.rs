@@ -670,6 +670,58 @@ fn options_are_chosen_values_typed_and_changes_taken_back() {
 }
 
 #[test]
+fn presets_are_filtered_and_the_chosen_one_stays_chosen() {
+    let mut m = fixture::model(SIZE);
+    keys(&mut m, "n G");
+    let listed = |m: &Model| m.launcher.visible().map(|p| p.name.clone()).collect::<Vec<_>>();
+    let hints = |m: &Model| hints::fitting(m, 78, &UNICODE).iter().any(|h| h.key == "/" && h.words == "filter");
+    assert!(hints(&m));
+    keys(&mut m, "/ d i g i t s");
+    assert_eq!(listed(&m), ["dc-nas-digits", "train-digits"]);
+    assert_eq!(m.launcher.selected().unwrap().name, "train-digits");
+    keys(&mut m, "up");
+    assert_eq!(m.launcher.selected().unwrap().name, "dc-nas-digits", "the arrows choose meanwhile");
+    keys(&mut m, "enter");
+    assert!(matches!(&keys(&mut m, "enter")[..], [Effect::Load(wanted)] if wanted.preset == "dc-nas-digits"));
+    keys(&mut m, "esc");
+    assert!(m.screen == Screen::Launcher && listed(&m).len() == 4, "esc takes the filter away first");
+    assert_eq!(m.launcher.selected().unwrap().name, "dc-nas-digits");
+    keys(&mut m, "/ n o p e enter");
+    assert!(listed(&m).is_empty() && m.launcher.selected().is_none());
+    assert_eq!(keys(&mut m, "e enter x"), []);
+    m.launcher.select("train-digits");
+    assert_eq!(m.launcher.selected().unwrap().name, "train-digits", "whoever is sent there sees it");
+}
+
+#[test]
+fn a_wide_table_goes_sideways() {
+    use kiln_protocol::run::Table;
+    let mut m = opened(SIZE);
+    let hinted = |m: &Model| super::applies(m, Action::PointRight);
+    let columns = ["figure", "a", "b", "c", "d", "e", "f"].map(|c| c.repeat(12).chars().take(14).collect()).to_vec();
+    let rows = vec![vec!["0.9812 ± 0.0031".to_owned(); 7]; 3];
+    let table = Table { title: "Arms".into(), columns, rows };
+    let detail = m.detail.as_mut().unwrap();
+    detail.outcome = Some(kiln_protocol::Outcome { tables: vec![table.clone()], ..Default::default() });
+    detail.views.push(("Arms".into(), View::Table(table)));
+    for tab in [Tab::Outcome, Tab::View("Arms".into())] {
+        m.detail.as_mut().unwrap().tab = tab.clone();
+        update(&mut m, Msg::Tick(fixture::NOW));
+        assert!(hinted(&m), "{tab:?}");
+        let left = |m: &Model| m.detail.as_ref().unwrap().page().unwrap().left;
+        keys(&mut m, "l right");
+        assert_eq!(left(&m), 2);
+        keys(&mut m, "h");
+        assert_eq!(left(&m), 1);
+        keys(&mut m, "l l l l l l l l l l h");
+        assert_eq!(left(&m), m.detail.as_ref().unwrap().page().unwrap().most_left - 1, "no further than the last");
+        update(&mut m, Msg::Resize(200, 50));
+        assert!(left(&m) == 0 && !hinted(&m), "all fits");
+        update(&mut m, Msg::Resize(80, 24));
+    }
+}
+
+#[test]
 fn presets_are_read_one_by_one_once_the_launcher_is_open() {
     let mut m = fixture::model(SIZE);
     m.launcher.presets.iter_mut().for_each(|p| p.known = false);

@@ -27,8 +27,11 @@ pub fn header(buf: &mut Buffer, m: &Model, look: &Look) {
     };
     let back = format!(" {} ", look.glyphs.back);
     let mut parts = vec![(Role::Accent, "kiln")];
+    // A long name leaves the figures of the machine their room.
+    let most = usize::from(area.width).saturating_sub(MACHINE).max(PLACE);
+    let place = text::middle(place, text::width(place).min(most), look.glyphs.ellipsis);
     if !place.is_empty() {
-        parts.extend([(Role::Faint, back.as_str()), (Role::Title, place)]);
+        parts.extend([(Role::Faint, back.as_str()), (Role::Title, place.trim_end())]);
     }
     let used = paint::line(buf, area, look, &parts);
     let room = Rect { x: area.x + used + 2, width: area.width.saturating_sub(used + 2), ..area };
@@ -46,6 +49,12 @@ pub fn header(buf: &mut Buffer, m: &Model, look: &Look) {
     };
     paint::words_right(buf, room, look, &words);
 }
+
+/// Cells that are left beside the name of what is open: `kiln ‹`, a gap, and the first figures of the machine.
+const MACHINE: usize = 54;
+
+/// Cells that the name has all the same.
+const PLACE: usize = 24;
 
 /// Figures of the machine in at most `room` cells: what fits, the GPUs first of all.
 fn system(s: &System, room: usize, look: &Look) -> Vec<(Role, String)> {
@@ -123,7 +132,7 @@ pub fn footer(buf: &mut Buffer, m: &Model, look: &Look) {
 /// The line being typed; behind it what is wrong with it so far, else ways to go on.
 fn typed(buf: &mut Buffer, m: &Model, prompt: &Prompt, area: Rect, look: &Look) {
     let what = match prompt.kind {
-        PromptKind::RunFilter => "filter ",
+        PromptKind::RunFilter | PromptKind::PresetFilter => "filter ",
         PromptKind::Tags => "tags ",
         PromptKind::ViewName => "save as ",
         PromptKind::SeriesFilter => "series ",

@@ -193,9 +193,13 @@ fn about(row: &Row<'_>, data: &Comparison, look: &Look) -> Vec<(Role, String)> {
     }
 }
 
-/// What the page is about, and how to change that.
-fn chosen(buf: &mut Buffer, area: Rect, words: &[(Role, String)], look: &Look) {
-    paint::words(buf, rows(area, 0, 1), look, words);
+/// What the page is about; of what follows that, the longest that fits.
+fn chosen(buf: &mut Buffer, area: Rect, words: &[(Role, String)], rest: &[&str], look: &Look) {
+    let used = paint::words(buf, rows(area, 0, 1), look, words);
+    let room = Rect { x: area.x + used, width: area.width - used, ..rows(area, 0, 1) };
+    if let Some(rest) = rest.iter().find(|rest| text::width(rest) <= room.width.into()) {
+        paint::line(buf, room, look, &[(Role::Dim, rest)]);
+    }
 }
 
 fn strip(buf: &mut Buffer, m: &Model, compare: &Compare, data: &Comparison, look: &Look) {
@@ -203,12 +207,9 @@ fn strip(buf: &mut Buffer, m: &Model, compare: &Compare, data: &Comparison, look
     let Some(figure) = compare.chosen() else { return };
     let runs: Vec<RunRef<'_>> = data.runs().collect();
     let (values, axes, order) = (figure.flat(), compare.axes(), compare.order());
-    let words = [
-        (Role::Dim, "Runs by ".to_owned()),
-        (Role::Title, figure.label()),
-        (Role::Dim, ", the best first; columns go from least to greatest".to_owned()),
-    ];
-    chosen(buf, areas.heading, &words, look);
+    let words = [(Role::Dim, "Runs by ".to_owned()), (Role::Title, figure.label())];
+    let rest = [", the best first; columns go from least to greatest", ", the best first"];
+    chosen(buf, areas.heading, &words, &rest, look);
     let e = look.glyphs.ellipsis;
     let width = usize::from(areas.list.width);
     let longest = runs.iter().map(|r| text::width(&r.id.0)).max().unwrap_or(0);
@@ -280,12 +281,9 @@ fn track(axis: &Axis, place: usize, group: usize, cells: usize, look: &Look) -> 
 
 fn importance(buf: &mut Buffer, m: &Model, compare: &Compare, look: &Look) {
     let areas = layout::compare_list(m.size);
-    let words = [
-        (Role::Dim, "What matters for ".to_owned()),
-        (Role::Title, compare.figure.clone()),
-        (Role::Dim, ": loss of a random forest when it is shuffled".to_owned()),
-    ];
-    chosen(buf, areas.heading, &words, look);
+    let words = [(Role::Dim, "What matters for ".to_owned()), (Role::Title, compare.figure.clone())];
+    let rest = [": loss of a random forest when it is shuffled", ": loss when it is shuffled"];
+    chosen(buf, areas.heading, &words, &rest, look);
     let Some(weighed) = compare.weights() else {
         return say(buf, areas.list, "Growing trees.", look);
     };
@@ -389,9 +387,10 @@ fn front(buf: &mut Buffer, m: &Model, compare: &Compare, data: &Comparison, look
         (Role::Title, format!("{up} {}", compare.figure)),
         (Role::Dim, " against ".to_owned()),
         (Role::Title, format!("{across} {}", compare.against)),
-        (Role::Dim, format!("   {} of {} runs that no other beats in both", front.len(), points.len())),
     ];
-    chosen(buf, areas.heading, &words, look);
+    let counts = format!("   {} of {}", front.len(), points.len());
+    let rest = [format!("{counts} runs that no other beats in both"), format!("{counts} unbeaten in both"), counts];
+    chosen(buf, areas.heading, &words, &rest.each_ref().map(String::as_str), look);
     if points.is_empty() {
         let words = if compare.against.is_empty() {
             "The runs have one figure alone: nothing to hold it against.".to_owned()

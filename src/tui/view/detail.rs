@@ -41,8 +41,9 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
             text_page(buf, content, look, &lines, detail.settings.top);
         }
         Tab::Outcome => {
-            let lines = detail.outcome.as_ref().map(|o| pages::outcome(o, width, look.glyphs)).unwrap_or_default();
-            text_page(buf, content, look, &lines, detail.outcome_scroll.top);
+            let lines =
+                detail.outcome.as_ref().map(|o| pages::outcome(o, width, detail.outcome_scroll.left, look.glyphs));
+            text_page(buf, content, look, &lines.unwrap_or_default(), detail.outcome_scroll.top);
         }
         Tab::View(_) if detail.inspect.is_some() => inspect::draw(buf, m, detail, look),
         Tab::View(name) => {
@@ -55,7 +56,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
                 View::Candidates(table) => candidates::draw(buf, m, table, pane, look),
                 View::Matrix(values) => matrix::draw(buf, m, values, pane, look),
                 View::Table(table) => {
-                    let lines = pages::table(table, width, look.glyphs);
+                    let lines = pages::table(table, width, pane.scroll.left, look.glyphs);
                     text_page(buf, content, look, &lines, pane.scroll.top);
                 }
                 View::BlockImportance(map) => blocks::draw(buf, m, map, pane, look),
@@ -89,12 +90,18 @@ fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSumma
     let best = figure(m, run);
     if areas.figure.is_empty() {
         let mut right = 0;
-        if let Some((value, name)) = &best {
-            // The figure keeps its place; its name gives way to what the run is doing.
-            let room = usize::from(areas.title.width) / 2;
-            let name = if text::width(value) + text::width(name) <= room { name.as_str() } else { "" };
-            right = (text::width(value) + text::width(name)) as u16 + 2;
-            paint::line_right(buf, areas.title, look, &[(Role::Figure, value), (Role::Dim, name)]);
+        if let Some((value, kind, name)) = &best {
+            // The figure keeps its place, and what kind it is, beside that of the verdict; its name gives way to what the run
+            // is doing.
+            let room = (usize::from(areas.title.width) / 2).saturating_sub(text::width(value) + kind.len() + 2);
+            let name = match text::width(name) {
+                wide if wide <= room => name.clone(),
+                _ if room >= 10 => text::middle(name, room, look.glyphs.ellipsis).trim_end().to_owned(),
+                _ => String::new(),
+            };
+            let words = format!("{}{}", [*kind, &name].join(" ").trim_end(), " ");
+            right = (text::width(value) + text::width(&words)) as u16 + 2;
+            paint::line_right(buf, areas.title, look, &[(Role::Dim, &words), (Role::Figure, value)]);
         }
         let left = Rect { width: areas.title.width.saturating_sub(right), ..areas.title };
         paint::line(buf, left, look, &[(role, &state), (Role::Text, "  "), (Role::Text, what)]);
@@ -109,8 +116,9 @@ fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSumma
     }
     paint::line(buf, rows(areas.title, 2, 1), look, &[(Role::Dim, &details)]);
     paint::line(buf, rows(areas.title, 3, 1), look, &[(Role::Faint, &detail_folder(m))]);
-    if let Some((value, name)) = &best {
-        paint::line_right(buf, rows(areas.figure, 0, 1), look, &[(Role::Dim, name.trim_start())]);
+    if let Some((value, kind, name)) = &best {
+        let words = format!("{kind} {name}");
+        paint::line_right(buf, rows(areas.figure, 0, 1), look, &[(Role::Dim, &words)]);
         match paint::large(value).filter(|_| look.glyphs.braille) {
             Some(lines) => {
                 for (i, line) in lines.iter().enumerate() {
@@ -122,11 +130,11 @@ fn title(buf: &mut Buffer, m: &Model, areas: layout::DetailAreas, run: &RunSumma
     }
 }
 
-/// The figure of a run that stands for it, and what it is: the best that it has reached; of an experiment that is over, the
+/// The figure of a run that stands for it, what kind it is, and its name: the best that it has reached; of an experiment that is over, the
 /// mean of the arm that is best by its foremost figure.
-fn figure(m: &Model, run: &RunSummary) -> Option<(String, String)> {
+fn figure(m: &Model, run: &RunSummary) -> Option<(String, &'static str, String)> {
     if run.jobs.is_none() {
-        return run.best.as_ref().map(|b| (text::number(b.value), format!(" best {}", b.name)));
+        return run.best.as_ref().map(|b| (text::number(b.value), "best", b.name.clone()));
     }
     let outcome = m.detail.as_ref().filter(|d| d.id == run.id)?.outcome.as_ref()?;
     let first = outcome.headline.first()?;
@@ -141,10 +149,10 @@ fn figure(m: &Model, run: &RunSummary) -> Option<(String, String)> {
     let (name, value) = best?;
     let of = name.strip_suffix("/mean")?;
     let words = match of.rsplit_once('/') {
-        Some((arm, figure)) => format!(" mean {figure} of {arm}"),
-        None => format!(" mean {of}"),
+        Some((arm, figure)) => format!("{figure} of {arm}"),
+        None => of.to_owned(),
     };
-    Some((text::number(value), words))
+    Some((text::number(value), "mean", words))
 }
 
 fn detail_folder(m: &Model) -> String {

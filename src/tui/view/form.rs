@@ -51,7 +51,11 @@ fn caption(buf: &mut Buffer, area: Rect, m: &Model, form: &Form, info: Option<&P
     }
     let filter = if form.filter.is_empty() { String::new() } else { format!("/{}   ", form.filter) };
     paint::line_right(buf, area, look, &[(Role::Accent, &filter), (Role::Dim, &said)]);
-    paint::line(buf, area, look, &[(Role::Title, "Settings of "), (Role::Title, &form.preset)]);
+    let used = (text::width(&filter) + text::width(&said)) as u16;
+    let room = area.width.saturating_sub(used + 2);
+    let name = text::middle(&form.preset, usize::from(room.saturating_sub(12)), look.glyphs.ellipsis);
+    let room = Rect { width: room, ..area };
+    paint::line(buf, room, look, &[(Role::Title, "Settings of "), (Role::Title, name.trim_end())]);
 }
 
 /// What a run would cost, as many figures as fit.

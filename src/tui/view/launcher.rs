@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::action::Action;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::Model;
@@ -29,14 +30,30 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
     }
     let words = if m.runs.is_empty() && m.runs.loaded { "Start a run" } else { "Start another run" };
     let used = paint::line(buf, caption, look, &[(Role::Title, words)]);
-    if state.presets.iter().any(|p| state.problem(p).is_some()) {
+    let shown: Vec<&PresetInfo> = state.visible().collect();
+    if !state.filter.is_empty() {
+        let count = format!("   {} of {}", shown.len(), state.presets.len());
+        paint::line_right(
+            buf,
+            caption,
+            look,
+            &[(Role::Accent, "/"), (Role::Accent, &state.filter), (Role::Dim, &count)],
+        );
+    }
+    if shown.is_empty() {
+        let key = m.keymap.first_key(Action::PresetFilter);
+        let words = [(Role::Dim, "No preset is called so. "), (Role::Key, &*key), (Role::Dim, " looks for others.")];
+        paint::line(buf, rows(list, 0, 1), look, &words);
+        return;
+    }
+    if shown.iter().any(|p| state.problem(p).is_some()) {
         let room = Rect { x: list.x + used, width: list.width.saturating_sub(used), ..caption };
         paint::line_right(buf, room, look, &[(Role::Warn, look.glyphs.warning), (Role::Faint, " not ready")]);
     }
     // The scrollbar has a column of its own.
     let bar = list;
-    let list = Rect { width: list.width - u16::from(state.presets.len() > usize::from(list.height)), ..list };
-    for (i, preset) in state.presets.iter().enumerate().skip(state.list.offset).take(usize::from(list.height)) {
+    let list = Rect { width: list.width - u16::from(shown.len() > usize::from(list.height)), ..list };
+    for (i, preset) in shown.iter().enumerate().skip(state.list.offset).take(usize::from(list.height)) {
         let row = rows(list, (i - state.list.offset) as u16, 1);
         let selected = i == state.list.selected;
         if selected {
@@ -55,7 +72,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, look: &Look) {
             paint::line_right(buf, room, look, &[(Role::Faint, &preset.method)]);
         }
     }
-    paint::scrollbar(buf, bar, look, state.list.offset, state.presets.len());
+    paint::scrollbar(buf, bar, look, state.list.offset, shown.len());
     if let Some(preset) = state.selected() {
         describe(buf, m, about, preset, look);
     }

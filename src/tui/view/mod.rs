@@ -28,6 +28,8 @@ mod jobs;
 mod knobs;
 mod launcher;
 mod layers;
+#[cfg(test)]
+mod light_tests;
 mod lines;
 mod log;
 mod matrix;

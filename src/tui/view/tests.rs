@@ -27,7 +27,7 @@ fn look() -> Look {
 }
 
 /// The screen as text.
-fn text(m: &Model, look: &Look) -> String {
+pub(super) fn text(m: &Model, look: &Look) -> String {
     let mut buf = Buffer::empty(Rect::new(0, 0, m.size.width, m.size.height));
     view(&mut buf, m, look);
     let mut out = String::new();
@@ -53,7 +53,7 @@ const SIZES: [(u16, u16); 12] =
     [(1, 1), (2, 2), (10, 3), (3, 10), (20, 5), (40, 10), (60, 16), (80, 24), (100, 36), (120, 40), (200, 60), (1, 60)];
 
 /// Every screen of the client at one size.
-fn screens(size: Size) -> Vec<(String, Model)> {
+pub(super) fn screens(size: Size) -> Vec<(String, Model)> {
     let mut all = vec![("runs".to_owned(), fixture::model(size))];
     let with = |name: &str, keys: &str, mut m: Model| {
         fixture::keys(&mut m, keys);
@@ -202,6 +202,35 @@ fn screens_at_80x24() {
 #[test]
 fn screens_at_200x50() {
     snapshot(200, 50);
+}
+
+#[test]
+fn the_head_of_a_run_says_which_figure_it_is_however_long_names_are() {
+    let mut m = fixture::opened(Size { width: 80, height: 24 });
+    let id = m.detail.as_ref().unwrap().id.clone();
+    let mut run = m.runs.get(&id).unwrap().clone();
+    run.best = Some(kiln_protocol::run::Best {
+        name: "cluster0/stage-of-the-search/valid/accuracy".into(),
+        ..run.best.unwrap()
+    });
+    m.runs.merge(vec![run.clone()]);
+    let screen = text(&m, &look());
+    let head = screen.lines().nth(1).unwrap();
+    let figure = crate::text::number(run.best.as_ref().unwrap().value);
+    assert!(head.ends_with(&figure) && head.contains(" best cluster0/s") && head.contains("accuracy "), "{head}");
+
+    let long = "a-preset-with-a-name-that-nobody-would-want-to-type-twice-a-day";
+    run.id = kiln_protocol::RunId(format!("{long}-k3f7"));
+    m.runs.merge(vec![run.clone()]);
+    m.detail.as_mut().unwrap().id = run.id.clone();
+    let screen = text(&m, &look());
+    let header = screen.lines().next().unwrap();
+    for part in ["kiln ‹ a-preset-", "-k3f7 ", "gpu ", "cpu "] {
+        assert!(header.contains(part), "{part}: {header}");
+    }
+    assert!(!screen.contains(long));
+    let wide = Model { size: Size { width: 200, height: 50 }, ..m };
+    assert!(text(&wide, &look()).contains(long), "where there is room, it is whole");
 }
 
 /// Without colours, signs and characters alone tell groups and pixels apart: text shows all there is.
