@@ -125,7 +125,9 @@ fn from_an_empty_home_to_what_is_taken_along() {
     // A report of both, through the palette.
     screen.press(":");
     screen.type_in("report");
-    shows(&mut screen, "Write a report", "palette");
+    // It stands in the whole list, too.
+    let found = screen.wait_for("what was typed", |t| t.contains("› report") && t.contains("Write a report"));
+    snapshot("palette", &found);
     screen.press("enter");
     let report = kiln.until_file(".html");
     assert!(report.starts_with("<!DOCTYPE html>") && report.contains("seed"), "{}", &report[..200.min(report.len())]);
