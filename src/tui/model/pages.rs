@@ -91,8 +91,13 @@ impl Shape {
         let least = |c: usize| if columns[c].1 { longest(c).max(words[c].min(WORD)) } else { words[c].min(WORD) };
         let least: Vec<(usize, bool)> = (0..n).map(|c| (least(c).min(columns[c].0), columns[c].1)).collect();
         if n > 2 && used(&least) > width {
-            let first = (width / 3).max(LEAST);
-            let passing = columns.iter().enumerate().map(|(c, s)| (s.0.min(if c == 0 { first } else { PASSING }), s.1));
+            // As many figures side by side as there is room for; names of columns are wrapped.
+            let passing = |(c, s): (usize, &(usize, bool))| match (c, s.1) {
+                (0, _) => (s.0.min((width / 3).max(LEAST)), s.1),
+                (_, true) => least[c],
+                (_, false) => (s.0.min(PASSING), false),
+            };
+            let passing = columns.iter().enumerate().map(passing);
             return Shape { columns: passing.collect(), wide: true };
         }
         // The widest columns of words give way first.
