@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use kiln_engine::daemon::{self, Start};
 use kiln_protocol::client::Client;
 use kiln_protocol::frame;
-use kiln_protocol::wire::{FromEngine, Push, Reply, Request, ToEngine};
+use kiln_protocol::wire::{FromEngine, Push, Reply, Request, RunDetail, ToEngine};
 use kiln_protocol::{Body, Command, RunId, RunState, View, WIRE_VERSION};
 use kiln_tests::harness::{Bench, PATIENCE, SPEC};
 
@@ -37,6 +37,9 @@ fn a_run_goes_from_launch_to_completion() {
     assert!(detail.folder.ends_with(&run.0));
     let views: Vec<&str> = detail.views.iter().map(|v| v.0.as_str()).collect();
     assert_eq!(views, ["candidates", "clusters", "early against full", "distances"]);
+    // What runs are compared by leaves out only these.
+    let Ok(Reply::Run { run: brief }) = bench.ask(Request::Brief { run: run.clone() }) else { panic!("no answer") };
+    assert_eq!(*brief, RunDetail { views: Vec::new(), ..detail.clone() });
     let status = bench.status();
     assert_eq!((status.pid, status.running, status.queued), (bench.engine_pid(), 0, 0));
     assert_eq!(status.devices.len(), 1);
@@ -610,6 +613,7 @@ fn bad_requests_are_answered_with_sentences_and_make_no_run() {
     let nobody = RunId("nobody-0000".into());
     for request in [
         Request::Run { run: nobody.clone() },
+        Request::Brief { run: nobody.clone() },
         Request::Control { run: nobody.clone(), command: Command::Pause },
         Request::Remove { run: nobody.clone() },
         Request::Watch { run: Some(nobody.clone()) },

@@ -89,6 +89,14 @@ pub fn detail(client: &mut Client, run: &RunId) -> Outcome<RunDetail> {
     }
 }
 
+/// As [`detail`], without views: what runs are compared by.
+pub fn brief(client: &mut Client, run: &RunId) -> Outcome<RunDetail> {
+    match client.request(&Request::Brief { run: run.clone() })? {
+        Reply::Run { run } => Ok(*run),
+        other => unexpected(&other),
+    }
+}
+
 /// What is worth doing about a run, or about all live runs and the machine.
 pub fn advice(client: &mut Client, run: Option<&RunId>) -> Outcome<Vec<Advice>> {
     match client.request(&Request::Advice { run: run.cloned() })? {

@@ -583,7 +583,7 @@ impl Engine {
             Request::Adopt { run } => return self.adopt(run, reply),
             Request::Record { run } => self.records(&run),
             Request::Runs => Ok(self.all_runs()),
-            Request::Run { run } => self.detail(&run),
+            Request::Run { run } | Request::Brief { run } => self.detail(&run),
             Request::Jobs { run } => Ok(Reply::Runs { runs: self.jobs(run.as_ref()) }),
             Request::Launch { preset, spec, priority, origin } => {
                 self.launch(&preset, &spec, priority, origin.as_ref())

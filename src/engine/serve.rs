@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kiln_protocol::RunId;
 use kiln_protocol::home::HomeError;
 use kiln_protocol::past;
 use kiln_protocol::spool::RunFolder;
@@ -184,6 +185,21 @@ impl Door {
         let _ = inbox.send(Msg::Disconnected { client }).await;
     }
 
+    /// Everything about a run, with its views or without.
+    async fn detail(&self, run: RunId, views: bool) -> Result<Reply, String> {
+        let reply = self.ask(Request::Run { run: run.clone() }).await?;
+        let Reply::Run { run: mut detail } = reply else { return Ok(reply) };
+        let folder = detail.folder.clone();
+        let read = move |s: &Store| {
+            let read = if views { s.detail(&run, folder.as_ref()) } else { s.brief(&run, folder.as_ref()) };
+            known(read)
+        };
+        let Some(stored) = self.read(read).await? else { return Ok(Reply::Run { run: detail }) };
+        (detail.series, detail.views, detail.outcome) = (stored.series, stored.views, stored.outcome);
+        detail.marks = stored.marks;
+        Ok(Reply::Run { run: detail })
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply, String> {
         let (reply, answer) = oneshot::channel();
         let ending = || "the engine is ending; the next one knows all runs".to_string();
@@ -241,16 +257,8 @@ impl Answer for Door {
                 }
                 Ok(Reply::Events { events: events.unwrap_or_default() })
             }
-            Request::Run { run } => {
-                let reply = self.ask(Request::Run { run: run.clone() }).await?;
-                let Reply::Run { run: mut detail } = reply else { return Ok(reply) };
-                let folder = detail.folder.clone();
-                let stored = self.read(move |s| known(s.detail(&run, folder.as_ref()))).await?;
-                let Some(stored) = stored else { return Ok(Reply::Run { run: detail }) };
-                (detail.series, detail.views, detail.outcome) = (stored.series, stored.views, stored.outcome);
-                detail.marks = stored.marks;
-                Ok(Reply::Run { run: detail })
-            }
+            Request::Run { run } => self.detail(run, true).await,
+            Request::Brief { run } => self.detail(run, false).await,
             Request::Past { run, view, most } => {
                 let reply = self.ask(Request::Run { run }).await?;
                 let Reply::Run { run } = reply else { return Ok(reply) };

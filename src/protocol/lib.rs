@@ -57,7 +57,7 @@ pub use view::View;
 pub const SPOOL_VERSION: u32 = 1;
 
 /// Version of the messages between client and engine. A client and an engine of different versions do not talk.
-pub const WIRE_VERSION: u32 = 3;
+pub const WIRE_VERSION: u32 = 4;
 
 /// Seconds since the Unix epoch, as all times in Kiln's files are written.
 pub fn now() -> f64 {

@@ -45,6 +45,8 @@ pub enum Request {
     Jobs { run: Option<RunId> },
     /// One run: summary, series names, views, outcome.
     Run { run: RunId },
+    /// As [`Request::Run`], without views: what runs are compared by. Views may hold thousands of pictures.
+    Brief { run: RunId },
     /// Series of one run, decimated for a screen. Those of an experiment are means over its jobs, with a spread: see [`Series`].
     Series {
         run: RunId,

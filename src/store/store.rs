@@ -244,6 +244,18 @@ impl Store {
     /// Everything about a run but its series and log. `folder` is passed on to the client. The series of an experiment are
     /// those of its arms.
     pub fn detail(&self, run: &RunId, folder: &Path) -> Result<RunDetail, StoreError> {
+        self.told(run, folder, true)
+    }
+
+    /// As [`Store::detail`], without views.
+    ///
+    /// # Errors
+    /// As [`Store::detail`].
+    pub fn brief(&self, run: &RunId, folder: &Path) -> Result<RunDetail, StoreError> {
+        self.told(run, folder, false)
+    }
+
+    fn told(&self, run: &RunId, folder: &Path, whole: bool) -> Result<RunDetail, StoreError> {
         self.with(|open| {
             let jobs = open.jobs(run);
             let mut of_jobs = Vec::with_capacity(jobs.len());
@@ -257,6 +269,7 @@ impl Store {
                 None => None,
             };
             let (series, views) = live.as_ref().map_or((&[][..], &[][..]), |l| (&l.series[..], &l.views[..]));
+            let views = if whole { views } else { &[] };
             Ok(RunDetail {
                 summary: head.summary.clone(),
                 spec: open.spec(*no)?,

@@ -55,7 +55,7 @@ pub fn gather(client: &mut Client, ids: &[RunId]) -> Outcome<Comparison> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut left_out = Vec::new();
     for id in ids {
-        let detail = engines::detail(client, id)?;
+        let detail = engines::brief(client, id)?;
         let jobs: Vec<RunId> = detail.jobs.iter().map(|job| job.id.clone()).collect();
         let details = if jobs.is_empty() { vec![detail] } else { all(client, &jobs)? };
         for detail in details {
@@ -74,7 +74,7 @@ pub fn gather(client: &mut Client, ids: &[RunId]) -> Outcome<Comparison> {
 }
 
 fn all(client: &mut Client, jobs: &[RunId]) -> Outcome<Vec<RunDetail>> {
-    jobs.iter().map(|job| engines::detail(client, job)).collect()
+    jobs.iter().map(|job| engines::brief(client, job)).collect()
 }
 
 fn entry(detail: RunDetail) -> Result<Option<Entry>, String> {
