@@ -331,8 +331,8 @@ pub struct Chosen {
     pub seeds: Option<Vec<u64>>,
     /// Vary a setting: a list `0.1,0.2`, a range `0.1..0.5/5` or `log:1e-4..0.1/4` (that many numbers, at equal distances or
     /// ratios), or `*` for all options. Each combination is a job of one experiment. May be repeated.
-    #[arg(long, value_name = "KEY=VALUES")]
-    pub sweep: Vec<String>,
+    #[arg(long, value_name = "KEY=VALUES", value_parser = varied)]
+    pub sweep: Vec<(String, String)>,
     /// Draw this many combinations of a sweep at random; ranges then need no number: `log:1e-4..0.1`.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub sweep_runs: Option<u32>,
@@ -342,14 +342,17 @@ impl Chosen {
     /// All changes, as `--set` takes them.
     pub fn changes(&self) -> Vec<String> {
         let seeds = self.seeds.as_ref().map(|seeds| format!("seeds={seeds:?}"));
-        // One that is no assignment is refused where the preset is read, with its own words.
-        let vary = |argument: &String| match argument.split_once('=') {
-            Some((key, values)) => sweep::argument(key.trim(), values),
-            None => argument.clone(),
-        };
+        let vary = |(key, values): &(String, String)| sweep::argument(key, values);
         let runs = self.sweep_runs.map(|runs| format!("sweep.runs={runs}"));
         self.set.iter().cloned().chain(seeds).chain(self.sweep.iter().map(vary)).chain(runs).collect()
     }
+}
+
+/// A setting and what it is varied over.
+fn varied(argument: &str) -> Result<(String, String), String> {
+    let expected = "expected KEY=VALUES, such as optim.lr=0.1,0.2";
+    let (key, values) = argument.split_once('=').ok_or(expected)?;
+    Ok((key.trim().to_owned(), values.trim().to_owned()))
 }
 
 /// How a run is started and waited for.

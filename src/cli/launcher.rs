@@ -220,8 +220,11 @@ fn info(wanted: &Wanted) -> PresetInfo {
         Err(problems) => {
             let said = problems.to_string();
             // A mistake keeps the rest from being looked at; what is wrong besides stays wrong.
-            let wrong =
-                |change: &&String| change.split('=').next().is_some_and(|key| said.contains(&format!("{key}:")));
+            let key = |change: &str| {
+                let key = change.split('=').next().unwrap_or_default();
+                key.trim_start_matches("sweep.over.").trim_matches('"').to_owned()
+            };
+            let wrong = |change: &&String| said.contains(&format!("{}:", key(change)));
             let (bad, good): (Vec<&String>, Vec<&String>) = wanted.changes.iter().partition(wrong);
             let good = Wanted { changes: good.into_iter().cloned().collect(), ..wanted.clone() };
             let rest = if bad.is_empty() { None } else { info(&good).problem };
@@ -260,10 +263,11 @@ fn costs(e: &Estimate) -> Vec<Cost> {
     out
 }
 
-/// Problems in words for the form, which has a line for each key where the command line has `--set`.
+/// Problems in words for the form, which has a line for each key where the command line has `--set` or `--sweep`.
 fn in_form(said: &str) -> String {
     let line = |line: &str| {
-        let line = match line.strip_prefix("--set ").and_then(|rest| Some((rest, rest.split_once('=')?.0))) {
+        let given = ["--set ", "--sweep "].into_iter().find_map(|option| line.strip_prefix(option));
+        let line = match given.and_then(|rest| Some((rest, rest.split_once('=')?.0))) {
             Some((rest, key)) => rest.find(&format!(": {key}")).map_or(line, |at| &rest[at + 2..]),
             None => line,
         };
@@ -394,6 +398,9 @@ mod tests {
         let (plain, _) = presets.look(&wanted("train-digits", &[]));
         assert!(plain.costs.iter().all(|c| c.was.is_none()) && plain.costs.len() > 3);
         assert!(info.problem.is_none());
+        // The form has no `--sweep`: the mistake stands at its line.
+        let (info, _) = presets.look(&wanted("train-digits", &["sweep.over.\"train.epochs\"=4,4"]));
+        assert_eq!(info.problem.as_deref(), Some("train.epochs: has 4 twice; expected each value once"));
     }
 
     #[test]

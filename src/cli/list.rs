@@ -20,6 +20,7 @@ pub fn ls(engines: &Engines, args: &args::Ls) -> Outcome {
     let mut list = arranged(args)?;
     let mut client = engines.open()?;
     list.replace(engines::runs(&mut client)?);
+    list.suits().map_err(cannot_be_read)?;
     let wanted = |run: &RunSummary| args.state.is_empty() || args.state.iter().any(|s| s == run.state.as_str());
     let limit = args.limit.unwrap_or(usize::MAX);
     let jobs = if args.jobs { jobs::of(&mut client, None)? } else { Vec::new() };
@@ -69,9 +70,13 @@ fn arranged(args: &args::Ls) -> Outcome<Runs> {
         list.set_filter(both.trim_start());
     }
     match &list.mistake {
-        Some(mistake) => Err(Failure::input(format!("the filter cannot be read: {mistake}"))),
+        Some(mistake) => Err(cannot_be_read(mistake)),
         None => Ok(list),
     }
+}
+
+fn cannot_be_read(mistake: impl std::fmt::Display) -> Failure {
+    Failure::Input(format!("the filter cannot be read: {mistake}"))
 }
 
 /// The rows, under the names of their groups; columns asked for come behind the run's name.
@@ -129,8 +134,7 @@ fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
             Some(jobs) => format!("{}/{} jobs", jobs.completed, jobs.total),
             None => human::percent(run.progress.fraction()),
         },
-        // An experiment stands for its arms, not for its luckiest job.
-        or_dash(run.best.as_ref().filter(|_| run.jobs.is_none()).map(|b| human::number(b.value))),
+        or_dash(run.best.as_ref().map(|b| human::number(b.value))),
         or_dash(run.eta.filter(|_| live).map(human::duration)),
         or_dash(took),
         or_dash(seen),

@@ -13,7 +13,8 @@
 //! | `seed:1,2`, `priority>0`, `attempts>1`, `jobs>=3` | the number compares so |
 //! | `age<2d`, `took>1h30m`, `left<10min`, `seen>5min` | the time since it was created, at work, still to go, since its last event |
 //!
-//! Case does not matter. A run that lacks a figure fulfils no comparison with it.
+//! Case does not matter. A run that lacks a figure fulfils no comparison with it. Figures of an experiment's arms begin with
+//! the arm's name, which is not part of what may be cut short. There are neither `or` nor parentheses.
 //!
 //! ```
 //! use kiln_protocol::filter::Filter;
@@ -26,6 +27,7 @@
 //! ```
 
 mod complete;
+mod foreign;
 
 use std::ops::Range;
 
@@ -60,8 +62,9 @@ pub struct Filter {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Term {
-    /// As written.
+    /// As written, and where.
     text: String,
+    at: Range<usize>,
     not: bool,
     test: Test,
 }
@@ -270,7 +273,7 @@ impl Filter {
             let at = start..scan.at;
             let written = text[at.clone()].to_owned();
             match read {
-                Ok(test) => terms.push(Term { text: written, not, test }),
+                Ok(test) => terms.push(Term { text: written, at, not, test }),
                 Err(why) => drop(mistake.get_or_insert(FilterError { at, term: written, why })),
             }
         }
@@ -287,10 +290,30 @@ impl Filter {
         self.terms.iter().all(|term| term.matches(run, now))
     }
 
+    /// What is wrong with the filter for these runs, whichever of them it finds: it takes a setting for a figure that none of
+    /// them has.
+    ///
+    /// # Errors
+    /// The first such term.
+    pub fn suits<'a>(&self, runs: impl Iterator<Item = &'a RunSummary> + Clone) -> Result<(), FilterError> {
+        for term in &self.terms {
+            if let Test::Number(Quantity::Figure(name), ..) = &term.test
+                && let Some(why) = foreign::setting(name)
+                && !runs.clone().any(|run| figure(run, name).is_some())
+            {
+                return Err(FilterError { at: term.at.clone(), term: term.text.clone(), why });
+            }
+        }
+        Ok(())
+    }
+
     /// Why none of these runs is one of those looked for, as a sentence; `None` if some are.
     pub fn why_none<'a>(&self, runs: impl Iterator<Item = &'a RunSummary> + Clone, now: f64) -> Option<String> {
         if self.terms.is_empty() || runs.clone().any(|run| self.matches(run, now)) {
             return None;
+        }
+        if let Err(wrong) = self.suits(runs.clone()) {
+            return Some(format!("{wrong}."));
         }
         if runs.clone().next().is_none() {
             return Some("There are no runs yet.".into());
@@ -379,8 +402,8 @@ fn contains(text: &str, wanted: &str) -> bool {
     text.to_lowercase().contains(wanted)
 }
 
-/// Figures of a run by name: what it has found, and the best so far. An experiment has no best: that of its luckiest job says
-/// nothing of its arms.
+/// Figures of a run by name: what it has found, and the best so far. Those of an experiment are its arms': the best of its jobs
+/// says nothing of them.
 pub fn figures(run: &RunSummary) -> impl Iterator<Item = (&str, f64)> {
     let best = run.best.iter().filter(|_| run.jobs.is_none()).map(|best| (best.name.as_str(), best.value));
     run.figures.iter().map(|(name, value)| (name.as_str(), *value)).chain(best)
@@ -390,7 +413,22 @@ pub fn figures(run: &RunSummary) -> impl Iterator<Item = (&str, f64)> {
 /// `-` or blank.
 pub fn figure(run: &RunSummary, name: &str) -> Option<f64> {
     let whole = figures(run).find(|(known, _)| known.eq_ignore_ascii_case(name));
-    whole.or_else(|| figures(run).find(|(known, _)| goes_on(known, name))).map(|(_, value)| value)
+    let begun = || figures(run).find(|(known, _)| goes_on(of_arm(run, known), name) || whole_parts(known, name));
+    whole.or_else(begun).map(|(_, value)| value)
+}
+
+/// An experiment's figure without the arm before it: `accuracy/mean` of `lr-0.1/accuracy/mean`, where `lr` is no figure.
+fn of_arm<'a>(run: &RunSummary, known: &'a str) -> &'a str {
+    match known.split_once('/') {
+        // Without arms there are two parts: `accuracy/mean`.
+        Some((_, figure)) if run.jobs.is_some() && figure.contains('/') => figure,
+        _ => known,
+    }
+}
+
+/// Whether the name is written with its beginning, as `lr-0.1/acc`.
+fn whole_parts(known: &str, name: &str) -> bool {
+    name.contains('/') && goes_on(known, name)
 }
 
 fn goes_on(known: &str, name: &str) -> bool {
@@ -407,7 +445,7 @@ fn leaf(name: &str) -> &str {
 impl Quantity {
     fn of(&self, run: &RunSummary, now: f64) -> Option<f64> {
         match self {
-            Quantity::Best => run.best.as_ref().filter(|_| run.jobs.is_none()).map(|best| best.value),
+            Quantity::Best => run.best.as_ref().map(|best| best.value),
             Quantity::Done => Some(run.progress.fraction()),
             Quantity::Seed => Some(run.seed as f64),
             Quantity::Priority => Some(f64::from(run.priority)),
@@ -487,6 +525,11 @@ impl<'a> Scan<'a> {
 
     fn test(&mut self) -> Result<Test, String> {
         let start = self.at;
+        if self.rest().starts_with(['(', ')'])
+            && let Some(why) = foreign::word(self.rest())
+        {
+            return Err(why);
+        }
         let name = self.take(|c| !c.is_whitespace() && !matches!(c, ':' | '<' | '>' | '=' | '!' | '"'));
         let found = OPS.iter().find(|(sign, _)| self.rest().starts_with(sign));
         let Some((sign, op)) = found else {
@@ -518,6 +561,7 @@ impl<'a> Scan<'a> {
         let word = word.to_lowercase();
         match states(&word) {
             Some(found) if !quoted => Ok(Test::State(vec![found])),
+            None if !quoted && let Some(why) = foreign::word(&word) => Err(why),
             _ if word.is_empty() && !quoted => Err("what is to be left out is missing, as in -failed".into()),
             _ => Ok(Test::Anywhere(word)),
         }
@@ -545,6 +589,7 @@ fn test(name: &str, sign: &str, op: Op, values: &[String]) -> Result<Test, Strin
         // Only figures are compared by size, and which there are nobody knows beforehand; all else has a field.
         None if compares => Kind::Number,
         None if values.iter().all(|v| number(v).is_some()) => Kind::Number,
+        None if let Some(why) = foreign::setting(name) => return Err(why),
         None => {
             let near = nearest(name, FIELDS.iter().map(|f| f.name));
             let hint = near.map_or_else(

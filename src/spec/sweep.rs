@@ -33,7 +33,29 @@ struct Dimension {
 
 /// The argument for `--set` that varies a setting, as `--sweep key=values` means it.
 pub fn argument(key: &str, values: &str) -> String {
-    format!("sweep.over.\"{key}\"={values}")
+    format!("{OVER}{key}\"={values}")
+}
+
+/// How [`argument`] begins.
+const OVER: &str = "sweep.over.\"";
+
+/// How mistakes name an argument for `--set`: one that varies a setting is written with `--sweep`.
+pub(crate) fn option(argument: &str) -> String {
+    match argument.strip_prefix(OVER).and_then(|rest| rest.split_once("\"=")) {
+        Some((key, values)) => format!("{SWEEP}{key}={values}"),
+        None => format!("--set {argument}"),
+    }
+}
+
+const SWEEP: &str = "--sweep ";
+
+/// The name of what is varied, `over` itself without a key: as files write it, or as `--sweep` does.
+fn named(place: &Place, key: &str) -> String {
+    match (place.file.starts_with(SWEEP), key) {
+        (true, key) => key.to_owned(),
+        (false, "") => "sweep.over".into(),
+        (false, key) => format!("sweep.over.{key}"),
+    }
 }
 
 /// Whether a setting can be varied over these values, and over how many: `None` for any number of a range.
@@ -104,7 +126,8 @@ pub(crate) fn take(table: &mut Table, arms: Vec<Draft>, problems: &mut Vec<Probl
     match combinations(&dimensions, runs, seed) {
         Ok(all) => spread(arms, &dimensions, &all),
         Err((place, key, message)) => {
-            problems.push(Problem::at(place.unwrap_or(&over.place), &format!("sweep.over{key}"), message));
+            let place = place.unwrap_or(&over.place);
+            problems.push(Problem::at(place, &named(place, &key), message));
             arms
         }
     }
@@ -124,11 +147,12 @@ fn settings_in(
             settings_in(&key, inner, fields, out, problems);
             continue;
         }
-        let at = format!("sweep.over.{key}");
+        let at = named(&node.place, &key);
         // Without a method nothing is known of the settings, and that it is missing is said elsewhere.
         let Some(fields) = fields else { continue };
         let Some(field) = fields.iter().find(|field| field.key == key) else {
-            let hint = nearest(&key, fields.iter().map(|f| f.key.as_str()));
+            let keys = || fields.iter().map(|f| f.key.as_str());
+            let hint = nearest(&key, keys()).or_else(|| keys().find(|known| known.rsplit('.').next() == Some(&key)));
             let hint = hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             problems.push(Problem::at(&node.place, &at, format!("is not a setting of this preset's method{hint}")));
             continue;
@@ -153,11 +177,14 @@ fn read(field: &Field, node: &Node) -> Result<Values, String> {
     let text = match &node.value {
         Value::List(items) => {
             let values = items.iter().map(|item| item.value.clone()).collect();
-            return fitting(field, values, &node.place);
+            return listed(field, values, &node.place);
         }
         Value::Text(text) => text.trim(),
-        other => return fitting(field, vec![other.clone()], &node.place),
+        other => return listed(field, vec![other.clone()], &node.place),
     };
+    if text.is_empty() {
+        return Err(format!("has no values: nothing would be varied; {EXPECTED}"));
+    }
     let options = match field.kind {
         Kind::Choice => field.options.iter().map(|o| o.value.as_str()).collect(),
         Kind::Switch => vec!["false", "true"],
@@ -173,13 +200,29 @@ fn read(field: &Field, node: &Node) -> Result<Values, String> {
     if text.contains("..") && field.kind != Kind::Text {
         return range(field, text, &node.place);
     }
-    fitting(field, text.split(',').map(|part| scalar(part.trim())).collect(), &node.place)
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    if parts.contains(&"") {
+        return Err(format!("has a comma without a value beside it, `{text}`; {EXPECTED}"));
+    }
+    listed(field, parts.into_iter().map(scalar).collect(), &node.place)
 }
+
+const EXPECTED: &str = "expected values such as 0.1,0.2, or a range such as 0.1..0.5/5";
 
 /// A value as it is typed: TOML, or a bare word.
 fn scalar(text: &str) -> Value {
     let node = tree::parse_override(&format!("v={text}"), Path::new("")).ok().and_then(|mut table| table.remove("v"));
     node.map_or_else(|| Value::Text(text.to_owned()), |node| node.value)
+}
+
+/// Values that somebody has written, if all of them fit and none is there twice.
+fn listed(field: &Field, values: Vec<Value>, place: &Place) -> Result<Values, String> {
+    let written: Vec<String> = values.iter().map(shown).collect();
+    let fitting = fitting(field, values, place)?;
+    match written.iter().enumerate().find(|(i, value)| written[..*i].contains(value)) {
+        Some((_, twice)) => Err(format!("has {twice} twice; expected each value once")),
+        None => Ok(fitting),
+    }
 }
 
 /// The values, once each, if all of them fit.
@@ -274,7 +317,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// What is wrong with a sweep as a whole, or with one of its settings: place, key below `sweep.over`, sentence.
+/// What is wrong with a sweep as a whole, or with one of its settings: place, key, sentence.
 type Wrong<'a> = (Option<&'a Place>, String, String);
 
 /// All combinations, or so many of them drawn at random: one value a setting.
@@ -289,7 +332,7 @@ fn combinations(dimensions: &[Dimension], runs: u64, seed: u64) -> Result<Vec<Ve
             if all > MAX_JOBS {
                 let message = format!(
                     "makes {all} combinations; an experiment has at most {MAX_JOBS} runs. Take fewer values, or draw some \
-                     at random with sweep.runs"
+                     at random with sweep.runs (--sweep-runs)"
                 );
                 return Err((None, String::new(), message));
             }
@@ -297,9 +340,9 @@ fn combinations(dimensions: &[Dimension], runs: u64, seed: u64) -> Result<Vec<Ve
         }
         None if runs == 0 => {
             let endless = dimensions.iter().find(|d| matches!(d.values, Values::Range { .. }));
-            let (place, key) = endless.map_or((None, String::new()), |d| (Some(&d.place), format!(".{}", d.key)));
-            let message = "is a range without steps: write such as 1e-4..0.1/4 for four of its numbers, or set sweep.runs \
-                           to draw some at random";
+            let (place, key) = endless.map_or((None, String::new()), |d| (Some(&d.place), d.key.clone()));
+            let message = "is a range without steps: write such as 1e-4..0.1/4 for four of its numbers, or draw some at \
+                           random with sweep.runs (--sweep-runs)";
             Err((place, key, message.into()))
         }
         _ => Ok(drawn(dimensions, runs, seed)),
@@ -537,7 +580,7 @@ mod tests {
             ("\"optim.lr\" = [-1.0]", "p.toml:7: sweep.over.optim.lr: expected a number from 1e-8 to 100, found -1"),
             (
                 "\"optim.lr\" = \"0.1..0.2\"",
-                "p.toml:7: sweep.over.optim.lr: is a range without steps: write such as 1e-4..0.1/4 for four of its numbers, or set sweep.runs to draw some at random",
+                "p.toml:7: sweep.over.optim.lr: is a range without steps: write such as 1e-4..0.1/4 for four of its numbers, or draw some at random with sweep.runs (--sweep-runs)",
             ),
             (
                 "\"optim.lr\" = \"0.2..0.1/3\"",
@@ -567,7 +610,7 @@ mod tests {
             ("", "p.toml:6: sweep.over: names no setting: nothing would be varied"),
             (
                 "\"optim.lr\" = \"0.1..0.9/999\"\n\"optim.batch\" = [1, 2]",
-                "p.toml:6: sweep.over: makes 1998 combinations; an experiment has at most 1000 runs. Take fewer values, or draw some at random with sweep.runs",
+                "p.toml:6: sweep.over: makes 1998 combinations; an experiment has at most 1000 runs. Take fewer values, or draw some at random with sweep.runs (--sweep-runs)",
             ),
         ] {
             assert_eq!(said(&format!("[sweep.over]\n{over}\n")), expected, "{over}");
@@ -585,6 +628,47 @@ mod tests {
             said("[[arms]]\nname = \"a\"\nset = { sweep = {} }\n"),
             "p.toml:8: sweep: belongs to the preset, not to one arm (in arm `a`)"
         );
+    }
+
+    #[test]
+    fn an_argument_is_named_as_it_was_written() {
+        let said = |key: &str, values: &str| {
+            load("", &[&argument(key, values)]).map(|_| "fine".to_owned()).unwrap_or_else(|p| p.to_string())
+        };
+        for (key, values, expected) in [
+            (
+                "optim.lr",
+                "",
+                "--sweep optim.lr=: optim.lr: has no values: nothing would be varied; expected values such as 0.1,0.2, or a range such as 0.1..0.5/5",
+            ),
+            (
+                "optim.lr",
+                "0.1,",
+                "--sweep optim.lr=0.1,: optim.lr: has a comma without a value beside it, `0.1,`; expected values such as 0.1,0.2, or a range such as 0.1..0.5/5",
+            ),
+            (
+                "optim.lr",
+                "1..2..3",
+                "--sweep optim.lr=1..2..3: optim.lr: expected a range such as 0.1..0.5/5 or log:1e-4..0.1/4, found `1..2..3`",
+            ),
+            ("optim.lr", "0.1,1e-1", "--sweep optim.lr=0.1,1e-1: optim.lr: has 0.1 twice; expected each value once"),
+            ("optim.lr", "[1, 1]", "--sweep optim.lr=[1, 1]: optim.lr: has 1 twice; expected each value once"),
+            (
+                "lr",
+                "0.1,0.2",
+                "--sweep lr=0.1,0.2: lr: is not a setting of this preset's method; did you mean `optim.lr`?",
+            ),
+            (
+                "optim.batch",
+                "1..3000/1001",
+                "--sweep optim.batch=1..3000/1001: optim.batch: has 1001 steps; expected 2 to 1000",
+            ),
+        ] {
+            assert_eq!(said(key, values), expected);
+        }
+        let many = load("", &[&argument("optim.lr", "0.1..0.9/999"), &argument("optim.batch", "1,2")]).unwrap_err();
+        let many = many.to_string();
+        assert!(many.starts_with("--sweep optim.") && many.contains(": makes 1998 combinations"), "{many}");
     }
 
     #[test]

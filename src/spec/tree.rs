@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::problem::{Place, Problem};
+use crate::sweep;
 
 /// A value and where it was written (for the value of a key: where the key was).
 #[derive(Clone, Debug)]
@@ -109,7 +110,7 @@ pub(crate) fn merge(base: &mut Table, over: Table) {
 
 /// Reads `key=value`. The value is TOML; a bare word is text.
 pub(crate) fn parse_override(argument: &str, folder: &Path) -> Result<Table, Problem> {
-    let place = Place { file: format!("--set {argument}").into(), line: None, folder: Arc::new(folder.to_path_buf()) };
+    let place = Place { file: sweep::option(argument).into(), line: None, folder: Arc::new(folder.to_path_buf()) };
     let wrong = |message: String| Err(Problem::at(&place, "", message));
     let Some((key, typed)) = argument.split_once('=') else {
         return wrong("expected KEY=VALUE, such as `optim.lr=0.01`".into());

@@ -33,6 +33,8 @@ fn every_kind_of_term_holds_or_does_not() {
     let run = run("hournas-digits-k3f7", RunState::Running);
     for yes in [
         "",
+        "-\"or\"",
+        "-\"(\"",
         "  ",
         "K3F7",
         "digits hournas",
@@ -117,11 +119,38 @@ fn every_kind_of_term_holds_or_does_not() {
 }
 
 #[test]
-fn an_experiment_has_no_luckiest_job() {
+fn the_luckiest_job_is_an_experiments_best_and_none_of_its_figures() {
     let mut run = run("x-0001", RunState::Completed);
     run.jobs = Some(JobCounts { total: 6, ..JobCounts::default() });
     run.figures.clear();
-    assert!(!holds("acc>0", &run) && !holds("best>0", &run) && holds("jobs>5", &run));
+    assert!(!holds("acc>0", &run) && holds("best>0.9", &run) && holds("jobs>5", &run));
+}
+
+#[test]
+fn the_names_of_arms_are_no_figures() {
+    let mut run = run("x-0001", RunState::Completed);
+    run.jobs = Some(JobCounts { total: 6, ..JobCounts::default() });
+    run.figures = vec![("lr-0.1/test_accuracy/mean".into(), 0.9), ("lr-1/test_accuracy/mean".into(), 0.2)];
+    assert!(!holds("lr>0.1", &run) && holds("lr-0.1/test>0.8", &run) && holds("lr-1/test_acc<0.3", &run));
+    assert!(holds("test_acc>0.8", &run) && holds("acc>0.8", &run));
+    // Seeds alone make no arms.
+    run.figures = vec![("test_accuracy/mean".into(), 0.9)];
+    assert!(holds("test>0.8", &run) && holds("acc>0.8", &run));
+}
+
+#[test]
+fn a_setting_is_no_figure_unless_a_run_has_one_of_its_name() {
+    let runs = [run("a-0001", RunState::Running)];
+    let wrong = |filter: &str| Filter::parse(filter).unwrap().suits(runs.iter()).err().map(|e| e.to_string());
+    let said = "`-lr>0.1`: `lr` is the setting `optim.lr`, and a filter looks at figures; `kiln compare` shows the settings of \
+                runs";
+    assert_eq!(wrong("digits -lr>0.1").as_deref(), Some(said));
+    assert!(wrong("optim.lr=0.1").unwrap().starts_with("`optim.lr=0.1`: `optim.lr` is a setting, and"));
+    assert_eq!(wrong("acc>0.1 tau>0"), None);
+    let own = RunSummary { figures: vec![("lr".into(), 0.5)], ..runs[0].clone() };
+    assert_eq!(Filter::parse("lr>0.1").unwrap().suits([own].iter()), Ok(()));
+    let why = Filter::parse("lr>0.1").unwrap().why_none(runs.iter(), NOW).unwrap();
+    assert!(why.contains("`optim.lr`") && why.ends_with('.'), "{why}");
 }
 
 #[test]
@@ -140,6 +169,14 @@ fn a_bad_filter_says_where_and_what_was_expected() {
         ("method>3", "`method>3`: `method` is no number and has no size; write method:VALUE"),
         ("acc>1,2", "`acc>1,2`: one value is enough behind `>`"),
         ("tag!=paper", "`tag!=paper`: write -tag:paper for those that are not"),
+        ("optim.kind=sgd", "`optim.kind=sgd`: `optim.kind` is a setting, and a filter looks at figures; `kiln compare` shows \
+                            the settings of runs"),
+        ("failed or stopped", "`or`: a filter has no `or`: give one field several values, as in state:failed,stopped; in \
+                               quotes it is a text"),
+        ("a AND b", "`AND`: a filter needs no `and`: all its terms must hold; in quotes it is a text"),
+        ("not failed", "`not`: write a `-` before the term that must not hold, as in -failed; in quotes it is a text"),
+        ("-(failed", "`-(failed`: a filter has no parentheses: all its terms must hold, and a field may have several values, \
+                      as in state:failed,stopped; in quotes it is a text"),
         ("tag:", "`tag:`: expected a tag, such as paper behind `:`"),
     ] {
         let error = Filter::parse(filter).unwrap_err();

@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
 use kiln_protocol::filter::{Filter, FilterError};
-use kiln_protocol::run::Best;
 use kiln_protocol::{RunId, RunState, RunSummary};
 
 pub use crate::model::arrange::{Column, GroupBy, SortBy};
@@ -54,11 +53,6 @@ pub enum Line<'a> {
         folded: usize,
     },
     Run(&'a RunSummary),
-}
-
-/// The best figure that a run has reached. An experiment has none: the best of all its jobs says nothing of its arms.
-pub fn best(run: &RunSummary) -> Option<&Best> {
-    run.best.as_ref().filter(|_| run.jobs.is_none())
 }
 
 /// What a run is doing, or why it is not: its reason, else its note. The last note of an ended run says nothing any more.
@@ -141,6 +135,14 @@ impl Runs {
         (self.wanted, self.mistake) = Filter::read(text);
     }
 
+    /// Whether what is typed can be asked of these runs; see [`Filter::suits`].
+    ///
+    /// # Errors
+    /// The first term that cannot.
+    pub fn suits(&self) -> Result<(), FilterError> {
+        self.wanted.suits(self.all.iter())
+    }
+
     /// Why the list is empty, as a sentence, where the filter is why.
     pub fn why_none(&self) -> Option<String> {
         self.wanted.why_none(self.all.iter(), self.now)
@@ -221,7 +223,7 @@ impl Runs {
             SortBy::State => turn(urgency(a.state).cmp(&urgency(b.state))),
             SortBy::Progress => turn(b.progress.fraction().total_cmp(&a.progress.fraction())),
             SortBy::Best => {
-                let key = |r: &RunSummary| best(r).map(|b| if b.higher_is_better { -b.value } else { b.value });
+                let key = |r: &RunSummary| r.best.as_ref().map(|b| if b.higher_is_better { -b.value } else { b.value });
                 by(key(a), key(b), least)
             }
             SortBy::Device => by(a.device.as_ref(), b.device.as_ref(), |a, b| turn(a.cmp(b))),
@@ -315,12 +317,12 @@ mod tests {
         let mut runs = Runs::default();
         runs.replace(fixture::summaries());
         runs.sort = SortBy::Best;
-        let best: Vec<Option<f64>> = runs.visible().iter().map(|r| super::best(r).map(|b| b.value)).collect();
+        let best: Vec<Option<f64>> = runs.visible().iter().map(|r| r.best.as_ref().map(|b| b.value)).collect();
         let known: Vec<f64> = best.iter().map_while(|b| *b).collect();
         assert!(known.len() >= 2 && known.len() < best.len() && best[known.len()..].iter().all(Option::is_none));
         assert!(known.is_sorted_by(|a, b| a >= b) && runs.descending(), "the best first: {known:?}");
         runs.reverse = true;
-        let turned: Vec<Option<f64>> = runs.visible().iter().map(|r| super::best(r).map(|b| b.value)).collect();
+        let turned: Vec<Option<f64>> = runs.visible().iter().map(|r| r.best.as_ref().map(|b| b.value)).collect();
         assert_eq!(turned[..known.len()], known.iter().rev().map(|b| Some(*b)).collect::<Vec<_>>());
         assert!(!runs.descending());
         (runs.sort, runs.reverse) = (SortBy::State, false);

@@ -9,7 +9,7 @@ use crate::glyphs::Glyphs;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::arrange::tags;
-use crate::model::runs::{Column, Line, SortBy, best, doing};
+use crate::model::runs::{Column, Line, SortBy, doing};
 use crate::model::{Link, Model};
 use crate::text;
 use crate::theme::Role;
@@ -302,7 +302,7 @@ fn row(buf: &mut Buffer, m: &Model, area: Rect, run: &RunSummary, columns: &Colu
         (role, run.state.as_str().to_owned()),
         (Role::Bar, String::new()),
         (Role::Text, percent),
-        known(best(run).map(|b| text::number(b.value))),
+        known(run.best.as_ref().map(|b| text::number(b.value))),
         (Role::Dim, jobs_in_words(run, columns.device).unwrap_or_else(|| device(run, columns.device).to_owned())),
         known(eta),
         (if silent { Role::Warn } else { Role::Dim }, age.unwrap_or_else(none)),
