@@ -204,6 +204,12 @@ fn an_experiment_is_one_run_with_jobs() {
     let checked = kiln.json(&["check", "arms.toml", "--seeds", "1,2", "--json"]);
     assert_eq!((checked["jobs"].as_array().unwrap().len(), &checked["jobs"][1][0]), (4, &Json::from("quick")));
     assert_eq!(checked["estimate"]["jobs"], 4);
+    let told = kiln.ok(&["check", "arms.toml"]);
+    assert!(told.contains("slow: as the preset"), "{told}");
+    let bad = kiln.run(&["check", "arms.toml", "--sweep", "optim.lr=0.1,0.1"]);
+    assert!(bad.code == Some(2) && bad.err.contains("--sweep optim.lr=0.1,0.1: optim.lr: has 0.1 twice"), "{bad:?}");
+    let bad = kiln.run(&["check", "arms.toml", "--sweep", "optim.lr"]);
+    assert!(bad.code == Some(2) && bad.err.contains("expected KEY=VALUES"), "{bad:?}");
     let bad = kiln.run(&["check", "arms.toml", "--seeds", "1,1"]);
     assert!(bad.code == Some(2) && bad.err.contains("names 1 twice"), "{bad:?}");
 
@@ -217,6 +223,9 @@ fn an_experiment_is_one_run_with_jobs() {
     assert_eq!((runs.as_array().unwrap().len(), &runs[0]["jobs"]["completed"]), (1, &Json::from(4)));
     let id = runs[0]["id"].as_str().unwrap();
     let all = kiln.ok(&["ls", "--jobs"]);
+    let row = all.lines().find(|line| line.starts_with(&format!("{id} "))).unwrap();
+    let best = row.split_whitespace().nth(4).unwrap();
+    assert!(best.parse::<f64>().is_ok_and(|best| best > 0.0), "no best figure in {row}");
     assert!(all.contains("4/4 jobs") && all.contains(&format!("{id}.3")), "{all}");
     let shown = kiln.ok(&["show", "last"]);
     assert!(shown.contains("4 jobs: arms slow, quick; seeds 1, 2") && shown.contains("JOB  ARM"), "{shown}");
@@ -230,6 +239,10 @@ fn an_experiment_is_one_run_with_jobs() {
     );
     let plot = kiln.ok(&["plot", "last", "train/loss"]);
     assert!(plot.contains("slow: train/loss (mean of 2 jobs") && plot.contains("quick: train/loss"), "{plot}");
+    let lr = kiln.run(&["ls", "--filter", "lr>0.1"]);
+    assert!(lr.code == Some(2) && lr.err.contains("`lr` is the setting `optim.lr`"), "{lr:?}");
+    let differs = kiln.ok(&["diff", "last", "search.toml"]);
+    assert!(differs.contains("arm quick") && differs.contains("optim.lr = 0.2") && !differs.contains('{'), "{differs}");
     let alone = kiln.run(&["rm", "last.1"]);
     assert!(alone.code == Some(2) && alone.err.contains(&format!("kiln rm {id}")), "{alone:?}");
     kiln.ok(&["rm", "last"]);
@@ -371,6 +384,8 @@ fn runs_of_one_preset_are_compared_by_seed_and_a_candidate_becomes_a_run_of_its_
     assert!(wrong.code == Some(2) && wrong.err.contains("`banana`"), "{wrong:?}");
     let said = kiln.ok(&["diff", &second, "last"]);
     assert!(said.contains("optim.lr") && said.contains("seed") && said.contains("0.1"), "{said}");
+    let twice = kiln.run(&["compare", "last", &first, "last"]);
+    assert!(twice.code == Some(2) && twice.err.contains("is named twice"), "{twice:?}");
     let found = kiln.json(&["diff", &first, "search.toml", "--json"]);
     assert_eq!(found["second"]["kind"], "preset", "{found}");
     assert!(found["settings"].get("optim.lr").is_none(), "{found}");
@@ -530,6 +545,8 @@ fn the_doctor_names_what_is_missing() {
     assert_eq!(find("worker")["grade"], "wrong");
     assert!(find("worker")["said"].as_str().unwrap().contains("/nonexistent/worker does not exist"));
     assert!(find("disk")["said"].as_str().unwrap().contains("free"));
+    assert!(!kiln.path("home").exists(), "looking makes nothing");
+    assert!(find("home")["said"].as_str().unwrap().contains("is not there yet"));
     let said = alone(&["doctor"]);
     assert!(said.code == Some(4) && said.out.contains("!! home"), "{said:?}");
 }

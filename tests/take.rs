@@ -69,6 +69,8 @@ fn an_experiment_is_exported_as_its_jobs() {
         assert!(points.contains(&format!("\n{id}.{job},")), "no job {job}");
     }
     kiln.ok(&["export", "last", "--format", "svg"]);
+    let twice = kiln.run(&["export", "last", "--format", "svg"]);
+    assert!(twice.code == Some(2) && twice.err.contains(".svg is there already; --force overwrites it"), "{twice:?}");
     let svg = fs::read_to_string(kiln.path(&format!("{id}.svg"))).unwrap();
     assert!(svg.contains("mean of 2 jobs") && svg.contains(">quick</text>") && svg.contains("<polygon"), "no bands");
 
@@ -171,6 +173,9 @@ fn a_report_is_one_page() {
     for text in ["<svg", "Environment", "Settings", "data:image/png;base64,", "tau_global", "processor"] {
         assert!(page.contains(text), "no {text}");
     }
+    let again = kiln.run(&["report"]);
+    assert!(again.code == Some(2) && again.err.contains(".html is there already; --force overwrites it"), "{again:?}");
+    kiln.ok(&["report", "--force"]);
     let page = kiln.ok(&["report", "last", &first, "--title", "Two seeds", "--out", "-"]);
     assert!(page.contains("<title>Two seeds</title>") && page.contains("Settings that differ"), "{page}");
     assert!(page.contains(&first) && page.ends_with("</html>\n"));
@@ -189,6 +194,9 @@ fn a_run_is_repeated_by_the_preset_that_repro_writes() {
     let said = kiln.ok(&["repro"]);
     let file = format!("{id}-repro.toml");
     assert!(said.contains(&file), "{said}");
+    let twice = kiln.run(&["repro"]);
+    assert!(twice.code == Some(2) && twice.err.contains(&format!("{file} is there already")), "{twice:?}");
+    kiln.ok(&["repro", "--force"]);
     assert_eq!(kiln.ok(&["check", &file, "--spec"]), kiln.ok(&["show", &id, "--spec"]), "the same settings");
     let again = kiln.ok(&["run", &file]);
     assert!(again.contains("completed after"), "{again}");

@@ -323,7 +323,7 @@ pub enum Command {
 pub struct Chosen {
     /// A TOML file, or the name of a preset.
     pub preset: String,
-    /// Change a setting: a dotted key and a TOML value; a bare word is text.
+    /// Change a setting: a dotted key and a TOML value; a bare word is text, and numbers may end in k, M or G.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Run it once with each of these seeds, such as `1,2,3`: short for --set 'seeds=[1,2,3]'.
@@ -482,6 +482,9 @@ pub struct Latency {
     /// The file to write; standard output if not given.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Overwrite a file that is there already.
+    #[arg(long, requires = "out")]
+    pub force: bool,
     /// Print the table as JSON.
     #[arg(long)]
     pub json: bool,
@@ -602,6 +605,9 @@ pub struct Predict {
     /// The file; standard output if not given.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Overwrite a file that is there already.
+    #[arg(long, requires = "out")]
+    pub force: bool,
 }
 
 #[derive(Args, Debug)]
@@ -629,6 +635,9 @@ pub struct Plot {
     /// Draw into this file instead, by its name as SVG or PNG.
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["json", "width", "height"])]
     pub out: Option<PathBuf>,
+    /// Overwrite a file that is there already.
+    #[arg(long, requires = "out")]
+    pub force: bool,
     /// Dark paper, with --out.
     #[arg(long, requires = "out")]
     pub dark: bool,

@@ -84,14 +84,15 @@ fn report(preset: &Preset, e: &Estimate, data_there: bool) -> String {
         };
         let seeds = if spec.seeds.is_empty() { vec![spec.seed] } else { spec.seeds.clone() };
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-        line("jobs", format!("{}: {arms}seeds {}", parts.len(), seeds.join(", ")));
+        let word = if seeds.len() == 1 { "seed" } else { "seeds" };
+        line("jobs", format!("{}: {arms}{word} {}", parts.len(), seeds.join(", ")));
     }
     for arm in &spec.arms {
         let set: Vec<String> = arm.settings().into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let other = if arm.changes_data() { " (other data than the rest)" } else { "" };
         line(
             "arm",
-            format!("{}: {}{other}", arm.name, if set.is_empty() { "as it is".into() } else { set.join(", ") }),
+            format!("{}: {}{other}", arm.name, if set.is_empty() { "as the preset".into() } else { set.join(", ") }),
         );
     }
     let known = if e.images_known { "" } else { ", if complete" };

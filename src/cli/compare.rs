@@ -74,6 +74,9 @@ struct FrontRow<'a> {
 pub fn compare(engines: &Engines, args: &args::Compare) -> Outcome {
     let mut client = engines.open()?;
     let ids = args.runs.iter().map(|asked| engines::find(&mut client, asked)).collect::<Outcome<Vec<RunId>>>()?;
+    if let Some(twice) = ids.iter().enumerate().find_map(|(i, id)| ids[..i].contains(id).then_some(id)) {
+        return Err(Failure::Input(format!("{twice} is named twice, and a run does not differ from itself")));
+    }
     let comparison = gather(&mut client, &ids)?;
     comparison.left_out.iter().for_each(note);
     if comparison.groups.is_empty() {

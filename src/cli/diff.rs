@@ -1,6 +1,6 @@
 //! `diff`: in which settings two runs differ, or a run and a preset, or two presets; and what runs found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_protocol::spec::Spec;
 use serde::Serialize;
@@ -24,6 +24,9 @@ struct Side {
     kind: &'static str,
     #[serde(skip)]
     settings: BTreeMap<String, Json>,
+    /// Of an experiment: what each arm sets, by its name.
+    #[serde(skip)]
+    arms: BTreeMap<String, BTreeMap<String, String>>,
     /// Live settings that were changed after the start: [`Side::settings`] has what it started with.
     changed: Vec<(String, String)>,
     #[serde(skip)]
@@ -62,8 +65,8 @@ fn side(engines: &Engines, asked: &str) -> Outcome<Side> {
         other => other?,
     };
     let detail = engines::detail(&mut client, &id)?;
-    let spec =
-        Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| Failure::input(format!("{id}: {problems}")))?;
+    let spec = Spec::from_toml("spec.toml", &detail.spec)
+        .map_err(|problems| Failure::input(format!("{id}: {}", problems.of_another_kiln())))?;
     let outcome = detail.outcome.unwrap_or_default();
     Ok(Side {
         changed: detail.knobs,
@@ -75,7 +78,8 @@ fn side(engines: &Engines, asked: &str) -> Outcome<Side> {
 fn of_spec(name: String, kind: &'static str, spec: &Spec) -> Outcome<Side> {
     let mut settings = settings(spec).map_err(Failure::Input)?;
     settings.retain(|key, _| !NAMES.contains(&key.as_str()));
-    Ok(Side { name, kind, settings, changed: Vec::new(), figures: BTreeMap::new() })
+    let arms = spec.arms.iter().map(|arm| (arm.name.clone(), arm.settings().into_iter().collect())).collect();
+    Ok(Side { name, kind, settings, arms, changed: Vec::new(), figures: BTreeMap::new() })
 }
 
 impl<'a> Differences<'a> {
@@ -100,8 +104,10 @@ fn in_words(found: &Differences<'_>) -> String {
     let (first, second) = (found.first, found.second);
     let mut parts = Vec::new();
     let value = |v: &Option<&Json>| v.map_or_else(|| "-".to_owned(), plain);
-    let rows: Vec<Vec<String>> =
-        found.settings.iter().map(|(key, [a, b])| vec![(*key).to_owned(), value(a), value(b)]).collect();
+    // Arms are lists of settings themselves.
+    let plain = found.settings.iter().filter(|(key, _)| **key != ARMS);
+    let mut rows: Vec<Vec<String>> = plain.map(|(key, [a, b])| vec![(*key).to_owned(), value(a), value(b)]).collect();
+    rows.extend(arms(first, second));
     parts.push(match rows.is_empty() {
         true => format!("{} and {} have the same settings.", first.name, second.name),
         false => human::columns(&["SETTING", &first.name, &second.name], &rows),
@@ -126,6 +132,32 @@ fn in_words(found: &Differences<'_>) -> String {
     parts.join("\n\n")
 }
 
+/// The setting that holds an experiment's arms.
+const ARMS: &str = "arms";
+
+/// What differs between the arms of two experiments: in those that both have, setting by setting.
+fn arms(first: &Side, second: &Side) -> Vec<Vec<String>> {
+    let names: BTreeSet<&String> = first.arms.keys().chain(second.arms.keys()).collect();
+    let mut rows = Vec::new();
+    for name in names {
+        let (Some(a), Some(b)) = (first.arms.get(name), second.arms.get(name)) else {
+            let whole = |side: &Side| side.arms.get(name).map_or_else(|| "-".to_owned(), in_a_line);
+            rows.push(vec![format!("arm {name}"), whole(first), whole(second)]);
+            continue;
+        };
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        let value = |arm: &BTreeMap<String, String>, key| arm.get(key).cloned().unwrap_or_else(|| "-".into());
+        let differs = keys.into_iter().filter(|key| a.get(*key) != b.get(*key));
+        rows.extend(differs.map(|key| vec![format!("arm {name}: {key}"), value(a, key), value(b, key)]));
+    }
+    rows
+}
+
+fn in_a_line(arm: &BTreeMap<String, String>) -> String {
+    let set: Vec<String> = arm.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    if set.is_empty() { "as the preset".into() } else { set.join(", ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +167,7 @@ mod tests {
             name: name.into(),
             kind,
             settings: settings.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+            arms: BTreeMap::new(),
             changed: Vec::new(),
             figures: figures.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
         }
@@ -156,6 +189,21 @@ mod tests {
         assert_eq!(lines[..3], [vec!["SETTING", "a-1", "b-1"], vec!["seed", "1", "2"], vec!["x", "-", "y"]], "{said}");
         assert!(said.contains("b-1 was changed while it went on: optim.lr = 0.01"), "{said}");
         assert!(said.lines().last().unwrap().ends_with("+0.2500") && !said.contains("params"), "{said}");
+    }
+
+    #[test]
+    fn arms_are_told_one_by_one() {
+        let text = |arms: &str| {
+            let base = "method = \"train\"\n[data]\nset = \"digits\"\n[space]\nname = \"digits-mlp\"\n";
+            Spec::from_toml("x", &format!("{base}{arms}")).unwrap()
+        };
+        let arm = |name: &str, lr: f64| format!("[[arms]]\nname = \"{name}\"\nset = {{ \"optim.lr\" = {lr} }}\n");
+        let plain = "[[arms]]\nname = \"plain\"\n";
+        let a = of_spec("a".into(), "preset", &text(&(arm("x", 0.1) + &arm("y", 0.2) + plain))).unwrap();
+        let b = of_spec("b".into(), "preset", &text(&(arm("x", 0.1) + &arm("y", 0.3)))).unwrap();
+        let said = in_words(&Differences::of(&a, &b));
+        let lines: Vec<String> = said.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines, ["SETTING a b", "arm plain as the preset -", "arm y: optim.lr 0.2 0.3"], "{said}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kiln_protocol::client::ClientError;
 use kiln_protocol::home;
+use nix::unistd::AccessFlags;
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -109,11 +110,29 @@ fn check_home(found: &mut Findings) {
         Ok(home) => home,
         Err(e) => return found.add("home", Grade::Wrong, e.to_string()),
     };
-    match home.create() {
-        Ok(()) => found.add("home", Grade::Fine, format!("{} is writable", home.root().display())),
-        Err(e) => return found.add("home", Grade::Wrong, e.to_string()),
+    // Looking leaves no traces: a home that is not there yet is not made.
+    let root = home.root();
+    let there = root.ancestors().find(|folder| folder.exists()).unwrap_or(root);
+    let writable = nix::unistd::access(there, AccessFlags::W_OK | AccessFlags::X_OK);
+    match (writable, there == root) {
+        (Ok(()), true) if root.is_dir() => found.add("home", Grade::Fine, format!("{} is writable", root.display())),
+        (Ok(()), false) if there.is_dir() => {
+            found.add("home", Grade::Fine, format!("{} is not there yet; what needs it makes it", root.display()));
+        }
+        (Ok(()), _) => {
+            let said = format!("{} cannot be the home: {} is no folder", root.display(), there.display());
+            return found.add("home", Grade::Wrong, said);
+        }
+        (Err(e), _) => {
+            let said = format!("{} cannot be written to ({})", there.display(), e.desc());
+            return found.add(
+                "home",
+                Grade::Wrong,
+                format!("{}: {said}; set KILN_HOME to a folder of yours", root.display()),
+            );
+        }
     }
-    match nix::sys::statvfs::statvfs(home.root()) {
+    match nix::sys::statvfs::statvfs(there) {
         Ok(disk) => {
             let free = disk.blocks_available().saturating_mul(disk.fragment_size());
             let grade = if free < 200_000_000 { Grade::Wrong } else { Grade::Fine };

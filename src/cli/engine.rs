@@ -115,7 +115,12 @@ fn in_words(status: &Status) -> String {
     line("home", status.home.clone());
     line("socket", status.socket.clone());
     line("worker", status.worker.clone());
-    let jobs = format!("{} running, {} queued, {} clients", status.running, status.queued, status.clients);
+    let jobs = format!(
+        "{} running, {} queued, {}",
+        status.running,
+        status.queued,
+        human::counted(status.clients as usize, "client")
+    );
     line("jobs", format!("{jobs}, store {}", human::bytes(status.store_bytes)));
     for slot in &status.devices {
         let run = slot.run.as_ref().map_or_else(|| "free".into(), |run| format!("runs {run}"));

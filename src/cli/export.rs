@@ -99,7 +99,7 @@ pub fn export(engines: &Engines, args: &args::Export) -> Outcome {
     let mut client = engines.open()?;
     if args.format.is_network() {
         let (run, candidate) = network::asked(&args.runs)?;
-        let said = network::write(&mut client, run, candidate, args.format, args.out.as_deref())?;
+        let said = network::write(&mut client, run, candidate, args.format, args.out.as_deref(), args.force)?;
         return if args.json { say_json(&said) } else { say(network::sentence(&said)) };
     }
     let runs: Vec<RunId> = found(&mut client, &args.runs)?;
@@ -119,6 +119,10 @@ pub fn make(client: &mut Client, runs: &[RunId], args: &args::Export) -> Outcome
         Some(out) => out.clone(),
         None => PathBuf::from(default_name(runs, args.format.extension())),
     };
+    // The folder of event files may hold those of other runs.
+    if args.format != Format::Tensorboard {
+        files::free(&out, args.force)?;
+    }
     let said = match args.format {
         Format::Csv | Format::Jsonl | Format::Parquet => tables(client, runs, args, &out)?,
         Format::Tensorboard => event_files(client, runs, args, &out)?,
@@ -188,7 +192,7 @@ fn tables(client: &mut Client, runs: &[RunId], args: &args::Export, out: &Path) 
     })?;
     let (rows, columns) = (table.rows.len(), table.columns.len());
     Ok(Said {
-        text: format!("{}: {} rows of {columns} columns", out.display(), human::count(rows as f64)),
+        text: format!("{}: {} of {columns} columns", out.display(), human::counted(rows, "row")),
         json: json!({ "file": out, "format": args.format.name(), "rows": rows, "columns": table.columns, "runs": runs }),
     })
 }
@@ -249,6 +253,7 @@ fn event_files(client: &mut Client, runs: &[RunId], args: &args::Export, out: &P
         let mut texts = vec![("settings", format!("    {}", detail.spec.trim_end().replace('\n', "\n    ")))];
         texts.extend(detail.outcome.iter().map(|o| ("outcome", o.verdict.clone())));
         let file = folder.join(tensorboard::file_name(&run.summary));
+        files::free(&file, args.force)?;
         files::write(&file, |mut file| {
             tensorboard::write(&mut file, &run.summary, &run.series, &texts, &detail.views).map_err(|e| e.to_string())
         })?;
@@ -258,13 +263,12 @@ fn event_files(client: &mut Client, runs: &[RunId], args: &args::Export, out: &P
     let parts = tensorboard::PARTS;
     let steps =
         if parted { format!("; a step is 1/{parts} of what x counts, since x has fractions") } else { String::new() };
-    let n = runs.len();
     Ok(Said {
         text: format!(
-            "{}: {n} {}, {} points{steps}\nLook at them: tensorboard --logdir {}",
+            "{}: {}, {}{steps}\nLook at them: tensorboard --logdir {}",
             out.display(),
-            if n == 1 { "run" } else { "runs" },
-            human::count(written as f64),
+            human::counted(runs.len(), "run"),
+            human::counted(written, "point"),
             out.display()
         ),
         json: json!({ "file": out, "format": "tensorboard", "runs": runs.iter().map(|r| &r.summary.id).collect::<Vec<_>>(), "points": written, "steps-per-unit": if parted { parts } else { 1.0 } }),

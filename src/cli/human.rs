@@ -60,6 +60,11 @@ pub fn columns(heads: &[&str], rows: &[Vec<String>]) -> String {
     std::iter::once(&heads).chain(rows).map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// `1 job`, `2 jobs`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{} {what}{}", count(n as f64), if n == 1 { "" } else { "s" })
+}
+
 /// A table of an outcome.
 pub fn table(table: &Table) -> String {
     let heads: Vec<&str> = table.columns.iter().map(String::as_str).collect();

@@ -5,6 +5,7 @@ use kiln_protocol::{Event, Level, RunState};
 
 use crate::draw::{Chart, Scene};
 use crate::engines::{self, Engines};
+use crate::export::files;
 use crate::export::plots::{self, Picture, Subject};
 use crate::failure::{Failure, Outcome, say, say_json};
 use crate::follow::{self, Seen};
@@ -27,6 +28,9 @@ pub fn plot(engines: &Engines, args: &args::Plot) -> Outcome {
     };
     let picture = args.out.as_deref().map(|out| Picture::of_name(out).map(|format| (format, out)));
     let picture = picture.transpose().map_err(Failure::Input)?;
+    if let Some((_, out)) = &picture {
+        files::free(out, args.force)?;
+    }
     let columns = args.width.unwrap_or_else(|| terminal::width().min(160) as u16);
     let wanted = match (args.json, &picture) {
         (true, _) => 0,

@@ -76,7 +76,9 @@ pub fn in_words(jobs: &[RunSummary]) -> String {
     let arms = list(&mut jobs.iter().filter_map(|j| j.arm.clone()));
     let seeds = list(&mut jobs.iter().map(|j| j.seed.to_string()));
     let arms = if arms.is_empty() { arms } else { format!("arms {arms}; ") };
-    format!("{} jobs: {arms}seeds {seeds}", jobs.len())
+    let word = if seeds.contains(',') { "seeds" } else { "seed" };
+    let arms = if arms.contains(',') { arms } else { arms.replacen("arms", "arm", 1) };
+    format!("{}: {arms}{word} {seeds}", human::counted(jobs.len(), "job"))
 }
 
 /// The curves by which an experiment is judged, one an arm: its best figure's, else what every training has.
@@ -213,6 +215,8 @@ mod tests {
         let arms = [job(1, Some("a")), job(2, Some("b")), job(3, Some("a")), job(4, Some("b"))];
         assert_eq!(in_words(&arms), "4 jobs: arms a, b; seeds 1, 2");
         assert_eq!(in_words(&[job(1, None), job(3, None)]), "2 jobs: seeds 1, 2");
+        assert_eq!(in_words(&[job(1, None)]), "1 job: seed 1");
+        assert_eq!(in_words(&[job(1, Some("a")), job(3, Some("a"))]), "2 jobs: arm a; seeds 1, 2");
         let table = table(&arms);
         assert!(table.lines().nth(2).is_some_and(|l| l.contains("  2  b       1  queued")), "{table}");
     }

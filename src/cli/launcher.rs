@@ -41,7 +41,8 @@ impl Launcher for Presets {
 
     fn export(&self, run: &RunId, candidate: Option<u32>) -> Result<String, String> {
         let mut client = self.engines.open().map_err(said)?;
-        let written = export::write(&mut client, &run.0, candidate, export::Format::Safetensors, None).map_err(said)?;
+        let written =
+            export::write(&mut client, &run.0, candidate, export::Format::Safetensors, None, true).map_err(said)?;
         Ok(format!("Wrote {}", export::sentence(&written)))
     }
 
@@ -53,8 +54,8 @@ impl Launcher for Presets {
             (Take::Events, _) => whole(export::Format::Tensorboard),
             (Take::Charts, _) => whole(export::Format::Png),
             (Take::Bundle, _) => whole(export::Format::Bundle),
-            (Take::Report, _) => report::make(&mut client, runs, None, None).map(|(_, said)| said),
-            (Take::Repeat, [run, ..]) => repro::make(&mut client, run, Some(&repro::default_name(run))),
+            (Take::Report, _) => report::make(&mut client, runs, None, None, true).map(|(_, said)| said),
+            (Take::Repeat, [run, ..]) => repro::make(&mut client, run, Some(&repro::default_name(run)), true),
             (Take::Repeat, []) => return Err("there is no run to repeat".to_owned()),
         };
         // The screen has a line for it.

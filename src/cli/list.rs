@@ -131,7 +131,7 @@ fn row(run: &RunSummary, now: f64, colour: bool) -> Vec<String> {
         run.id.to_string(),
         human::state(run.state, colour),
         match run.jobs {
-            Some(jobs) => format!("{}/{} jobs", jobs.completed, jobs.total),
+            Some(jobs) => format!("{}/{} job{}", jobs.completed, jobs.total, if jobs.total == 1 { "" } else { "s" }),
             None => human::percent(run.progress.fraction()),
         },
         or_dash(run.best.as_ref().map(|b| human::number(b.value))),

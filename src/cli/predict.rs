@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 use kiln_protocol::spool::replace;
 
 use crate::engines::{self, Engines};
+use crate::export::files;
 use crate::failure::{Failure, Outcome, say};
 use crate::{args, doctor};
 
 pub fn predict(engines: &Engines, args: &args::Predict) -> Outcome {
+    args.out.as_deref().map_or(Ok(()), |out| files::free(out, args.force))?;
     let mut client = engines.open()?;
     let id = engines::find(&mut client, &args.run)?;
     let detail = engines::detail(&mut client, &id)?;

@@ -47,7 +47,7 @@ struct Told {
 pub fn report(engines: &Engines, args: &args::Report) -> Outcome {
     let mut client = engines.open()?;
     let runs = found(&mut client, &args.runs)?;
-    let (out, said) = make(&mut client, &runs, args.title.as_deref(), args.out.clone())?;
+    let (out, said) = make(&mut client, &runs, args.title.as_deref(), args.out.clone(), args.force)?;
     match (files::is_stdout(&out), args.json) {
         (true, _) => {
             note(said.text);
@@ -64,10 +64,12 @@ pub fn make(
     runs: &[RunId],
     title: Option<&str>,
     out: Option<PathBuf>,
+    force: bool,
 ) -> Outcome<(PathBuf, Said)> {
+    let out = out.unwrap_or_else(|| PathBuf::from(default_name(runs, "html")));
+    files::free(&out, force)?;
     let told = runs.iter().map(|id| tell(client, id)).collect::<Outcome<Vec<_>>>()?;
     let html = whole(&told, title, now());
-    let out = out.unwrap_or_else(|| PathBuf::from(default_name(runs, "html")));
     files::write(&out, |file| file.write_all(html.as_bytes()).map_err(|e| e.to_string()))?;
     let size = human::bytes(html.len() as u64);
     let text = format!("{}: a report on {} ({size}, one file)", out.display(), list(runs));
@@ -282,7 +284,7 @@ fn charts(charts: &[Chart]) -> String {
     let more = if more.is_empty() {
         String::new()
     } else {
-        page::details(&format!("{} more charts", more.len()), &drawn(more), false)
+        page::details(&human::counted(more.len(), "more chart"), &drawn(more), false)
     };
     if first.is_empty() { String::new() } else { drawn(first) + &more }
 }

@@ -62,7 +62,7 @@ pub fn repro(engines: &Engines, args: &args::Repro) -> Outcome {
     let mut client = engines.open()?;
     let id = engines::find(&mut client, &args.run)?;
     let out = (!args.check).then(|| args.out.clone().unwrap_or_else(|| default_name(&id)));
-    let said = make(&mut client, &id, out.as_deref())?;
+    let said = make(&mut client, &id, out.as_deref(), args.force)?;
     match (out.as_deref().is_some_and(files::is_stdout), args.json) {
         (true, _) => {
             note(said.text);
@@ -79,10 +79,11 @@ pub fn default_name(run: &RunId) -> PathBuf {
 }
 
 /// Writes the preset, if a file is given, and says what differs here.
-pub fn make(client: &mut Client, id: &RunId, out: Option<&Path>) -> Outcome<Said> {
+pub fn make(client: &mut Client, id: &RunId, out: Option<&Path>, force: bool) -> Outcome<Said> {
+    out.map_or(Ok(()), |out| files::free(out, force))?;
     let detail = engines::detail(client, id)?;
     let mut spec = Spec::from_toml("spec.toml", &detail.spec)
-        .map_err(|problems| Failure::Input(format!("the settings of {id} are of another Kiln: {problems}")))?;
+        .map_err(|problems| Failure::Input(format!("{id}: {}", problems.of_another_kiln())))?;
     let mut records = Vec::new();
     // Of an experiment, the first job that was started stands for all.
     for run in std::iter::once(id).chain(detail.jobs.iter().map(|job| &job.id)) {
@@ -181,6 +182,8 @@ fn differences(then: &Record, here: &Here, asked: bool) -> Vec<Difference> {
     compare("cores", &then.machine.cores.to_string(), &here.machine.cores.to_string(), false);
     compare("host", &then.machine.host, &here.machine.host, false);
     compare("system", &then.machine.os, &here.machine.os, false);
+    compare("memory", &human::bytes(then.machine.ram), &human::bytes(here.machine.ram), false);
+    compare("kernel", &then.machine.kernel, &here.machine.kernel, false);
     let list = |variables: &std::collections::BTreeMap<String, String>| {
         variables.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
@@ -283,7 +286,13 @@ fn preset(id: &RunId, detail: &RunDetail, spec: &Spec, records: &[Record], turns
             if let Some(data) = &then.data {
                 line(
                     "data",
-                    &format!("{}, {} in {} files, {}", data.set, human::bytes(data.bytes), data.files, data.digest),
+                    &format!(
+                        "{}, {} in {}, {}",
+                        data.set,
+                        human::bytes(data.bytes),
+                        human::counted(data.files as usize, "file"),
+                        data.digest
+                    ),
                 );
             }
         }
@@ -359,7 +368,10 @@ pub fn rows(record: &Record) -> Vec<(&'static str, String)> {
     ];
     if let Some(data) = &record.data {
         rows.push(("data", format!("{}: {}", data.set, data.path)));
-        rows.push(("data size", format!("{} in {} files", human::bytes(data.bytes), human::count(data.files as f64))));
+        rows.push((
+            "data size",
+            format!("{} in {}", human::bytes(data.bytes), human::counted(data.files as usize, "file")),
+        ));
         rows.push(("data digest", data.digest.clone()));
     }
     for (name, value) in &record.variables {
@@ -409,18 +421,27 @@ mod tests {
         other.kiln.changes = "00ff".into();
         (other.machine.host, other.machine.cpu) = ("laptop".into(), "Ryzen".into());
         other.devices = vec!["cpu (8 cores)".into()];
+        (other.machine.kernel, other.machine.ram) = ("6.1.0".into(), 8_000_000_000);
         other.variables.insert("MKL_CBWR".into(), "AVX2".into());
         let found = differences(&record(), &other, true);
-        let expected = [("Kiln", true), ("device", true), ("processor", true), ("host", false), ("environment", true)];
+        let expected = [
+            ("Kiln", true),
+            ("device", true),
+            ("processor", true),
+            ("host", false),
+            ("memory", false),
+            ("kernel", false),
+            ("environment", true),
+        ];
         assert_eq!(whats(&found), expected);
-        assert_eq!(found[4].then, "none");
+        assert_eq!(found[6].then, "none");
         // A worker that does not answer says nothing, rather than that everything differs.
         assert_eq!(whats(&differences(&record(), &Here { machine: record().machine, ..Here::default() }, false)), []);
 
         let said = in_words(&RunId("a-0001".into()), Some(&record()), &found, None, Some(Path::new("x.toml")));
         assert!(said.starts_with("x.toml: repeats a-0001; start it with kiln run x.toml\n"), "{said}");
         let (matters, aside) = said.split_once("without effect").unwrap();
-        assert!(matters.contains("Ryzen") && aside.contains("laptop"), "{said}");
+        assert!(matters.contains("Ryzen") && aside.contains("laptop") && aside.contains("6.1.0"), "{said}");
         let same = in_words(&RunId("a-0001".into()), Some(&record()), &[], None, None);
         assert_eq!(same, "Nothing that matters differs here. The repeat gives the same bits.");
     }

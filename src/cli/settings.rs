@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 /// The run's `spec.toml` is one that this Kiln cannot read.
 pub fn of(detail: &RunDetail) -> Outcome<BTreeMap<String, Json>> {
     let spec = Spec::from_toml("spec.toml", &detail.spec)
-        .map_err(|problems| Failure::Input(format!("the settings of {}: {problems}", detail.summary.id)))?;
+        .map_err(|problems| Failure::Input(format!("{}: {}", detail.summary.id, problems.of_another_kiln())))?;
     gather::settings(&spec).map_err(Failure::Input)
 }
 

@@ -10,6 +10,7 @@ use kiln_protocol::arch::{ArchError, LatencyRequest, LatencyTable};
 use kiln_protocol::spec::{SpaceDefinition, SpaceSettings};
 use serde::Serialize;
 
+use crate::export::files;
 use crate::failure::{Failure, Outcome, say, say_json};
 use crate::{args, doctor, human};
 
@@ -124,6 +125,7 @@ fn report(space: &Space) -> String {
 }
 
 pub fn latency(args: &args::Latency) -> Outcome {
+    args.out.as_deref().map_or(Ok(()), |out| files::free(out, args.force))?;
     let request = LatencyRequest {
         space: settings(&args.space)?,
         input: args.input,

@@ -87,7 +87,7 @@ fn modified(path: &Path) -> Option<f64> {
 pub fn read_spec(folder: &RunFolder) -> Result<Spec, String> {
     let path = folder.spec();
     let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-    Spec::from_toml(&path.display().to_string(), &text).map_err(|problems| problems.to_string())
+    Spec::from_toml(&path.display().to_string(), &text).map_err(|problems| problems.of_another_kiln())
 }
 
 /// What the name of a folder begins with that is being made: whole or not at all, a run is seen. No run's name does.

@@ -75,6 +75,13 @@ pub struct Difference {
     pub p: Option<f64>,
 }
 
+impl Difference {
+    /// `p 0.012`, `p <0.001`; `None` where there was nothing to test.
+    pub fn chance(&self) -> Option<String> {
+        self.p.map(|p| if p < 0.001 { "p <0.001".to_owned() } else { format!("p {p:.3}") })
+    }
+}
+
 /// What the settings have to do with a figure, and which runs no other beats.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Weighed {
@@ -338,6 +345,13 @@ impl Axis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_chance_is_nought() {
+        let said = |p| Difference { p, ..Difference::default() }.chance();
+        assert_eq!((said(Some(0.0124)).as_deref(), said(Some(0.0004)).as_deref()), (Some("p 0.012"), Some("p <0.001")));
+        assert_eq!(said(None), None);
+    }
 
     fn comparison() -> Comparison {
         let group = |name: &str, runs: &[&str]| Group {

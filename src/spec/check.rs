@@ -141,6 +141,9 @@ impl<'a> Walk<'a> {
             },
             ("number", Value::Integer(i)) if schema::in_range(schema, *i as f64) => Json::from(*i as f64),
             ("number", Value::Float(x)) if x.is_finite() && schema::in_range(schema, *x) => Json::from(*x),
+            ("integer" | "number", _) if let Some(value) = short(node) => {
+                self.node(schema, &Node { value, ..node.clone() }, key)
+            }
             _ => self.expected(schema, node, key),
         }
     }
@@ -251,6 +254,28 @@ impl<'a> Walk<'a> {
             Some(full) => format!("; did you mean `{full}`?"),
             None => format!("; expected {}", schema::one_of(properties.keys().map(String::as_str))),
         }
+    }
+}
+
+/// A number as people write it in arguments, in full: `40M`, `1.5k`, and `4e7` of a count. `None` for anything else.
+fn short(node: &Node) -> Option<Value> {
+    node.typed.as_ref()?;
+    let x = match &node.value {
+        Value::Text(text) => {
+            let units = [("k", 1e3), ("K", 1e3), ("M", 1e6), ("G", 1e9)];
+            let (digits, by) = units.into_iter().find_map(|(unit, by)| Some((text.strip_suffix(unit)?, by)))?;
+            digits.parse::<f64>().ok()? * by
+        }
+        Value::Float(x) => *x,
+        _ => return None,
+    };
+    let whole = x.round();
+    // 1.1 M is no whole number by its last bit.
+    let is_whole = whole.abs() < 1e15 && (x - whole).abs() <= whole.abs() * 1e-12;
+    match node.value {
+        _ if is_whole => Some(Value::Integer(whole as i128)),
+        Value::Text(_) if x.is_finite() => Some(Value::Float(x)),
+        _ => None,
     }
 }
 

@@ -464,6 +464,9 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
             format!("`{}` is a file", path.display())
         }
         Ok(meta) if meta.is_dir() && asked == DataSet::Cells => format!("`{}` is a folder", path.display()),
+        Ok(meta) if meta.is_dir() && !seems_right(&path, asked) => {
+            format!("`{}` is a folder without such data", path.display())
+        }
         Ok(_) => return None,
     };
     Some(
@@ -472,6 +475,22 @@ fn resolve_data(preset: &mut Preset, around: &dyn Surroundings) -> Option<Proble
             format!("{message}; expected {}. To say where: --set data.path=PATH", describe(asked)),
         ),
     )
+}
+
+/// Whether something in the folder is called as the data set's files are; what they hold the worker looks at. A folder that
+/// cannot be listed is not judged.
+fn seems_right(folder: &Path, set: DataSet) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return true };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        match set {
+            DataSet::Digits => matches!(&*name, "digits.csv" | "digits.csv.gz"),
+            DataSet::Fashion => name.starts_with("train-images"),
+            DataSet::Cifar10 => name.starts_with("data_batch_") || name.starts_with("cifar-10-batches-"),
+            DataSet::Folder | DataSet::Cells => true,
+        }
+    })
 }
 
 /// Of tables of architectures, Kiln has one for some spaces.

@@ -66,6 +66,21 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+impl Problems {
+    /// The mistakes of settings that a Kiln wrote itself, in one sentence: another one wrote them, or somebody has changed them
+    /// since.
+    pub fn of_another_kiln(&self) -> String {
+        let first = self.0.first().map_or_else(String::new, Problem::to_string);
+        let more = match self.0.len().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        format!(
+            "the settings are of another Kiln ({first}{more}); `kiln doctor` says which versions of `kiln` and `kiln-worker` are here"
+        )
+    }
+}
+
 /// The nearest of `names` to what was written, if any is near enough to be meant. Case, `_` and `-` do not count.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace('_', "-");
@@ -80,7 +95,25 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{Problem, Problems, nearest};
+
+    #[test]
+    fn many_mistakes_of_one_cause_are_one_sentence() {
+        let problem = |key: &str| Problem {
+            file: "spec.toml".into(),
+            line: Some(3),
+            key: key.into(),
+            message: "is not a setting".into(),
+        };
+        let said = Problems(["optim.new", "run.new", "x"].map(problem).to_vec()).of_another_kiln();
+        assert!(
+            said.starts_with(
+                "the settings are of another Kiln (spec.toml:3: optim.new: is not a setting, and 2 more); "
+            ),
+            "{said}"
+        );
+        assert!(!said.contains('\n'));
+    }
 
     #[test]
     fn the_nearest_name_is_one_that_could_be_meant() {

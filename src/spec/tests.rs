@@ -318,10 +318,20 @@ fn overrides_win_and_are_checked_like_files() {
     assert_eq!(set("title=12").unwrap().title, "12");
     assert_eq!(set("title = \"=\"").unwrap().title, "=");
     assert_eq!(set("data.train=1_000").unwrap().data.train, 1000);
+    for (typed, number) in [("2k", 2000), ("1.1K", 1100), ("1e3", 1000)] {
+        assert_eq!(set(&format!("data.train={typed}")).unwrap().data.train, number, "{typed}");
+    }
+    assert_eq!(set("optim.lr=0.0015k").unwrap().optim.lr, 1.5);
     assert_eq!(set("space.only.family=[\"fast\"]").unwrap().space.only["family"], ["fast"]);
     for (argument, expected) in [
         ("optim.lr=fast", "--set optim.lr=fast: optim.lr: expected a number from 1e-8 to 100, found the text \"fast\""),
         ("optim.rl=1", "--set optim.rl=1: optim.rl: is not a setting; did you mean `lr`?"),
+        ("seed=-1k", "--set seed=-1k: seed: expected a whole number from 0 to 9007199254740991, found -1000"),
+        ("seed=1.5", "--set seed=1.5: seed: expected a whole number from 0 to 9007199254740991, found 1.5"),
+        (
+            "seed=fork",
+            "--set seed=fork: seed: expected a whole number from 0 to 9007199254740991, found the text \"fork\"",
+        ),
         ("optim.lr", "--set optim.lr: expected KEY=VALUE, such as `optim.lr=0.01`"),
         ("=1", "--set =1: `` is not a key; expected a dotted name, such as `optim.lr`"),
         ("a b=1", "--set a b=1: `a b` is not a key; expected a dotted name, such as `optim.lr`"),
@@ -377,7 +387,7 @@ fn what_a_preset_extends_may_be_a_name() {
 #[test]
 fn data_paths_are_taken_from_the_file_that_names_them() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(dir.path().join("data/images")).unwrap();
+    std::fs::create_dir_all(dir.path().join("data/images/cat")).unwrap();
     let file = dir.path().join("p.toml");
     let text = GOOD.replace("set = \"digits\"", "set = \"folder\"\npath = \"./data/../data/images\"");
     std::fs::write(&file, text).unwrap();
@@ -396,6 +406,25 @@ fn data_paths_are_taken_from_the_file_that_names_them() {
         said.starts_with("--set data.path=/not/there: data.path: `/not/there` does not exist; expected a folder"),
         "{said}"
     );
+}
+
+#[test]
+fn a_folder_without_the_data_is_told_from_one_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = |set: &str| {
+        let text = GOOD.replace("set = \"digits\"", &format!("set = \"{set}\"\npath = \"{}\"", dir.path().display()));
+        let (_, missing) = Preset::read(Path::new("p.toml"), &[], &Files(vec![("p.toml", text)])).unwrap();
+        missing.map(|problem| problem.to_string())
+    };
+    std::fs::write(dir.path().join("notes.txt"), "").unwrap();
+    for (set, file) in
+        [("digits", "digits.csv.gz"), ("fashion", "train-images-idx3-ubyte.gz"), ("cifar10", "data_batch_1.bin")]
+    {
+        let said = missing(set).unwrap();
+        assert!(said.contains("is a folder without such data; expected") && said.contains(file), "{said}");
+        std::fs::write(dir.path().join(file), "").unwrap();
+        assert_eq!(missing(set), None);
+    }
 }
 
 #[test]

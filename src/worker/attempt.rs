@@ -118,7 +118,7 @@ fn guarded(panics: &Panics, outbox: &Outbox, work: impl FnOnce() -> End) -> End 
 fn prepare(folder: &RunFolder, runtime: &Runtime, outbox: &Arc<Outbox>, orders: &Orders) -> Result<Ready, String> {
     let file = folder.spec();
     let text = std::fs::read_to_string(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let spec = Spec::from_toml(&file.display().to_string(), &text).map_err(|problems| problems.to_string())?;
+    let spec = Spec::from_toml(&file.display().to_string(), &text).map_err(|problems| problems.of_another_kiln())?;
     let assigned = std::env::var("KILN_DEVICE").ok();
     let place = runtime.place(&spec.run.device, assigned.as_deref()).map_err(|error| error.to_string())?;
     runtime.configure(&spec, &place).map_err(|error| error.to_string())?;

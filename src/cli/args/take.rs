@@ -29,16 +29,29 @@ pub struct Export {
     /// The file (of tensorboard, the folder); `-` for standard output. Called after the run, in this folder, if not given.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Overwrite a file that is there already.
+    #[arg(long)]
+    pub force: bool,
     /// Print what was written as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 impl Export {
-    /// Everything of a format, under the usual name.
+    /// Everything of a format, under the usual name, in place of what was written so before.
     pub fn whole(format: Format) -> Export {
         let (runs, series) = (Vec::new(), Vec::new());
-        Export { runs, format, series, rows: Rows::Points, no_checkpoints: false, dark: false, out: None, json: false }
+        Export {
+            runs,
+            format,
+            series,
+            rows: Rows::Points,
+            no_checkpoints: false,
+            dark: false,
+            out: None,
+            force: true,
+            json: false,
+        }
     }
 }
 
@@ -63,6 +76,9 @@ pub struct Report {
     /// The file; `-` for standard output. Called after the run, in this folder, if not given.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Overwrite a file that is there already.
+    #[arg(long)]
+    pub force: bool,
     /// The page's heading.
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
@@ -79,6 +95,9 @@ pub struct Repro {
     /// The preset to write; `-` for standard output. Called after the run, in this folder, if not given.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Overwrite a file that is there already.
+    #[arg(long)]
+    pub force: bool,
     /// Only say what differs here.
     #[arg(long)]
     pub check: bool,

@@ -82,7 +82,7 @@ fn entry(detail: RunDetail) -> Result<Option<Entry>, String> {
     if detail.outcome.is_none() && summary.best.is_none() && detail.series.is_empty() {
         return Ok(None);
     }
-    let spec = Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| problems.to_string())?;
+    let spec = Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| problems.of_another_kiln())?;
     let mut settings = settings(&spec)?;
     // What was changed while the run went on is what it was trained with in the end.
     for (key, value) in detail.knobs {

@@ -80,7 +80,7 @@ fn spread(summary: &Spread) -> String {
 
 fn difference(d: &Difference) -> String {
     let sign = if d.difference > 0.0 { "+" } else { "" };
-    let p = d.p.map_or_else(String::new, |p| format!(" (p {p:.3})"));
+    let p = d.chance().map_or_else(String::new, |p| format!(" ({p})"));
     format!("{sign}{}{p}", human::number(d.difference))
 }
 

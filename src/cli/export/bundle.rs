@@ -98,9 +98,9 @@ pub fn export(client: &mut Client, runs: &[RunId], checkpoints: bool, out: &Path
     };
     Ok(Said {
         text: format!(
-            "{}: {} files of {}, packed into {}{still}",
+            "{}: {} of {}, packed into {}{still}",
             out.display(),
-            human::count(items.len() as f64),
+            human::counted(items.len(), "file"),
             human::bytes(bytes),
             human::bytes(size)
         ),

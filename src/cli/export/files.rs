@@ -12,6 +12,18 @@ pub fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// Whether a file may be written: with `force`, or where there is none yet.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn free(path: &Path, force: bool) -> Outcome {
+    // What is no plain file, such as /dev/null, loses nothing.
+    if force || is_stdout(path) || !path.is_file() {
+        return Ok(());
+    }
+    Err(Failure::Input(format!("{} is there already; --force overwrites it, --out names another file", path.display())))
+}
+
 /// Writes a file beside its place and renames it into it; `-` is standard output.
 ///
 /// # Errors
@@ -64,6 +76,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside");
         let nowhere = write(&dir.path().join("no/such/folder"), |_| Ok(()));
         assert!(matches!(nowhere, Err(Failure::Input(said)) if said.contains("no/such/folder")));
+        let Err(Failure::Input(said)) = free(&path, false) else { panic!("it would be overwritten") };
+        assert!(said.contains("a.csv is there already; --force overwrites it"), "{said}");
+        assert!(free(&path, true).is_ok() && free(&dir.path().join("b.csv"), false).is_ok());
         assert!(is_stdout(Path::new("-")) && !is_stdout(Path::new("./-")));
     }
 }

@@ -10,7 +10,7 @@ use kiln_protocol::wire::RunDetail;
 use kiln_protocol::{RunId, RunState, retrain};
 use serde_json::Value as Json;
 
-use super::Format;
+use super::{Format, files};
 use crate::engines;
 use crate::failure::{Failure, Outcome};
 use crate::{doctor, human};
@@ -29,7 +29,7 @@ pub fn asked(runs: &[String]) -> Outcome<(&str, Option<u32>)> {
 
 /// Writes the network of a run, or of one of its candidates, and gives what `kiln-worker export` says of it: `file` (absolute
 /// path), `arch`, `space`, `tensors`, `parameters`. Without `out` the file lies in the working folder and is called after run
-/// and candidate. The run folder is read directly, so this works where the engine runs on this machine.
+/// and candidate; one that is there already is only overwritten with `force`. The run folder is read directly, so this works where the engine runs on this machine.
 ///
 /// A candidate has weights if it is the one that its run trained in full, or if a run was launched to train it (`kiln retrain`)
 /// and has completed; of several, the newest counts.
@@ -39,6 +39,7 @@ pub fn write(
     candidate: Option<u32>,
     format: Format,
     out: Option<&Path>,
+    force: bool,
 ) -> Outcome<Json> {
     let id = engines::find(client, run)?;
     let detail = engines::detail(client, &id)?;
@@ -48,7 +49,8 @@ pub fn write(
             first.id, last.id
         )));
     }
-    let spec = Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| Failure::Input(problems.to_string()))?;
+    let spec =
+        Spec::from_toml("spec.toml", &detail.spec).map_err(|problems| Failure::Input(problems.of_another_kiln()))?;
     // Whatever the run has, where no candidate is named: a winner need not be marked in its table.
     let wanted = candidate.map(|_| retrain::network(&detail, &spec, candidate)).transpose().map_err(Failure::Input)?;
     let arch = wanted.map(|(_, arch)| arch);
@@ -59,6 +61,7 @@ pub fn write(
         Some(out) => out.to_path_buf(),
         None => PathBuf::from(default_name(&detail, candidate, format)),
     };
+    files::free(&out, force)?;
     let out = std::path::absolute(&out).map_err(|e| Failure::Input(format!("{}: {e}", out.display())))?;
     let worker = doctor::worker();
     let mut command = Command::new(&worker);

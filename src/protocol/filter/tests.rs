@@ -169,14 +169,23 @@ fn a_bad_filter_says_where_and_what_was_expected() {
         ("method>3", "`method>3`: `method` is no number and has no size; write method:VALUE"),
         ("acc>1,2", "`acc>1,2`: one value is enough behind `>`"),
         ("tag!=paper", "`tag!=paper`: write -tag:paper for those that are not"),
-        ("optim.kind=sgd", "`optim.kind=sgd`: `optim.kind` is a setting, and a filter looks at figures; `kiln compare` shows \
-                            the settings of runs"),
-        ("failed or stopped", "`or`: a filter has no `or`: give one field several values, as in state:failed,stopped; in \
-                               quotes it is a text"),
+        (
+            "optim.kind=sgd",
+            "`optim.kind=sgd`: `optim.kind` is a setting, and a filter looks at figures; `kiln compare` shows \
+                            the settings of runs",
+        ),
+        (
+            "failed or stopped",
+            "`or`: a filter has no `or`: give one field several values, as in state:failed,stopped; in \
+                               quotes it is a text",
+        ),
         ("a AND b", "`AND`: a filter needs no `and`: all its terms must hold; in quotes it is a text"),
         ("not failed", "`not`: write a `-` before the term that must not hold, as in -failed; in quotes it is a text"),
-        ("-(failed", "`-(failed`: a filter has no parentheses: all its terms must hold, and a field may have several values, \
-                      as in state:failed,stopped; in quotes it is a text"),
+        (
+            "-(failed",
+            "`-(failed`: a filter has no parentheses: all its terms must hold, and a field may have several values, \
+                      as in state:failed,stopped; in quotes it is a text",
+        ),
         ("tag:", "`tag:`: expected a tag, such as paper behind `:`"),
     ] {
         let error = Filter::parse(filter).unwrap_err();

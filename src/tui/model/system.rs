@@ -332,7 +332,7 @@ fn runs(page: &mut Page, m: &Model, s: &System, column: usize, width: usize, gly
         let share = share_of(s, &run.id);
         let known = |text: Option<String>| text.map_or((Role::Faint, glyphs.none.to_owned()), |t| (Role::Text, t));
         let device = run.device.as_deref().map(|d| d.split(' ').next().unwrap_or(d).to_owned());
-        let device = device.or_else(|| run.jobs.map(|j| format!("{} jobs", j.live)));
+        let device = device.or_else(|| run.jobs.map(|j| counted(j.live)));
         let figures = [
             known(device),
             known(share.as_ref().map(|s| format!("{:.1}", s.cpu))),
@@ -344,6 +344,10 @@ fn runs(page: &mut Page, m: &Model, s: &System, column: usize, width: usize, gly
     }
 }
 
+fn counted(jobs: u32) -> String {
+    if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
+}
+
 fn waiting(page: &mut Page, m: &Model, column: usize, width: usize, glyphs: &Glyphs) {
     let queue = queue(m);
     page.blank(column);
@@ -352,7 +356,7 @@ fn waiting(page: &mut Page, m: &Model, column: usize, width: usize, glyphs: &Gly
         page.heading(column, vec![(Role::Dim, "Nothing waits.".into())]);
     }
     for (place, run) in queue.into_iter().enumerate() {
-        let jobs = run.jobs.map(|j| format!("  {} jobs", j.queued)).unwrap_or_default();
+        let jobs = run.jobs.map(|j| format!("  {}", counted(j.queued))).unwrap_or_default();
         let after = format!("{jobs}  priority {:+}  {:>6}", run.priority, text::age(m.now - run.created));
         let number = format!("{:>2}  ", place + 1);
         let room = width.saturating_sub(text::width(&after) + text::width(&number));

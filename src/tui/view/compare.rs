@@ -179,7 +179,7 @@ fn about(row: &Row<'_>, data: &Comparison, look: &Look) -> Vec<(Role, String)> {
             let one = |(i, d): (usize, &Option<kiln_protocol::compare::Difference>)| {
                 let d = d.as_ref()?;
                 let sign = if d.difference > 0.0 { "+" } else { "" };
-                let p = d.p.map_or_else(String::new, |p| format!(" (p {p:.3}, {} pairs)", d.pairs));
+                let p = d.chance().map_or_else(String::new, |p| format!(" ({p}, {} pairs)", d.pairs));
                 Some(format!("{} - A: {sign}{}{p}", letter(i), text::number(d.difference)))
             };
             let all: Vec<String> = figure.against_first.iter().enumerate().filter_map(one).collect();

@@ -276,7 +276,7 @@ fn ends(cell: &str, cells: usize, to_right: bool, look: &Look) -> String {
 fn jobs_in_words(run: &RunSummary, cells: usize) -> Option<String> {
     let jobs = run.jobs?;
     let counts = format!("{}/{}", jobs.ended(), jobs.total);
-    let full = format!("{counts} jobs");
+    let full = format!("{counts} job{}", if jobs.total == 1 { "" } else { "s" });
     Some(if text::width(&full) <= cells { full } else { counts })
 }
 
