@@ -338,8 +338,6 @@ mod tests {
             flaws: vec![],
         };
         let detail = RunDetail {
-            summary,
-            spec,
             series: vec![info],
             views: vec![
                 ("samples".into(), View::Images(Images { pictures, ..Images::default() })),
@@ -349,9 +347,7 @@ mod tests {
             outcome: Some(outcome),
             folder: "/x".into(),
             knobs: vec![("optim.lr".into(), "0.1".into())],
-            marks: vec![],
-            jobs: vec![],
-            note: String::new(),
+            ..RunDetail::new(summary, spec)
         };
         let marks = vec![Mark { x: 1.0, label: "optim.lr = 0.1".into() }];
         let message = "a <line>".to_owned();

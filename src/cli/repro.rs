@@ -490,18 +490,7 @@ mod tests {
         let text = "method = \"train\"\nseed = 7\n[data]\nset = \"digits\"\n[space]\nname = \"digits-mlp\"\n";
         let spec = Spec::from_toml("x", text).unwrap();
         let id = RunId("a-0001".into());
-        let detail = RunDetail {
-            summary: RunSummary::queued(id.clone(), 0.0),
-            spec: spec.to_toml().unwrap(),
-            series: vec![],
-            views: vec![],
-            outcome: None,
-            folder: String::new(),
-            knobs: vec![],
-            marks: vec![],
-            jobs: vec![],
-            note: String::new(),
-        };
+        let detail = RunDetail::new(RunSummary::queued(id.clone(), 0.0), spec.to_toml().unwrap());
         let turns = [Turn { key: "optim.lr".into(), value: "0.01".into(), x: 2.5 }];
         let mut odd = record();
         odd.machine.os = "a\nb".into();

@@ -108,20 +108,8 @@ fn folder_of(run: &RunDetail, job: &RunSummary) -> std::path::PathBuf {
 mod tests {
     use super::*;
     use kiln_protocol::spool::EventWriter;
+    use kiln_protocol::testing::started;
     use kiln_protocol::{Body, RunSummary};
-
-    fn started() -> Body {
-        Body::Started {
-            attempt: 1,
-            resumed_from: None,
-            device: "cpu".into(),
-            host: "h".into(),
-            pid: 7,
-            version: "0.1.0".into(),
-            x_max: BTreeMap::new(),
-            x_unit: BTreeMap::new(),
-        }
-    }
 
     fn points(series: &str, x: f64) -> Body {
         Body::Points { series: series.into(), points: vec![[x, 1.0]] }
@@ -129,16 +117,8 @@ mod tests {
 
     fn detail(folder: &Path, id: &RunId) -> RunDetail {
         RunDetail {
-            summary: RunSummary::queued(id.clone(), 0.0),
-            spec: String::new(),
-            series: vec![],
-            views: vec![],
-            outcome: None,
             folder: folder.display().to_string(),
-            knobs: vec![],
-            marks: vec![],
-            jobs: vec![],
-            note: String::new(),
+            ..RunDetail::new(RunSummary::queued(id.clone(), 0.0), String::new())
         }
     }
 
@@ -149,7 +129,7 @@ mod tests {
         let folder = RunFolder::new(&path);
         folder.create("method = \"train\"\n").unwrap();
         let mut events = EventWriter::open(&folder).unwrap();
-        events.append(started()).unwrap();
+        events.append(started(1, None)).unwrap();
         events.append(points("train/loss", 1.0)).unwrap();
         let shelf = Shelf::default();
         let names = ["train/loss".to_owned(), "valid/loss".to_owned()];
@@ -177,7 +157,7 @@ mod tests {
             let folder = RunFolder::new(path.join("jobs").join(n.to_string()));
             folder.create("method = \"train\"\n").unwrap();
             let mut events = EventWriter::open(&folder).unwrap();
-            events.append(started()).unwrap();
+            events.append(started(1, None)).unwrap();
             (0..n).for_each(|x| events.append(points("train/loss", f64::from(x))).map(drop).unwrap());
             run.jobs.push(RunSummary { arm: Some(arm.into()), ..RunSummary::queued(id.job(n), 0.0) });
         }

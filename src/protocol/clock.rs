@@ -113,16 +113,7 @@ mod tests {
     use super::*;
 
     fn started(resumed_from: Option<u64>) -> Body {
-        Body::Started {
-            attempt: 1,
-            resumed_from,
-            device: "cpu".into(),
-            host: "h".into(),
-            pid: 7,
-            version: "0.1.0".into(),
-            x_max: BTreeMap::new(),
-            x_unit: BTreeMap::new(),
-        }
+        crate::testing::started(1, resumed_from)
     }
 
     fn points(xs: &[f64]) -> Body {

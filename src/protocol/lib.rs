@@ -16,6 +16,7 @@
 //! - [`retrain`]: a candidate of a run as a training of its own
 //! - [`past`]: earlier states of a view
 //! - [`images`]: shape and classes of data sets, without reading them
+//! - [`testing`]: what tests of several crates tell of runs
 //! - [`home`]: where things lie (`KILN_HOME`, socket, presets, assets)
 //!
 //! The format of the run folder is version [`SPOOL_VERSION`]; a file written by a newer version is refused.
@@ -42,6 +43,7 @@ pub mod reduce;
 pub mod retrain;
 pub mod run;
 pub mod spool;
+pub mod testing;
 pub mod view;
 pub mod wire;
 

@@ -7,11 +7,8 @@
 //!
 //! let mut summary = RunSummary::queued(RunId("x-0001".into()), 100.0);
 //! let mut pace = Pace::default();
-//! let started = Body::Started {
-//!     attempt: 1, resumed_from: None, device: "cpu".into(), host: "h".into(), pid: 7, version: "0.1.0".into(),
-//!     x_max: Default::default(), x_unit: Default::default(),
-//! };
-//! reduce(&mut summary, &mut pace, &Event { seq: 1, t: 101.0, body: started });
+//! let body = kiln_protocol::testing::started(1, None);
+//! reduce(&mut summary, &mut pace, &Event { seq: 1, t: 101.0, body });
 //! let progress = Progress { done: 25.0, total: 100.0, ..Progress::default() };
 //! reduce(&mut summary, &mut pace, &Event { seq: 2, t: 111.0, body: Body::Progress(progress) });
 //! assert_eq!(summary.state, RunState::Running);
@@ -177,6 +174,7 @@ fn end(summary: &mut RunSummary, t: f64, state: RunState, reason: Option<String>
 mod tests {
     use super::*;
     use crate::run::{Best, Figure, Outcome};
+    use crate::testing::started;
 
     struct Run {
         summary: RunSummary,
@@ -195,19 +193,6 @@ mod tests {
             assert!(!reduce(&mut self.summary, &mut self.pace, &event), "an event counts once");
             assert_eq!((&self.summary, &self.pace), (&after.0, &after.1));
             &self.summary
-        }
-    }
-
-    fn started(attempt: u32, resumed_from: Option<u64>) -> Body {
-        Body::Started {
-            attempt,
-            resumed_from,
-            device: "cpu".into(),
-            host: "h".into(),
-            pid: 7,
-            version: "0.1.0".into(),
-            x_max: Default::default(),
-            x_unit: Default::default(),
         }
     }
 

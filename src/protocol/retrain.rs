@@ -148,16 +148,9 @@ mod tests {
         let mut summary = RunSummary::queued(RunId("dc-nas-digits-k3f7".into()), 0.0);
         summary.preset = "dc-nas-digits".into();
         RunDetail {
-            summary,
-            spec: spec.into(),
-            series: vec![],
             views: vec![("candidates".into(), View::Candidates(table))],
-            outcome: None,
             folder: "/runs/x".into(),
-            knobs: Vec::new(),
-            marks: Vec::new(),
-            jobs: vec![],
-            note: String::new(),
+            ..RunDetail::new(summary, spec.into())
         }
     }
 

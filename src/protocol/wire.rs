@@ -177,6 +177,24 @@ pub struct RunDetail {
     pub note: String,
 }
 
+impl RunDetail {
+    /// A run of which nothing else is known yet.
+    pub fn new(summary: RunSummary, spec: String) -> RunDetail {
+        RunDetail {
+            summary,
+            spec,
+            series: Vec::new(),
+            views: Vec::new(),
+            outcome: None,
+            folder: String::new(),
+            knobs: Vec::new(),
+            marks: Vec::new(),
+            jobs: Vec::new(),
+            note: String::new(),
+        }
+    }
+}
+
 /// A live setting was changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mark {

@@ -148,26 +148,10 @@ pub(crate) fn nested(key: &str, node: &Node) -> Option<Table> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
-    use crate::{DataSet, MethodName, Preset, Problems, Spec, Surroundings};
-
-    struct Text(String);
-
-    impl Surroundings for Text {
-        fn read(&self, _: &Path) -> io::Result<String> {
-            Ok(self.0.clone())
-        }
-
-        fn shipped(&self, set: DataSet) -> Result<PathBuf, String> {
-            match set {
-                DataSet::Digits => Ok("/share/digits".into()),
-                DataSet::Fashion => Ok("/share/fashion".into()),
-                _ => Err("it does not ship".into()),
-            }
-        }
-    }
+    use crate::testing::Text;
+    use crate::{MethodName, Preset, Problems, Spec};
 
     const GOOD: &str = r#"method = "dc-nas"
 seeds = [1, 2, 5]

@@ -24,6 +24,8 @@ pub mod seed;
 pub mod settings;
 mod space;
 pub mod sweep;
+#[cfg(test)]
+mod testing;
 mod tree;
 
 #[cfg(test)]

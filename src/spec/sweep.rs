@@ -454,23 +454,11 @@ fn names(dimensions: &[Dimension], all: &[Vec<Value>], taken: usize) -> Vec<Stri
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
     use super::*;
-    use crate::{DataSet, MethodName, Preset, Problems, Spec, Surroundings};
-
-    struct Text(String);
-
-    impl Surroundings for Text {
-        fn read(&self, _: &Path) -> io::Result<String> {
-            Ok(self.0.clone())
-        }
-
-        fn shipped(&self, _: DataSet) -> Result<PathBuf, String> {
-            Ok("/share/digits".into())
-        }
-    }
+    use crate::testing::Text;
+    use crate::{MethodName, Preset, Problems, Spec};
 
     const BASE: &str = "method = \"train\"\n[data]\nset = \"digits\"\n[space]\nname = \"digits-mlp\"\n";
 

@@ -261,16 +261,7 @@ mod tests {
                 seq += 1;
                 store.ingest(&job, &[Event { seq, t: 0.0, body }], seq).unwrap();
             };
-            let start = |resumed_from| Body::Started {
-                attempt: 1,
-                resumed_from,
-                device: "cpu".into(),
-                host: "h".into(),
-                pid: 1,
-                version: "0".into(),
-                x_max: BTreeMap::new(),
-                x_unit: BTreeMap::new(),
-            };
+            let start = |resumed_from| kiln_protocol::testing::started(1, resumed_from);
             let series = || "loss".to_owned();
             send(start(None));
             let (first, rest) = all.split_at(if resumed { points / 2 } else { 0 });

@@ -282,18 +282,7 @@ pub mod tests {
     }
 
     fn detail(summary: kiln_protocol::RunSummary, spec: String, outcome: Option<Found>) -> RunDetail {
-        RunDetail {
-            summary,
-            spec,
-            series: vec![],
-            views: vec![],
-            outcome,
-            folder: String::new(),
-            knobs: Vec::new(),
-            marks: vec![],
-            jobs: vec![],
-            note: String::new(),
-        }
+        RunDetail { outcome, ..RunDetail::new(summary, spec) }
     }
 
     /// Runs of `name`, seed, epochs and accuracy, side by side.

@@ -246,16 +246,8 @@ mod tests {
             jobs: 0,
         };
         let detail = RunDetail {
-            summary: RunSummary::queued(RunId(id.into()), 0.0),
-            spec: String::new(),
             series: names.iter().map(info).collect(),
-            views: vec![],
-            outcome: None,
-            folder: String::new(),
-            knobs: vec![],
-            marks: vec![],
-            jobs: vec![],
-            note: String::new(),
+            ..RunDetail::new(RunSummary::queued(RunId(id.into()), 0.0), String::new())
         };
         let marks = vec![Mark { x: 0.5, label: "optim.lr = 0.1".into() }];
         Subject { detail, series: names.iter().map(series).collect(), marks }

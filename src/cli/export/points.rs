@@ -170,16 +170,11 @@ mod tests {
     }
 
     fn started(resumed_from: Option<u64>) -> Body {
-        Body::Started {
-            attempt: 1,
-            resumed_from,
-            device: "cpu".into(),
-            host: "h".into(),
-            pid: 1,
-            version: "0".into(),
-            x_max: Default::default(),
-            x_unit: [("*".to_owned(), "epochs".to_owned())].into(),
+        let mut started = kiln_protocol::testing::started(1, resumed_from);
+        if let Body::Started { x_unit, .. } = &mut started {
+            x_unit.insert("*".into(), "epochs".into());
         }
+        started
     }
 
     fn folder(bodies: Vec<Body>) -> Vec<Whole> {

@@ -51,16 +51,7 @@ impl Bench {
 }
 
 fn started() -> Body {
-    Body::Started {
-        attempt: 1,
-        resumed_from: None,
-        device: "cpu".into(),
-        host: "here".into(),
-        pid: 1,
-        version: "0".into(),
-        x_max: BTreeMap::new(),
-        x_unit: BTreeMap::new(),
-    }
+    kiln_protocol::testing::started(1, None)
 }
 
 fn completed() -> Body {

@@ -316,17 +316,7 @@ fn live_points_reach_the_chart_and_a_resume_replaces_the_tail() {
     let points = |m: &Model| curves(m).track("valid/accuracy").unwrap().points().to_vec();
     event(&mut m, 9001, Body::Points { series: "valid/accuracy".into(), points: vec![[59.0, 0.95]] });
     assert_eq!(points(&m).last(), Some(&[59.0, 0.95]));
-    let started = Body::Started {
-        attempt: 2,
-        resumed_from: Some(50),
-        device: "cpu".into(),
-        host: "h".into(),
-        pid: 1,
-        version: "0".into(),
-        x_max: BTreeMap::new(),
-        x_unit: BTreeMap::new(),
-    };
-    event(&mut m, 9002, started);
+    event(&mut m, 9002, kiln_protocol::testing::started(2, Some(50)));
     // The fixture's engine answers the doubt with its own 58 points.
     assert_eq!(points(&m).len(), 58);
     event(&mut m, 9003, Body::Points { series: "fresh/accuracy".into(), points: vec![[1.0, 0.5]] });
