@@ -1,6 +1,5 @@
 //! What every action does, without a terminal.
 
-
 use kiln_protocol::wire::{FromEngine, Push, Reply, Request};
 use kiln_protocol::{Body, Command, Event, Level, RunId, RunState, View};
 use ratatui::layout::Size;
