@@ -221,8 +221,7 @@ mod tests {
             status: String::new(),
         };
         let column = Column { name: "MACs".into(), decimals: 0, higher_is_better: None };
-        let table =
-            Candidates { columns: vec![column], rows: vec![row(9e5), row(20_946_048.0)], ..Candidates::default() };
+        let table = Candidates { columns: vec![column], rows: vec![row(9e5), row(20_946_048.0)] };
         assert_eq!(Shape::new(&table, 80).figures, ["20,946,048".len()]);
     }
 }
