@@ -174,7 +174,7 @@ impl Trainer {
             None => None,
         };
         let sum = |saved: &Tensor| -> Result<Tensor> {
-            Ok(copied(&saved.f_to_device(self.network.device())?.f_to_kind(Kind::Double)?)?)
+            copied(&saved.f_to_device(self.network.device())?.f_to_kind(Kind::Double)?)
         };
         let loss_sum = sum(get("loss_sum")?)?;
         let cuts = by_name.get("cuts").map(|saved| sum(saved)).transpose()?;
