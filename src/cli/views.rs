@@ -43,9 +43,26 @@ pub fn text(detail: &RunDetail, name: &str, view: &View) -> String {
             detail.folder
         );
     }
+    // Who reads points at a terminal wants to see how they lie; a pipe gets their numbers.
+    if terminal::is_terminal() && points(view) > MOST_POINTS {
+        let drawn = drawn(view).unwrap_or_default();
+        return format!("{drawn}\n\nPipe this, or add `--json`, for the {} points in figures.", points(view));
+    }
     let Some((table, note)) = table_of(name, view) else { return drawn(view).unwrap_or_default() };
     let table = human::table(&table);
     if note.is_empty() { table } else { format!("{table}\n\n{note}") }
+}
+
+/// Points that a table at a terminal has, at most; more are drawn.
+const MOST_POINTS: usize = 40;
+
+/// Points of a picture of points.
+fn points(view: &View) -> usize {
+    match view {
+        View::Clusters(clusters) => clusters.points.len(),
+        View::Scatter(scatter) => scatter.groups.iter().map(|g| g.points.len()).sum(),
+        _ => 0,
+    }
 }
 
 /// What a view shows as a table, and what is said under it; `None` for histograms and pictures.

@@ -239,7 +239,12 @@ pub struct PictureAreas {
 }
 
 pub fn picture(size: Size) -> PictureAreas {
-    let FigureAreas { caption, body, note, label } = figure(detail(size).content);
+    picture_in(detail(size).content)
+}
+
+/// Points in a plane with their legend, wherever they are drawn.
+pub fn picture_in(content: Rect) -> PictureAreas {
+    let FigureAreas { caption, body, note, label } = figure(content);
     let legend = if body.width >= 60 { (body.width / 4).clamp(18, 32) } else { 0 };
     PictureAreas {
         caption,

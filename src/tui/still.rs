@@ -14,7 +14,7 @@ use crate::look::Look;
 use crate::model::figure::Pane;
 use crate::text;
 use crate::theme;
-use crate::view::{histogram, images, overlay_chart};
+use crate::view::{histogram, images, overlay_chart, picture};
 
 /// Lines of a drawing that has no size of its own.
 const LINES: u16 = 24;
@@ -41,6 +41,10 @@ pub fn still(view: &View, width: u16, look: &Look) -> Option<String> {
             };
             (LINES..MOST).step_by(4).find(pages).unwrap_or(MOST)
         }
+        View::Clusters(_) | View::Scatter(_) => {
+            pane.follow(view);
+            LINES
+        }
         _ => return None,
     };
     let area = Rect::new(0, 0, width, height);
@@ -48,6 +52,8 @@ pub fn still(view: &View, width: u16, look: &Look) -> Option<String> {
     match view {
         View::Histogram(histograms) => histogram::draw(&mut buf, area, histograms, &pane, false, look),
         View::Images(images) => images::draw(&mut buf, area, images, &pane, (false, false), look),
+        View::Clusters(clusters) => picture::clusters(&mut buf, area, clusters, &pane, false, look),
+        View::Scatter(scatter) => picture::scatter(&mut buf, area, scatter, &pane, false, look),
         _ => return None,
     }
     Some(written(&buf, look.theme.depth > Depth::None))
@@ -145,7 +151,7 @@ fn sequence(style: Style) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture_training;
+    use crate::{fixture_search, fixture_training};
 
     #[test]
     fn without_colour_a_drawing_is_plain_text_of_its_width() {
@@ -172,6 +178,21 @@ mod tests {
         assert!((1..=6).all(|i| drawn.contains(&format!("conv{i}"))), "{drawn}");
         let pairs = still(&View::Images(fixture_training::pairs()), 40, &look).unwrap();
         assert!((0..6).all(|i| pairs.contains(&format!("{i} before"))), "{pairs}");
+    }
+
+    #[test]
+    fn points_are_drawn_with_their_groups_and_no_cursor() {
+        let look = Look::plain("dark", Depth::None, true);
+        for (name, view) in fixture_search::views() {
+            let View::Scatter(scatter) = &view else { continue };
+            let drawn = still(&view, 80, &look).unwrap();
+            assert!(drawn.contains(&scatter.title) && drawn.contains(&scatter.note), "{name}: {drawn}");
+            assert!(scatter.groups.iter().all(|g| drawn.contains(&g.name)), "{name}: {drawn}");
+            assert!(drawn.lines().all(|l| text::width(l) <= 80), "{name}: {drawn}");
+            // A cursor would name its point in the last line.
+            let label = &scatter.groups[0].labels[0];
+            assert!(label.is_empty() || !drawn.contains(label.as_str()), "{name}: {drawn}");
+        }
     }
 
     #[test]

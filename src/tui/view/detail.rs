@@ -51,8 +51,8 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
             let blank = Pane::default();
             let pane = detail.panes.get(name).unwrap_or(&blank);
             match view {
-                View::Clusters(clusters) => picture::clusters(buf, m, clusters, pane, look),
-                View::Scatter(scatter) => picture::scatter(buf, m, scatter, pane, look),
+                View::Clusters(clusters) => picture::clusters(buf, content, clusters, pane, true, look),
+                View::Scatter(scatter) => picture::scatter(buf, content, scatter, pane, true, look),
                 View::Candidates(table) => candidates::draw(buf, m, table, pane, look),
                 View::Matrix(values) => matrix::draw(buf, m, values, pane, look),
                 View::Table(table) => {

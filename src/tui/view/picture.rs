@@ -7,7 +7,6 @@ use ratatui::layout::Rect;
 use crate::chart::{Plot, Raster, Window};
 use crate::layout::{self, PictureAreas, rows};
 use crate::look::Look;
-use crate::model::Model;
 use crate::model::figure::{Pane, scatter_point};
 use crate::text;
 use crate::theme::{Role, series};
@@ -98,8 +97,9 @@ pub fn cluster_sign(cluster: Option<u32>, look: &Look) -> (Role, &'static str) {
     }
 }
 
-pub fn clusters(buf: &mut Buffer, m: &Model, view: &Clusters, pane: &Pane, look: &Look) {
-    let areas = layout::picture(m.size);
+/// Points of clusters within `content`; with the selected one marked and named, if a `cursor` is shown.
+pub fn clusters(buf: &mut Buffer, content: Rect, view: &Clusters, pane: &Pane, cursor: bool, look: &Look) {
+    let areas = layout::picture_in(content);
     caption(buf, areas.caption, &view.title, &view.x_label, &view.y_label, look);
     if view.points.is_empty() {
         return waiting(buf, areas.picture, look);
@@ -122,7 +122,7 @@ pub fn clusters(buf: &mut Buffer, m: &Model, view: &Clusters, pane: &Pane, look:
         front: false,
     }));
     let selected = pane.list.selected.min(view.points.len() - 1);
-    marks(buf, &plot, &all, Some(selected), look);
+    marks(buf, &plot, &all, cursor.then_some(selected), look);
     let n = view.names.len().max(view.centroids.len());
     let mut entries: Vec<(Role, &str, &str, String)> = (0..n)
         .map(|c| {
@@ -154,12 +154,13 @@ pub fn clusters(buf: &mut Buffer, m: &Model, view: &Clusters, pane: &Pane, look:
     }
     let point = &view.points[selected];
     let won = if point.winner { format!("  {} winner", look.glyphs.winner) } else { String::new() };
-    let label = format!("{}{won}", point.label);
+    let label = if cursor { format!("{}{won}", point.label) } else { String::new() };
     under(buf, &areas, &view.note, cluster_sign(point.cluster, look), &label, look);
 }
 
-pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &Look) {
-    let areas = layout::picture(m.size);
+/// Points of groups within `content`; with the selected one marked and named, if a `cursor` is shown.
+pub fn scatter(buf: &mut Buffer, content: Rect, view: &Scatter, pane: &Pane, cursor: bool, look: &Look) {
+    let areas = layout::picture_in(content);
     caption(buf, areas.caption, &view.title, &view.x_label, &view.y_label, look);
     let total: usize = view.groups.iter().map(|g| g.points.len()).sum();
     if total == 0 {
@@ -175,7 +176,7 @@ pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &
         all.extend(group.points.iter().map(|at| Mark { at: *at, sign, role, ringed: false, front: group.joined }));
     }
     let selected = pane.list.selected.min(total - 1);
-    marks(buf, &plot, &all, Some(selected), look);
+    marks(buf, &plot, &all, cursor.then_some(selected), look);
     let entries: Vec<(Role, &str, &str, String)> = view
         .groups
         .iter()
@@ -189,7 +190,7 @@ pub fn scatter(buf: &mut Buffer, m: &Model, view: &Scatter, pane: &Pane, look: &
         let (x, y) = (text::number(x), text::number(y));
         let label = group.labels.get(i).map_or("", String::as_str);
         let [across, up] = look.glyphs.axes;
-        let label = format!("{label}   {across} {x}   {up} {y}");
+        let label = if cursor { format!("{label}   {across} {x}   {up} {y}") } else { String::new() };
         under(buf, &areas, &view.note, sign(g), label.trim_start(), look);
     }
 }
