@@ -38,7 +38,7 @@ pub(crate) mod overlay_chart;
 pub mod paint;
 mod palette;
 mod past;
-mod picture;
+pub(crate) mod picture;
 mod runs;
 mod system;
 #[cfg(test)]
