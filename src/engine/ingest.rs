@@ -30,9 +30,9 @@ const CALM_LOOK: Duration = Duration::from_millis(150);
 const CALM: Duration = Duration::from_secs(3);
 
 /// Room between two looks for each live run: what a look finds is written, and many small writes cost many times what few large
-/// ones do. From four live runs on, looks become rarer, up to [`SLOWEST`].
-const EACH: Duration = Duration::from_millis(15);
-const SLOWEST: Duration = Duration::from_millis(400);
+/// ones do. From two live runs on, looks become rarer, up to [`SLOWEST`].
+const EACH: Duration = Duration::from_millis(30);
+const SLOWEST: Duration = Duration::from_millis(600);
 
 /// How long to wait before the next look at this many live runs.
 fn pause(runs: usize, calm: bool) -> Duration {
@@ -401,10 +401,10 @@ mod tests {
 
     #[test]
     fn few_runs_are_looked_at_often_and_many_seldom() {
-        assert_eq!((pause(1, false), pause(3, false)), (BUSY_LOOK, BUSY_LOOK));
+        assert_eq!((pause(1, false), pause(3, false)), (BUSY_LOOK, Duration::from_millis(90)));
         assert_eq!(pause(1, true), CALM_LOOK);
-        assert_eq!(pause(20, false), Duration::from_millis(300));
-        assert_eq!(pause(20, true), Duration::from_millis(300));
+        assert_eq!(pause(20, false), SLOWEST);
+        assert_eq!(pause(20, true), SLOWEST);
         assert_eq!((pause(10_000, false), pause(usize::MAX, true)), (SLOWEST, SLOWEST));
     }
 }
