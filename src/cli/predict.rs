@@ -21,6 +21,12 @@ pub fn predict(engines: &Engines, args: &args::Predict) -> Outcome {
             "{id} is {state}: it leaves its assessor when it has completed; wait for it"
         )));
     }
+    if detail.summary.method != "assessor" {
+        return Err(Failure::Input(format!(
+            "{id} is a run of `{}` and leaves no assessor; ask a completed run of the method `assessor`",
+            detail.summary.method
+        )));
+    }
     if let Some(job) = detail.jobs.first() {
         return Err(Failure::Input(format!("{id} is an experiment; ask one of its jobs, such as {}", job.id)));
     }

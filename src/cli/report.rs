@@ -130,7 +130,9 @@ fn overview(told: &[Told], now: f64) -> String {
     let rows = summaries().map(|run| {
         let best = run.best.as_ref().map_or_else(|| "-".into(), |b| format!("{} {}", b.name, human::number(b.value)));
         let took = run.took(now).map_or_else(|| "-".into(), human::duration);
-        vec![run.id.0.clone(), run.method.clone(), run.state.to_string(), run.seed.to_string(), took, best]
+        // The jobs of an experiment have a seed each.
+        let seed = if run.jobs.is_some() { "several".into() } else { run.seed.to_string() };
+        vec![run.id.0.clone(), run.method.clone(), run.state.to_string(), seed, took, best]
     });
     out += &page::table(&table("", &["run", "method", "state", "seed", "took", "best"], rows.collect()), ROWS);
     let subjects: Vec<&Subject> = told.iter().map(|t| &t.subject).collect();

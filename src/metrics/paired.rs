@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::summary::Summary;
 
+/// Pairs from which a difference may be called one: two that happen to agree give any p-value.
+pub const ENOUGH_PAIRS: usize = 3;
+
 /// Student's paired t-test of `b` against `a`, two-sided.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairedT {

@@ -1,5 +1,6 @@
 //! One attempt at a run, from the folder's name to the exit code.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +10,8 @@ use std::time::Duration;
 use kiln_methods::runtime::{Place, Runtime};
 use kiln_methods::{Method, StepCx, create};
 use kiln_protocol::spec::Spec;
-use kiln_protocol::spool::{ControlTail, EventWriter, RunFolder, WorkerInfo, host_name};
-use kiln_protocol::{Body, Level};
+use kiln_protocol::spool::{ControlTail, EventTail, EventWriter, RunFolder, WorkerInfo, host_name};
+use kiln_protocol::{Body, Event, Level};
 
 use crate::drive::{Drive, End, farewell};
 use crate::keeper::{Folder, Keeper};
@@ -56,7 +57,7 @@ pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, St
 
     let panics = Panics::install();
     let prepared = catch_unwind(AssertUnwindSafe(|| prepare(&folder, runtime, &outbox, &orders)));
-    let ready = match prepared.unwrap_or_else(|payload| Err(panics.words(payload.as_ref()))) {
+    let mut ready = match prepared.unwrap_or_else(|payload| Err(panics.words(payload.as_ref()))) {
         Ok(ready) => ready,
         Err(message) => {
             let device = std::env::var("KILN_DEVICE").unwrap_or_else(|_| "none".into());
@@ -86,8 +87,13 @@ pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, St
         outbox.send(Body::Log { level: Level::Warn, message: message.clone() });
     }
     tracing::info!(method = %ready.spec.method, device = %ready.place.words, attempt, from = ready.resumed_from, "started");
+    let told = if knobs.is_empty() { BTreeMap::new() } else { told(&folder) };
     for (key, value) in knobs {
-        orders.give(orders::Order::Set { key, value });
+        // What an earlier attempt was told stays so and is no change; what was asked for in between is one.
+        match value.trim().parse() {
+            Ok(number) if told.get(&key) == Some(&value) => ready.cx.set_knob(&key, number),
+            _ => orders.give(orders::Order::Set { key, value }),
+        }
     }
     let watcher = {
         let (orders, outbox, place) = (Arc::clone(&orders), Arc::clone(&outbox), ready.place.clone());
@@ -104,6 +110,24 @@ pub fn run(folder: &Path, runtime: &Runtime, signals: Signals) -> Result<End, St
     // A run that is over in no time is recorded all the same.
     record.map(JoinHandle::join);
     Ok(end)
+}
+
+/// Live settings as the run's own events have them: the last value of each.
+fn told(folder: &RunFolder) -> BTreeMap<String, String> {
+    let mut tail = EventTail::open(folder, 0);
+    let mut told = BTreeMap::new();
+    // Events that cannot be read are the business of who opens them for writing.
+    while let Ok(batch) = tail.poll() {
+        let set = |event: Event| match event.body {
+            Body::KnobSet { key, value, .. } => Some((key, value)),
+            _ => None,
+        };
+        told.extend(batch.items.into_iter().filter_map(set));
+        if !batch.more {
+            break;
+        }
+    }
+    told
 }
 
 /// Works; a panic becomes the run's last event.

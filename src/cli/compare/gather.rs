@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_metrics::{PairedT, Summary};
+use kiln_metrics::{ENOUGH_PAIRS, PairedT, Summary};
 use kiln_protocol::client::Client;
 use kiln_protocol::compare::{Comparison, Difference, FigureRow, Group, Spread, plain};
 use kiln_protocol::run::{Figure, Outcome as Found};
@@ -242,7 +242,10 @@ fn row(groups: &[Members], figure: Figure, headline: bool) -> FigureRow {
         let (first, own) = (means[0].filter(|_| i > 0)?, means[i]?);
         let pairs = values[0].iter().filter_map(|(seed, a)| Some((*a, *values[i].get(seed)?)));
         Some(match PairedT::of(pairs) {
-            Some(t) => Difference { difference: t.difference, pairs: t.count, p: Some(t.p).filter(|p| p.is_finite()) },
+            Some(t) => {
+                let p = Some(t.p).filter(|p| p.is_finite() && t.count >= ENOUGH_PAIRS);
+                Difference { difference: t.difference, pairs: t.count, p }
+            }
             None => Difference { difference: own.mean - first.mean, pairs: 0, p: None },
         })
     };
@@ -308,7 +311,7 @@ pub mod tests {
         assert!((a.mean - 0.55).abs() < 1e-12 && (b.mean - 2.30 / 3.0).abs() < 1e-12 && b.count == 3);
         let against = rows[0].against_first[1].unwrap();
         assert_eq!(against.pairs, 2, "seed 7 has no partner");
-        assert!((against.difference - 0.105).abs() < 1e-12 && against.p.is_some());
+        assert!((against.difference - 0.105).abs() < 1e-12 && against.p.is_none(), "two pairs say nothing of chance");
         assert!(rows[0].against_first[0].is_none());
         assert_eq!(c.figures.len(), 2);
         assert_eq!(c.figures[0].runs, [vec![Some(0.5), Some(0.6)], vec![Some(0.6), Some(0.71), Some(0.99)]]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_metrics::{PairedT, Summary};
+use kiln_metrics::{ENOUGH_PAIRS, PairedT, Summary};
 use kiln_protocol::Outcome;
 use kiln_protocol::run::{DIVERGED, Figure, Table};
 
@@ -232,6 +232,9 @@ impl Compared<'_> {
                     word(figure, t.difference),
                     equals(t.p)
                 ),
+                (None, Some(t)) if t.count < ENOUGH_PAIRS => format!(
+                    "Arm {other} has {name} {both} of {first}; {seeds} seeds say too little about chance (n.s.)."
+                ),
                 (None, Some(t)) => format!(
                     "Arm {other} does not differ significantly from {first} in {name}: {both} ({seeds} seeds, paired t-test p {}).",
                     equals(t.p)
@@ -246,7 +249,7 @@ impl Compared<'_> {
 }
 
 fn significant(test: Option<PairedT>) -> Option<PairedT> {
-    test.filter(|t| t.p < SIGNIFICANCE)
+    test.filter(|t| t.count >= ENOUGH_PAIRS && t.p < SIGNIFICANCE)
 }
 
 /// `better`, `worse`; `higher`, `lower` where nobody says which is better.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_metrics::Summary;
+use kiln_metrics::{ENOUGH_PAIRS, Summary};
 use kiln_protocol::run::{Figure as Headline, Outcome, Table};
 use kiln_protocol::spec::Predictor;
 
@@ -145,7 +145,7 @@ fn gains(results: &Results) -> Table {
     }
 }
 
-/// Says of every assessor where it gains and where it loses.
+/// Says of every assessor where it gains and where it loses: what a paired t-test over the repeats calls no chance.
 fn verdict(results: &Results) -> String {
     let settings = results.settings;
     let mut said = Vec::new();
@@ -178,16 +178,21 @@ fn comparison(results: &Results, assessor: Predictor, rival: Predictor) -> Optio
         .enumerate()
         .filter_map(|(i, &n)| Some((n, results.paired(assessor, rival, i, |s| s.tau)?.mean)))
         .collect();
-    let (wins, losses): (Vec<_>, Vec<_>) = gains.iter().partition(|(_, gain)| *gain > 0.0);
-    let at = |list: &[(u32, f64)]| list.iter().map(|(n, g)| format!("{g:+.3} at {n}")).collect::<Vec<_>>().join(", ");
-    let mut text = match (wins.is_empty(), losses.is_empty()) {
-        (true, true) => return None,
-        (false, true) => format!("{assessor} beats {rival} at every number of labels ({})", at(&wins)),
-        (true, false) => format!("{assessor} loses to {rival} at every number of labels ({})", at(&losses)),
-        (false, false) => {
-            format!("{assessor} beats {rival} in part ({}) and loses in part ({})", at(&wins), at(&losses))
-        }
+    if gains.is_empty() {
+        return None;
+    }
+    let clear = |n: u32| {
+        let i = settings.labels.iter().position(|labels| *labels == n)?;
+        let test = results.test(assessor, rival, i, |s| s.tau)?;
+        Some(test.count >= ENOUGH_PAIRS && test.p < 0.05)
     };
+    let (clear, open): (Vec<_>, Vec<_>) = gains.iter().partition(|(n, _)| clear(*n) == Some(true));
+    let (wins, losses): (Vec<_>, Vec<_>) = clear.into_iter().partition(|(_, gain)| *gain > 0.0);
+    let at = |list: &[(u32, f64)]| list.iter().map(|(n, g)| format!("{g:+.3} at {n}")).collect::<Vec<_>>().join(", ");
+    let parts = [("beats", &wins), ("loses to", &losses), ("does not differ by more than chance from", &open)];
+    let parts = parts.iter().filter(|(_, list)| !list.is_empty());
+    let said: Vec<String> = parts.map(|(how, list)| format!("{how} {rival} ({})", at(list))).collect();
+    let mut text = format!("{assessor} {}", said.join(", "));
     let few: Vec<f64> = gains.iter().filter(|(n, _)| *n <= FEW).map(|(_, gain)| *gain).collect();
     if rival == Predictor::Forest && !few.is_empty() {
         let held = few.iter().all(|gain| *gain >= OVER_FOREST);

@@ -1,6 +1,6 @@
 //! What was measured of each predictor, number of labels and repeat, and what follows from it.
 
-use kiln_metrics::{Summary, kendall_tau, pearson, regret};
+use kiln_metrics::{PairedT, Summary, kendall_tau, pearson, regret};
 use kiln_protocol::spec::{AssessorSettings, Predictor};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,12 @@ impl Results<'_> {
     pub fn paired(&self, a: Predictor, b: Predictor, labels: usize, figure: Figure) -> Option<Summary> {
         let one = |predictor, r| self.one(predictor, labels, r).and_then(figure);
         Summary::of((0..self.settings.repeats).filter_map(|r| Some(one(a, r)? - one(b, r)?)))
+    }
+
+    /// Whether the differences of [`Results::paired`] could be chance.
+    pub fn test(&self, a: Predictor, b: Predictor, labels: usize, figure: Figure) -> Option<PairedT> {
+        let one = |predictor, r| self.one(predictor, labels, r).and_then(figure);
+        PairedT::of((0..self.settings.repeats).filter_map(|r| Some((one(b, r)?, one(a, r)?))))
     }
 
     /// Labels with which the mean tau reaches `target`, between two numbers of labels by their logarithms.

@@ -66,11 +66,16 @@ pub fn scatter(shown: &Shown, clip: f64) -> View {
         y_label: "predicted, %".into(),
         groups: vec![group],
         note: format!(
-            "tau {}, Pearson {}, MSE {} on {} test cells",
+            "tau {}, Pearson {}, MSE {} on {} test cells{}",
             maybe(*tau, 3),
             maybe(*pearson, 3),
             maybe(*mse, 2),
-            shown.tested
+            shown.tested,
+            if shown.predicted.len() < shown.tested {
+                format!(", {} of them drawn", shown.predicted.len())
+            } else {
+                String::new()
+            }
         ),
         diagonal: true,
         ..Scatter::default()
