@@ -361,11 +361,24 @@ mod tests {
         assert!(found.verdict.contains("n.s."), "{}", found.verdict);
         assert_eq!((found.figures["b/accuracy/p"], found.figures["b/accuracy/std"]), (None, None));
         assert!(found.tables[1].rows.iter().all(|r| r[4] == "-" && r[5] == "n.s."));
+        // Two pairs that agree would have any p-value.
+        let agree = [
+            (0, 1, outcome(0.8, None)),
+            (1, 1, outcome(0.9, None)),
+            (0, 2, outcome(0.7, None)),
+            (1, 2, outcome(0.8, None)),
+        ];
+        let entries = self::entries(&agree);
+        let found = Compared { arms: &arms, entries: &entries }.outcome(&[]);
+        assert!(found.verdict.contains("2 seeds say too little about chance (n.s.)"), "{}", found.verdict);
+        assert!(found.tables[1].rows.iter().all(|r| r[5] == "n.s."));
         let differ = [
             (0, 1, outcome(0.8, None)),
             (1, 1, outcome(0.9, None)),
             (0, 2, outcome(0.9, None)),
             (1, 2, outcome(0.8, None)),
+            (0, 3, outcome(0.85, None)),
+            (1, 3, outcome(0.85, None)),
         ];
         let entries = self::entries(&differ);
         let found = Compared { arms: &arms, entries: &entries }.outcome(&[]);
