@@ -187,7 +187,7 @@ pub fn sentence(body: &Body) -> Option<(Level, String)> {
         Body::Log { level, message } => Some((*level, message.clone())),
         Body::Started { attempt, resumed_from, device, host, pid, .. } => info(match resumed_from {
             Some(step) => format!(
-                "resumed from the checkpoint at step {step} on {device} of {host} (pid {pid}, attempt {attempt})"
+                "resumed from checkpoint {step} on {device} of {host} (pid {pid}, attempt {attempt})"
             ),
             None if *attempt > 1 => format!(
                 "started again from the beginning, as there was no checkpoint yet, on {device} of {host} (pid {pid}, attempt {attempt})"
@@ -196,13 +196,13 @@ pub fn sentence(body: &Body) -> Option<(Level, String)> {
         }),
         Body::Best(best) => info(format!("best {}", crate::list::best_in_words(best))),
         Body::Checkpoint { step, bytes, seconds } => {
-            Some((Level::Debug, format!("checkpoint at step {step}: {}, {seconds:.2} s", crate::human::bytes(*bytes))))
+            Some((Level::Debug, format!("checkpoint {step}: {}, {seconds:.2} s", crate::human::bytes(*bytes))))
         }
         Body::KnobSet { key, value, x } => info(format!("{key} set to {value} at {}", crate::human::number(*x))),
         Body::Paused { reason } => Some((Level::Warn, format!("paused: {reason}"))),
         Body::Resumed { reason } => info(format!("goes on: {reason}")),
         Body::Completed { outcome } => info(format!("completed: {}", outcome.verdict)),
-        Body::Stopped { step, reason } => Some((Level::Warn, format!("stopped at step {step}: {reason}"))),
+        Body::Stopped { step, reason } => Some((Level::Warn, format!("stopped at checkpoint {step}: {reason}"))),
         Body::Failed { message } => Some((Level::Error, format!("failed: {message}"))),
         Body::Progress(_) | Body::Points { .. } | Body::View { .. } | Body::Beat { .. } => None,
     }

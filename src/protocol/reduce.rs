@@ -98,7 +98,7 @@ pub fn reduce(summary: &mut RunSummary, pace: &mut Pace, event: &Event) -> bool 
             summary.at_work = Some(event.t);
             go_on(summary);
             summary.reason = match (resumed_from, attempt) {
-                (Some(step), _) => Some(format!("resumed from the checkpoint at step {step}")),
+                (Some(step), _) => Some(format!("resumed from checkpoint {step}")),
                 (None, 0 | 1) => None,
                 (None, n) => Some(format!("started again from the beginning, attempt {n}")),
             };
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!((s.state, s.reason.as_deref()), (RunState::Stopped, Some("asked for")));
         let s = run.on(1000.0, started(2, Some(5)));
         assert_eq!((s.ended, s.started, s.attempts, s.progress.done), (None, Some(0.0), 2, 50.0));
-        assert_eq!(s.reason.as_deref(), Some("resumed from the checkpoint at step 5"));
+        assert_eq!(s.reason.as_deref(), Some("resumed from checkpoint 5"));
         assert_eq!(run.on(1001.0, progress(40.0)).eta, None, "the checkpoint's own progress");
         assert_eq!(run.on(1011.0, progress(51.0)).eta, Some(49.0));
         let s = run.on(1012.0, Body::Failed { message: "no memory".into() });

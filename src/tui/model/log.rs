@@ -133,7 +133,7 @@ fn describe(body: &Body) -> Option<(Level, bool, String)> {
         Body::Log { level, message } => Some((*level, false, message.clone())),
         Body::Started { attempt, resumed_from, device, host, pid, version, .. } => {
             let what = match resumed_from {
-                Some(step) => format!("resumed from step {step} (attempt {attempt})"),
+                Some(step) => format!("resumed from checkpoint {step} (attempt {attempt})"),
                 None if *attempt > 1 => format!("started again from the beginning (attempt {attempt})"),
                 None => "started".into(),
             };
@@ -141,13 +141,13 @@ fn describe(body: &Body) -> Option<(Level, bool, String)> {
         }
         Body::Best(best) => Some((Level::Debug, true, format!("new best {}: {}", best.name, text::number(best.value)))),
         Body::Checkpoint { step, bytes, seconds } => {
-            Some((Level::Debug, true, format!("checkpoint at step {step}: {} in {seconds:.2} s", text::bytes(*bytes))))
+            Some((Level::Debug, true, format!("checkpoint {step}: {} in {seconds:.2} s", text::bytes(*bytes))))
         }
         Body::KnobSet { key, value, x } => line(Level::Info, format!("{key} set to {value} at {}", text::number(*x))),
         Body::Paused { reason } => line(Level::Warn, format!("paused: {reason}")),
         Body::Resumed { reason } => line(Level::Info, format!("goes on: {reason}")),
         Body::Completed { outcome } => line(Level::Info, format!("completed: {}", outcome.verdict)),
-        Body::Stopped { step, reason } => line(Level::Info, format!("stopped at step {step}: {reason}")),
+        Body::Stopped { step, reason } => line(Level::Info, format!("stopped at checkpoint {step}: {reason}")),
         Body::Failed { message } => line(Level::Error, format!("failed: {message}")),
         Body::Progress(_) | Body::Points { .. } | Body::View { .. } | Body::Beat { .. } => None,
     }
