@@ -186,9 +186,9 @@ pub fn sentence(body: &Body) -> Option<(Level, String)> {
     match body {
         Body::Log { level, message } => Some((*level, message.clone())),
         Body::Started { attempt, resumed_from, device, host, pid, .. } => info(match resumed_from {
-            Some(step) => format!(
-                "resumed from checkpoint {step} on {device} of {host} (pid {pid}, attempt {attempt})"
-            ),
+            Some(step) => {
+                format!("resumed from checkpoint {step} on {device} of {host} (pid {pid}, attempt {attempt})")
+            }
             None if *attempt > 1 => format!(
                 "started again from the beginning, as there was no checkpoint yet, on {device} of {host} (pid {pid}, attempt {attempt})"
             ),

@@ -161,14 +161,26 @@ fn overview(told: &[Told], now: f64) -> String {
     out
 }
 
-/// Figures that at least one run has: name, one value a run.
+/// Figures that at least one run has: name, one value a run. Means of an experiment's arms stand with their deviations; from
+/// how many jobs they are, and what the test of differences says, is in the experiment's own table.
 fn figures_of(told: &[Told]) -> Vec<Vec<String>> {
     let found = |t: &Told| t.subject.detail.outcome.as_ref().map(|o| o.figures.clone()).unwrap_or_default();
     let all: Vec<_> = told.iter().map(found).collect();
+    let mean = |name: &str| name.strip_suffix("/mean").map(str::to_owned);
+    let beside = |name: &str| {
+        let (whole, part) = name.rsplit_once('/')?;
+        matches!(part, "std" | "n" | "p").then(|| format!("{whole}/mean"))
+    };
     let names: std::collections::BTreeSet<&String> = all.iter().flat_map(|figures| figures.keys()).collect();
-    let value = |v: Option<f64>| v.map_or_else(|| "-".into(), human::number);
-    let row = |name: &String| {
-        let values = all.iter().map(|figures| value(figures.get(name).copied().flatten()));
+    let names = names.iter().filter(|name| beside(name).is_none_or(|mean| !names.contains(&mean)));
+    let row = |name: &&String| {
+        let value = |figures: &std::collections::BTreeMap<String, Option<f64>>| {
+            let Some(value) = figures.get(*name).copied().flatten() else { return "-".to_owned() };
+            let std = mean(name).and_then(|arm| figures.get(&format!("{arm}/std")).copied().flatten());
+            let std = std.map(|std| format!(" ± {}", human::number(std))).unwrap_or_default();
+            format!("{}{std}", human::number(value))
+        };
+        let values = all.iter().map(value);
         std::iter::once(name.clone()).chain(values).collect()
     };
     names.into_iter().map(row).collect()
@@ -403,6 +415,19 @@ mod tests {
             "{outside:?}"
         );
         assert!(!html.contains("<script") && !html.contains("<link"));
+    }
+
+    #[test]
+    fn means_of_arms_stand_with_their_deviations() {
+        let mut run = told("a-0001", 1);
+        let figures =
+            [("b/acc/mean", 0.9), ("b/acc/std", 0.01), ("b/acc/n", 3.0), ("b/acc/p", 0.2), ("std", 0.5), ("n", 7.0)];
+        let outcome = run.subject.detail.outcome.as_mut().unwrap();
+        outcome.figures = figures.iter().map(|(name, value)| ((*name).to_owned(), Some(*value))).collect();
+        let rows = figures_of(&[run]);
+        let row = |name: &str, value: f64, more: &str| vec![name.to_owned(), human::number(value) + more];
+        let mean = row("b/acc/mean", 0.9, &format!(" ± {}", human::number(0.01)));
+        assert_eq!(rows, [mean, row("n", 7.0, ""), row("std", 0.5, "")]);
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! | `age<2d`, `took>1h30m`, `left<10min`, `seen>5min` | the time since it was created, at work, still to go, since its last event |
 //!
 //! Case does not matter. A run that lacks a figure fulfils no comparison with it. Figures of an experiment's arms begin with
-//! the arm's name, which is not part of what may be cut short. There are neither `or` nor parentheses.
+//! the arm's name, which is not part of what may be cut short; without it one arm that compares so is enough. There are neither `or` nor parentheses.
 //!
 //! ```
 //! use kiln_protocol::filter::Filter;
@@ -377,16 +377,25 @@ impl Test {
                 value.is_some_and(|text| !text.is_empty() && any.iter().any(|pattern| pattern.matches(text)))
             }
             Test::Number(quantity, op, values) => {
-                let Some(found) = quantity.of(run, now) else { return false };
-                let equal = |v: &f64| (found - v).abs() <= 1e-9 * v.abs().max(1.0);
-                match (op, values.as_slice()) {
-                    (Op::Has | Op::Is, values) => values.iter().any(equal),
-                    (Op::IsNot, values) => !values.iter().any(equal),
-                    (Op::Less, [v, ..]) => found < *v && !equal(v),
-                    (Op::AtMost, [v, ..]) => found < *v || equal(v),
-                    (Op::More, [v, ..]) => found > *v && !equal(v),
-                    (Op::AtLeast, [v, ..]) => found > *v || equal(v),
-                    (_, []) => false,
+                let found = match quantity {
+                    Quantity::Figure(name) => figure_of_each(run, name),
+                    other => other.of(run, now).into_iter().collect(),
+                };
+                let holds = |found: &f64| {
+                    let equal = |v: &f64| (found - v).abs() <= 1e-9 * v.abs().max(1.0);
+                    match (op, values.as_slice()) {
+                        (Op::Has | Op::Is, values) => values.iter().any(equal),
+                        (Op::IsNot, values) => !values.iter().any(equal),
+                        (Op::Less, [v, ..]) => found < v && !equal(v),
+                        (Op::AtMost, [v, ..]) => found < v || equal(v),
+                        (Op::More, [v, ..]) => found > v && !equal(v),
+                        (Op::AtLeast, [v, ..]) => found > v || equal(v),
+                        (_, []) => false,
+                    }
+                };
+                match op {
+                    Op::IsNot => !found.is_empty() && found.iter().all(holds),
+                    _ => found.iter().any(holds),
                 }
             }
         }
@@ -415,6 +424,19 @@ pub fn figure(run: &RunSummary, name: &str) -> Option<f64> {
     let whole = figures(run).find(|(known, _)| known.eq_ignore_ascii_case(name));
     let begun = || figures(run).find(|(known, _)| goes_on(of_arm(run, known), name) || whole_parts(known, name));
     whole.or_else(begun).map(|(_, value)| value)
+}
+
+/// What a comparison with a figure looks at: of an experiment that of each arm, of any other run the one.
+fn figure_of_each(run: &RunSummary, name: &str) -> Vec<f64> {
+    let exact = figures(run).any(|(known, _)| known.eq_ignore_ascii_case(name));
+    let named = || figures(run).find(|(known, _)| goes_on(of_arm(run, known), name) || whole_parts(known, name));
+    match named() {
+        Some((first, _)) if run.jobs.is_some() && !exact && !whole_parts(first, name) => {
+            let leaf = of_arm(run, first);
+            figures(run).filter(|(known, _)| of_arm(run, known) == leaf).map(|(_, value)| value).collect()
+        }
+        _ => figure(run, name).into_iter().collect(),
+    }
 }
 
 /// An experiment's figure without the arm before it: `accuracy/mean` of `lr-0.1/accuracy/mean`, where `lr` is no figure.

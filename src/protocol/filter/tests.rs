@@ -133,6 +133,9 @@ fn the_names_of_arms_are_no_figures() {
     run.figures = vec![("lr-0.1/test_accuracy/mean".into(), 0.9), ("lr-1/test_accuracy/mean".into(), 0.2)];
     assert!(!holds("lr>0.1", &run) && holds("lr-0.1/test>0.8", &run) && holds("lr-1/test_acc<0.3", &run));
     assert!(holds("test_acc>0.8", &run) && holds("acc>0.8", &run));
+    // An experiment is found by what any of its arms has reached, and left out by any.
+    assert!(holds("acc<0.3", &run) && !holds("acc<0.1", &run) && !holds("lr-0.1/test_acc<0.3", &run));
+    assert!(holds("acc:0.2", &run) && !holds("acc!=0.2", &run) && holds("acc!=0.3", &run));
     // Seeds alone make no arms.
     run.figures = vec![("test_accuracy/mean".into(), 0.9)];
     assert!(holds("test>0.8", &run) && holds("acc>0.8", &run));

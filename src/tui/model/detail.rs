@@ -46,6 +46,8 @@ pub struct Detail {
     pub panes: BTreeMap<String, Pane>,
     pub log: LogBook,
     pub spec: String,
+    /// Settings changed while it ran, with the values that hold now.
+    pub knobs: Vec<(String, String)>,
     pub folder: String,
     pub settings: Scroll,
     pub outcome: Option<Outcome>,
@@ -70,6 +72,7 @@ impl Detail {
             panes: BTreeMap::new(),
             log: LogBook::default(),
             spec: String::new(),
+            knobs: Vec::new(),
             folder: String::new(),
             settings: Scroll::default(),
             outcome: None,
@@ -89,6 +92,7 @@ impl Detail {
         self.views = run.views;
         self.panes.values_mut().for_each(|pane| pane.sheet = Sheet::default());
         self.spec = run.spec;
+        self.knobs = run.knobs.into_iter().collect();
         self.folder = run.folder;
         self.outcome = run.outcome;
         if let Some(best) = &run.summary.best {
@@ -126,7 +130,13 @@ impl Detail {
                 }
             }
             Body::Best(best) => self.curves.judge_by(&best.name),
-            Body::KnobSet { .. } => Mark::of(event).into_iter().for_each(|mark| self.curves.mark(mark)),
+            Body::KnobSet { key, value, .. } => {
+                match self.knobs.iter_mut().find(|(known, _)| known == key) {
+                    Some((_, old)) => value.clone_into(old),
+                    None => self.knobs.push((key.clone(), value.clone())),
+                }
+                Mark::of(event).into_iter().for_each(|mark| self.curves.mark(mark));
+            }
             Body::Completed { outcome } => self.outcome = Some((**outcome).clone()),
             _ => {}
         }

@@ -213,22 +213,30 @@ fn is_number(cell: &str, none: &str) -> bool {
             && body.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | ',' | 'e' | '+' | '-' | '±' | ' ')))
 }
 
-/// The frozen settings: headings, keys, values and comments told apart.
-pub fn settings(spec: &str) -> Vec<Line> {
-    spec.lines()
-        .map(|line| {
-            let trimmed = line.trim_start();
-            if trimmed.starts_with('[') {
-                vec![(Role::Accent, line.to_owned())]
-            } else if trimmed.starts_with('#') {
-                vec![(Role::Faint, line.to_owned())]
-            } else if let Some((key, value)) = line.split_once(" = ") {
-                vec![(Role::Dim, format!("{key:<22}")), (Role::Faint, " ".into()), (Role::Text, value.to_owned())]
-            } else {
-                vec![(Role::Text, line.to_owned())]
-            }
-        })
-        .collect()
+/// The frozen settings, headings, keys, values and comments told apart; first those that were changed while the run went on.
+pub fn settings(spec: &str, knobs: &[(String, String)]) -> Vec<Line> {
+    let knob = |(key, value): &(String, String)| {
+        vec![
+            (Role::Dim, format!("{key:<22}")),
+            (Role::Faint, " ".into()),
+            (Role::Accent, value.clone()),
+            (Role::Faint, "  changed while it ran".into()),
+        ]
+    };
+    let gap = (!knobs.is_empty()).then(Vec::new);
+    let frozen = spec.lines().map(|line| {
+        let trimmed = line.trim_start();
+        if trimmed.starts_with('[') {
+            vec![(Role::Accent, line.to_owned())]
+        } else if trimmed.starts_with('#') {
+            vec![(Role::Faint, line.to_owned())]
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            vec![(Role::Dim, format!("{key:<22}")), (Role::Faint, " ".into()), (Role::Text, value.to_owned())]
+        } else {
+            vec![(Role::Text, line.to_owned())]
+        }
+    });
+    knobs.iter().map(knob).chain(gap).chain(frozen).collect()
 }
 
 /// Why there is no engine, if so, and messages of late, the newest first, for a page `width` cells wide.
@@ -434,7 +442,10 @@ mod tests {
 
     #[test]
     fn settings_keep_every_line() {
-        let lines = settings("# what\nseed = 1\n\n[data]\nset = \"digits\"\n");
+        let spec = "# what\nseed = 1\n\n[data]\nset = \"digits\"\n";
+        let changed = settings(spec, &[("optim.lr".into(), "0.01".into())]);
+        assert!(changed[0][2].1 == "0.01" && changed[1].is_empty() && changed[2..] == settings(spec, &[]));
+        let lines = settings(spec, &[]);
         assert_eq!(lines.len(), 5);
         assert_eq!(lines[3], [(Role::Accent, "[data]".into())]);
         assert_eq!(lines[4][2].1, "\"digits\"");

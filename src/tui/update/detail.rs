@@ -63,7 +63,11 @@ pub fn settle(m: &mut Model, effects: &mut Vec<Effect>) {
             let (lines, _) = layout::log(size);
             detail.log.fit(usize::from(lines.height), layout::log_cells(lines));
         }
-        Tab::Settings => detail.settings.fit(detail.spec.lines().count(), height),
+        Tab::Settings => {
+            // A blank line parts the changed ones from the others.
+            let changed = detail.knobs.len() + usize::from(!detail.knobs.is_empty());
+            detail.settings.fit(detail.spec.lines().count() + changed, height)
+        }
         Tab::Outcome => {
             // The glyphs change no line's length, so either set counts right.
             let glyphs = if braille { &UNICODE } else { &ASCII };

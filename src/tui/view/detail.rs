@@ -37,7 +37,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
         Tab::Curves => curves::draw(buf, m, detail, look),
         Tab::Log => log::draw(buf, m, detail, look),
         Tab::Settings => {
-            let lines = pages::settings(&detail.spec);
+            let lines = pages::settings(&detail.spec, &detail.knobs);
             text_page(buf, content, look, &lines, detail.settings.top);
         }
         Tab::Outcome => {

@@ -255,7 +255,7 @@ fn heading(buf: &mut Buffer, m: &Model, area: Rect, columns: &Columns, look: &Lo
         title("best", SortBy::Best),
         title("device", SortBy::Device),
         title("left", SortBy::Eta),
-        title("age", SortBy::Age),
+        title("seen", SortBy::Age),
         (Role::Faint, "doing".into()),
     ];
     parts.extend(columns.row(cells, look));
