@@ -586,12 +586,13 @@ pub struct Retrain {
 }
 
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("asked").required(true).args(["table", "sample"]))]
 pub struct Predict {
     /// The run.
     #[arg(default_value = "last")]
     pub run: String,
     /// A table of architectures, plain or gzipped.
-    #[arg(long, value_name = "FILE.csv", required_unless_present = "sample", conflicts_with = "sample")]
+    #[arg(long, value_name = "FILE.csv")]
     pub table: Option<PathBuf>,
     /// So many random architectures of the run's space.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]

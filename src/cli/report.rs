@@ -181,9 +181,9 @@ fn figures_of(told: &[Told]) -> Vec<Vec<String>> {
             format!("{}{std}", human::number(value))
         };
         let values = all.iter().map(value);
-        std::iter::once(name.clone()).chain(values).collect()
+        std::iter::once((*name).clone()).chain(values).collect()
     };
-    names.into_iter().map(row).collect()
+    names.map(row).collect()
 }
 
 fn of_run(told: &Told, now: f64, several: bool) -> String {

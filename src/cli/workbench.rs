@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use kiln_protocol::wire::{FromEngine, ToEngine};
-use kiln_protocol::{client, home};
+use kiln_protocol::client::{self, ClientError};
+use kiln_protocol::home;
+use kiln_protocol::wire::{FromEngine, Push, ToEngine};
 use kiln_tui::graphics;
 use kiln_tui::saved;
 use kiln_tui::{Colour, Connection, Options, PresetInfo, Receive, Start, Submit};
@@ -37,10 +39,10 @@ pub fn open(engines: &Engines, look: &Look) -> Outcome {
     for info in &mut infos {
         info.default = info.name == default;
     }
-    let reach = engines.clone();
+    let (reach, left) = (engines.clone(), Arc::default());
     let config = home::config_dir().ok();
     let options = Options {
-        connect: Arc::new(move || connect(&reach)),
+        connect: Arc::new(move || connect(&reach, &left)),
         presets: infos,
         launcher: Arc::new(Presets::new(engines)),
         start,
@@ -76,15 +78,24 @@ fn usable(engines: &Engines) -> Outcome {
 }
 
 /// Opens a connection, starting an engine if there is none, and hands its halves over: the workbench numbers its requests
-/// itself and has asked for no pushes yet.
-fn connect(engines: &Engines) -> Result<Connection, String> {
-    let client = engines.open().map_err(|failure| match failure {
-        Failure::Engine(said) | Failure::Input(said) => said,
-        _ => "the engine cannot be reached".to_owned(),
-    })?;
+/// itself and has asked for no pushes yet. An engine that took its leave was stopped on purpose: none is started in its place,
+/// but one that somebody starts is found.
+fn connect(engines: &Engines, left: &Arc<AtomicBool>) -> Result<Connection, String> {
+    let client = match engines.reach() {
+        Ok(client) => client,
+        Err(ClientError::NotRunning { .. }) if left.load(Ordering::Relaxed) && !engines.is_remote() => {
+            return Err("the engine was stopped; `kiln engine start` starts one, and runs go on meanwhile".into());
+        }
+        Err(_) => engines.open().map_err(|failure| match failure {
+            Failure::Engine(said) | Failure::Input(said) => said,
+            _ => "the engine cannot be reached".to_owned(),
+        })?,
+    };
+    left.store(false, Ordering::Relaxed);
     let (version, pid) = (client.engine_version.clone(), client.engine_pid);
     let (sender, receiver, _) = client.split();
-    Ok(Connection { version, pid, sender: Box::new(Asks(sender)), receiver: Box::new(Hears(receiver)) })
+    let hears = Hears { receiver, left: Arc::clone(left) };
+    Ok(Connection { version, pid, sender: Box::new(Asks(sender)), receiver: Box::new(hears) })
 }
 
 struct Asks(client::Sender);
@@ -95,10 +106,18 @@ impl Submit for Asks {
     }
 }
 
-struct Hears(client::Receiver);
+struct Hears {
+    receiver: client::Receiver,
+    /// Set when the engine takes its leave.
+    left: Arc<AtomicBool>,
+}
 
 impl Receive for Hears {
     fn receive(&mut self) -> Result<FromEngine, String> {
-        self.0.next().map_err(|e| e.to_string())
+        let frame = self.receiver.next().map_err(|e| e.to_string())?;
+        if matches!(frame, FromEngine::Push(Push::Bye { .. })) {
+            self.left.store(true, Ordering::Relaxed);
+        }
+        Ok(frame)
     }
 }

@@ -108,7 +108,10 @@ impl Compare {
             Ok(data) => {
                 self.overlay.set(&data);
                 if data.figure(&self.figure).is_none() {
-                    self.figure = data.figures.first().map(|f| f.name.clone()).unwrap_or_default();
+                    // Runs of several methods have few figures in common.
+                    let runs = |f: &FigureRow| f.flat().iter().flatten().count();
+                    let most = data.figures.iter().rev().max_by_key(|f| (f.headline, runs(f)));
+                    self.figure = most.map(|f| f.name.clone()).unwrap_or_default();
                 }
                 if data.figure(&self.against).is_none() {
                     self.against = data.cost(&self.figure).map(|f| f.name.clone()).unwrap_or_default();
