@@ -108,9 +108,9 @@ impl Compare {
             Ok(data) => {
                 self.overlay.set(&data);
                 if data.figure(&self.figure).is_none() {
-                    // Runs of several methods have few figures in common.
+                    // Runs of several methods have few figures in common; the time that they took is seldom the question.
                     let runs = |f: &FigureRow| f.flat().iter().flatten().count();
-                    let most = data.figures.iter().rev().max_by_key(|f| (f.headline, runs(f)));
+                    let most = data.figures.iter().rev().max_by_key(|f| (f.headline, f.unit != "s", runs(f)));
                     self.figure = most.map(|f| f.name.clone()).unwrap_or_default();
                 }
                 if data.figure(&self.against).is_none() {
