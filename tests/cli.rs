@@ -283,7 +283,10 @@ fn a_detached_run_is_paused_resumed_set_and_stopped() {
     assert_eq!(stopped["runs"][0], id.as_str());
     let watched = Said::of(&watcher.wait_with_output().unwrap());
     assert_eq!(watched.code, Some(3), "{watched:?}");
-    assert!(watched.out.contains("optim.lr set to 0.005") && watched.out.contains("stopped at step"), "{watched:?}");
+    assert!(
+        watched.out.contains("optim.lr set to 0.005") && watched.out.contains("stopped at checkpoint"),
+        "{watched:?}"
+    );
     assert_eq!(kiln.until("stopped")["id"], id.as_str());
     let waits = kiln.ok(&["set", &id, "optim.lr=0.002"]);
     assert!(waits.contains("once it is resumed"), "{waits}");
