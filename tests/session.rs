@@ -72,6 +72,12 @@ fn from_an_empty_home_to_what_is_taken_along() {
 
     // Another value for a setting, and off it goes.
     screen.wait_for("the launcher with its preset", |t| t.contains("A training for tests") && !t.contains("Tour"));
+    // What the other presets need is looked up one after the other, and differs from machine to machine.
+    screen.press("/");
+    screen.type_in("training.toml");
+    screen.press("enter");
+    let alone = |t: &str| t.contains("starts it") && t.contains("epochs") && !t.contains("dc-nas");
+    snapshot("launcher", &screen.wait_for("the preset alone and its costs", alone));
     screen.press("e");
     screen.wait("data.train");
     screen.press("/");
@@ -113,14 +119,49 @@ fn from_an_empty_home_to_what_is_taken_along() {
     screen.wait_for("the other seed", |t| t.lines().any(|l| l.contains(" seed ") && l.contains("8   was 1")));
     screen.press("enter");
     screen.wait("1 Curves");
+
+    // What came of it, page by page.
+    screen.wait("✓ completed");
+    for (page, text, name) in [
+        ("1", "1 Curves", "run-1"),
+        ("2", "2 ", "run-2"),
+        ("3", "3 ", "run-3"),
+        ("4", "4 ", "run-4"),
+        ("5", "5 ", "run-5"),
+    ] {
+        screen.press(page);
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        shows(&mut screen, text, name);
+    }
+    screen.press("?");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    snapshot("help", &boxed(&screen.wait("─ Keys ─")));
+    screen.press("esc");
+    screen.press("Y");
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    // What stands above differs from machine to machine.
+    let machine = screen.wait("Nothing waits.");
+    let work: Vec<&str> =
+        machine.lines().skip_while(|l| !l.starts_with(" Running")).take_while(|l| !l.contains("───")).collect();
+    snapshot("machine", &format!("\n\n{}", work.join("\n")));
+    screen.press("esc");
     screen.press("esc");
     screen.wait("2 ended");
     screen.press("space j space");
     shows(&mut screen, "2 marked", "marked");
     screen.press("c");
     screen.wait("2 runs");
-    screen.press("2");
-    screen.wait("Settings that differ");
+    for (page, text, name) in [
+        ("1", "2 runs", "compare-1"),
+        ("3", "2 runs", "compare-3"),
+        ("4", "2 runs", "compare-4"),
+        ("5", "2 runs", "compare-5"),
+        ("2", "Settings that differ", "compare-2"),
+    ] {
+        screen.press(page);
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        shows(&mut screen, text, name);
+    }
 
     // A report of both, through the palette.
     screen.press(":");
