@@ -663,7 +663,8 @@ fn number(text: &str) -> Option<f64> {
     digits.parse::<f64>().ok().filter(|v| plain && v.is_finite()).map(|v| v * by)
 }
 
-/// A time in seconds: `90`, `30s`, `10min`, `2h`, `1h30m`, `3d`, `2w`.
+/// A time in seconds: `30s`, `10min`, `2h`, `1h30m`, `3d`, `2w`. A number alone is none: whether days or seconds are meant, nobody
+/// knows; but nothing is nothing in any unit.
 fn seconds(text: &str) -> Option<f64> {
     let mut rest = text;
     let mut sum = 0.0;
@@ -673,8 +674,7 @@ fn seconds(text: &str) -> Option<f64> {
         rest = &rest[digits..];
         let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
         let unit = match &rest[..letters] {
-            // Alone a number is seconds; behind hours nobody knows what is meant.
-            "" if digits == text.len() => 1.0,
+            "" if digits == text.len() && value == 0.0 => 1.0,
             "s" | "sec" => 1.0,
             "m" | "min" => 60.0,
             "h" => 3600.0,

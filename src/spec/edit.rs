@@ -92,7 +92,8 @@ fn parse(text: &str) -> Result<DocumentMut, String> {
 /// What is typed into a form as a value of TOML: a bare word is text, and so is everything where text is expected.
 fn value(key: &str, typed: &str) -> Value {
     let text = || Value::from(typed.to_owned());
-    let Ok(mut value) = typed.parse::<Value>() else { return text() };
+    let list = tree::bracketed(typed);
+    let Ok(mut value) = list.as_deref().unwrap_or(typed).parse::<Value>() else { return text() };
     value.decor_mut().clear();
     let kind = MethodName::ALL.iter().flat_map(|m| schema::fields(*m)).find(|f| f.key == key).map(|f| f.kind);
     if kind == Some(Kind::Text) && !value.is_str() { text() } else { value }
@@ -143,6 +144,7 @@ mod tests {
             changed(&["optim.kind=adamw"]),
             TEXT.replace("  1, # early\n]\n", "  1, # early\n]\nkind = \"adamw\"\n")
         );
+        assert!(changed(&["seeds=1, 2", "title=1, 2"]).contains("seeds = [1, 2]\n"));
         let all = changed(&["train.epochs=3", "title=12", "seeds=[1, 2]", "sweep.over.\"optim.lr\"=log:1e-3..0.1/3"]);
         assert!(all.contains("# A preset of mine.") && all.contains("\n[train]\nepochs = 3\n"), "{all}");
         assert!(all.contains("title = \"12\"\n") && all.contains("seeds = [1, 2]\n"), "{all}");

@@ -468,6 +468,7 @@ fn fields_carry_what_a_form_needs() {
         "expected `sgd` or `adamw`, found `adam`; did you mean `adamw`?"
     );
     assert_eq!(get("seed").check("-1").unwrap_err(), "expected a whole number from 0 to 9007199254740991, found -1");
+    assert!(get("seeds").check("1, 2").is_ok() && get("seeds").check("1, two").is_err());
     assert!(get("seeds").check("[1, 2").is_err() && get("seeds").check("[1, 2]").is_ok());
     assert!(get("run.device").check("tpu").is_err() && get("data.path").check("12").is_ok());
     assert_eq!(lr.default, Some(json!(0.05)));

@@ -108,7 +108,14 @@ pub(crate) fn merge(base: &mut Table, over: Table) {
     }
 }
 
-/// Reads `key=value`. The value is TOML; a bare word is text.
+/// What is typed without the brackets of a list, such as `1, 2`, with them; `None` if it is no such thing. A text that merely
+/// contains commas is none.
+pub(crate) fn bracketed(typed: &str) -> Option<String> {
+    let number = |part: &str| part.trim().parse::<f64>().is_ok();
+    (typed.contains(',') && typed.split(',').all(number)).then(|| format!("[{typed}]"))
+}
+
+/// Reads `key=value`. The value is TOML; a bare word is text, and numbers with commas between them are a list.
 pub(crate) fn parse_override(argument: &str, folder: &Path) -> Result<Table, Problem> {
     let place = Place { file: sweep::option(argument).into(), line: None, folder: Arc::new(folder.to_path_buf()) };
     let wrong = |message: String| Err(Problem::at(&place, "", message));
@@ -120,7 +127,8 @@ pub(crate) fn parse_override(argument: &str, folder: &Path) -> Result<Table, Pro
         Some(path) => path,
         None => return wrong(format!("`{key}` is not a key; expected a dotted name, such as `optim.lr`")),
     };
-    let wrapped = format!("v = {typed}");
+    let list = bracketed(typed);
+    let wrapped = format!("v = {}", list.as_deref().unwrap_or(typed));
     let source = Source { text: &wrapped, place: place.clone() };
     let value = match source.parse() {
         (mut table, problems) if problems.is_empty() && table.len() == 1 => match table.remove("v") {

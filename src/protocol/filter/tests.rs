@@ -82,7 +82,7 @@ fn every_kind_of_term_holds_or_does_not() {
         "age>23h59m",
         "took>1h",
         "took:1h30m",
-        "took=5400",
+        "took=90min",
         "-left<1h",
         "method:hournas acc>0.9 tag:paper -failed age<2d",
     ] {
@@ -165,6 +165,7 @@ fn a_bad_filter_says_where_and_what_was_expected() {
         ("acc>high", "`acc>high`: expected a number, such as 0.9 or 90% behind `>`, found `high`"),
         ("acc>nan", "`acc>nan`: expected a number, such as 0.9 or 90% behind `>`, found `nan`"),
         ("age<2q", "`age<2q`: expected a time, such as 30s, 10min, 2h or 3d behind `<`, found `2q`"),
+        ("age<2", "`age<2`: expected a time, such as 30s, 10min, 2h or 3d behind `<`, found `2`"),
         ("age<1h30", "`age<1h30`: expected a time, such as 30s, 10min, 2h or 3d behind `<`, found `1h30`"),
         ("digits title:\"on", "`title:\"on`: the closing quote is missing"),
         (">0.9", "`>0.9`: a field is missing before `>`, as in acc>0.9 or method:train"),

@@ -107,6 +107,8 @@ impl Compare {
         match found {
             Ok(data) => {
                 self.overlay.set(&data);
+                // The first line is a heading, of which there is nothing to say.
+                self.table.selected = self.table.selected.max(1);
                 if data.figure(&self.figure).is_none() {
                     // Runs of several methods have few figures in common; the time that they took is seldom the question.
                     let runs = |f: &FigureRow| f.flat().iter().flatten().count();

@@ -358,7 +358,11 @@ impl Overlay {
                 let within = x >= first[0] - slack && x <= last[0] + slack;
                 finite().min_by(|a, b| (a[0] - x).abs().total_cmp(&(b[0] - x).abs())).filter(|_| within)?
             }
-            None => finite().next_back()?,
+            // Where runs go on after others have ended, their mean is one of other runs.
+            None => {
+                let of_all = |p: &&[f64; 2]| line.band.iter().any(|b| b[0] == p[0] && b[1].is_finite());
+                finite().rfind(of_all).or_else(|| finite().next_back())?
+            }
         };
         let at = line.band.iter().find(|b| b[0] == point[0]);
         Some((point[1], at.map(|b| (b[2] - b[1]) / 2.0).filter(|d| d.is_finite())))
@@ -469,6 +473,11 @@ mod tests {
         let half = 2.0_f64.sqrt();
         assert!((o.drawn[0].band[0][2] - 2.0 - half).abs() < 1e-12);
         assert_eq!(o.read(0, 50).map(|(v, d)| (v, d.unwrap() > 1.4)), Some((4.0, true)));
+        // The longer of both goes on alone: that is no mean of both.
+        let points = (1..=4).map(|x| [f64::from(x), f64::from(x) + 2.0]).collect();
+        o.take_points(&RunId("a2".into()), "train/loss", Some(Series { points, ..Series::default() }), 0.0);
+        o.refresh();
+        assert_eq!(o.read(0, 50).map(|(v, d)| (v, d.is_some())), Some((4.0, true)));
         o.toggle_single();
         o.refresh();
         assert_eq!(o.drawn.iter().map(|d| d.group).collect::<Vec<_>>(), [0, 0, 1]);

@@ -273,7 +273,8 @@ pub fn messages(m: &Model, width: usize, glyphs: &Glyphs) -> Vec<Line> {
 
 /// All keys for a page `width` cells wide: first everything that they mean in the current contexts, then the rest.
 pub fn help(width: usize, current: &[Context], keymap: &Keymap) -> Vec<Line> {
-    const KEYS: usize = 22;
+    // Half of a narrow screen; the words need the rest.
+    let room = (width / 2).clamp(8, 22);
     let mut lines: Vec<Line> = Vec::new();
     let mut told: Vec<Action> = Vec::new();
     let others = Context::ALL.iter().filter(|c| !current.contains(c));
@@ -296,12 +297,12 @@ pub fn help(width: usize, current: &[Context], keymap: &Keymap) -> Vec<Line> {
                 Some(when) => format!("{} (when {when})", action.help()),
                 None => action.help().to_owned(),
             };
-            let words = text::wrap(&help, width.saturating_sub(KEYS + 1).max(12));
+            let words = text::wrap(&help, width.saturating_sub(room + 1).max(12));
             // Many keys take lines of their own.
-            let keys = text::wrap(&keymap.all_keys(*action), KEYS - 4);
+            let keys = text::wrap(&keymap.all_keys(*action), room - 4);
             for i in 0..keys.len().max(words.len()) {
                 let part = |lines: &[String]| lines.get(i).cloned().unwrap_or_default();
-                let keys = text::left(&format!("  {}", part(&keys)), KEYS, "");
+                let keys = text::left(&format!("  {}", part(&keys)), room, "");
                 lines.push(vec![(Role::Key, keys), (Role::Text, part(&words))]);
             }
         }

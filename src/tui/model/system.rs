@@ -348,16 +348,24 @@ fn counted(jobs: u32) -> String {
     if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
 }
 
+/// Heads of the columns behind a waiting run.
+const WAITING: &str = "  priority  waiting";
+
 fn waiting(page: &mut Page, m: &Model, column: usize, width: usize, glyphs: &Glyphs) {
     let queue = queue(m);
     page.blank(column);
-    page.heading(column, vec![(Role::Title, format!("Queue ({})", queue.len()))]);
+    let name = text::left(&format!("Queue ({})", queue.len()), width.saturating_sub(WAITING.len()), glyphs.ellipsis);
+    let mut heading = vec![(Role::Title, name)];
+    if !queue.is_empty() {
+        heading.push((Role::Faint, WAITING.to_owned()));
+    }
+    page.heading(column, heading);
     if queue.is_empty() {
         page.heading(column, vec![(Role::Dim, "Nothing waits.".into())]);
     }
     for (place, run) in queue.into_iter().enumerate() {
         let jobs = run.jobs.map(|j| format!("  {}", counted(j.queued))).unwrap_or_default();
-        let after = format!("{jobs}  priority {:+}  {:>6}", run.priority, text::age(m.now - run.created));
+        let after = format!("{jobs}  {:>8}  {:>7}", run.priority, text::age(m.now - run.created));
         let number = format!("{:>2}  ", place + 1);
         let room = width.saturating_sub(text::width(&after) + text::width(&number));
         let line = vec![

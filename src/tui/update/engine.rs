@@ -168,7 +168,7 @@ fn answer(m: &mut Model, ask: Ask, reply: Reply, effects: &mut Vec<Effect>) {
         (Ask::Knob(run, key, value), Reply::Done) => knobs::sent(m, &run, &key, &value),
         (Ask::Launch(preset), Reply::Launched { run }) => {
             (m.launcher.busy, m.launcher.form) = (None, None);
-            m.note_about(&run.0, Level::Info, format!("Started {preset} as {run}."));
+            m.note_about(&run.0, Level::Info, format!("Launched {preset} as {run}."));
             open(m, run, effects);
         }
         (Ask::Watch | Ask::Do(..), _) => {}

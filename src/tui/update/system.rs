@@ -69,12 +69,13 @@ pub fn advised(m: &mut Model, advice: Vec<Advice>) {
     if m.screen == Screen::System {
         return;
     }
+    let key = m.keymap.first_key(Action::System);
     for a in news {
         let whom = a.run.as_ref().map(|run| format!("{run}: ")).unwrap_or_default();
         m.note_about(
             &format!("advice {} {whom}", a.rule),
             Level::Warn,
-            format!("{whom}{} `Y` says what helps.", a.what),
+            format!("{whom}{} `{key}` says what helps.", a.what),
         );
     }
 }

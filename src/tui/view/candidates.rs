@@ -55,7 +55,7 @@ impl Shape {
         }
         let left = |s: &Shape| width.saturating_sub(s.used());
         if arch > 0 && left(&s) >= arch.min(28) + 16 {
-            s.arch = arch.clamp(12, 40).min(left(&s) - 14);
+            s.arch = arch.max(12).min(left(&s) - 14);
         }
         if left(&s) >= 8 {
             s.status = (left(&s) - 2).min(30);

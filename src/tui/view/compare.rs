@@ -148,7 +148,7 @@ fn table(buf: &mut Buffer, m: &Model, compare: &Compare, data: &Comparison, look
     }
     paint::scrollbar_beside(buf, areas.list, look, compare.table.offset, list.len());
     if let Some(row) = list.get(compare.table.selected) {
-        paint::words(buf, areas.label, look, &about(row, data, look));
+        paint::words(buf, areas.label, look, &about(row, compare.column, data, look));
     }
 }
 
@@ -170,8 +170,9 @@ fn in_words(s: &Spread, cells: usize, look: &Look) -> String {
     if s.count > 1 && text::width(&full) <= cells { full } else { text::number(s.mean) }
 }
 
-/// The selected row in full: differences from the first group, or values.
-fn about(row: &Row<'_>, data: &Comparison, look: &Look) -> Vec<(Role, String)> {
+/// The selected row in full: the mean of the selected group with its deviation, which the table may have no room for, and
+/// differences from the first group; or values.
+fn about(row: &Row<'_>, group: usize, data: &Comparison, look: &Look) -> Vec<(Role, String)> {
     let gap = format!(" {} ", look.glyphs.separator);
     match row {
         Row::Heading(_) => Vec::new(),
@@ -182,7 +183,10 @@ fn about(row: &Row<'_>, data: &Comparison, look: &Look) -> Vec<(Role, String)> {
                 let p = d.chance().map_or_else(String::new, |p| format!(" ({p}, {} pairs)", d.pairs));
                 Some(format!("{} - A: {sign}{}{p}", letter(i), text::number(d.difference)))
             };
-            let all: Vec<String> = figure.against_first.iter().enumerate().filter_map(one).collect();
+            let spread = figure.groups.get(group).and_then(Option::as_ref).filter(|s| s.count > 1);
+            let own = spread.map(|s| format!("{} {}", letter(group), in_words(s, usize::MAX, look)));
+            let all: Vec<String> =
+                own.into_iter().chain(figure.against_first.iter().enumerate().filter_map(one)).collect();
             vec![(Role::Title, format!("{}  ", figure.name)), (Role::Dim, all.join(&gap))]
         }
         Row::Setting(key) => {

@@ -6,7 +6,9 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
+use crate::action::Action;
 use crate::chart::{Plot, Raster, Smoothing, Track};
+use crate::colour::Depth;
 use crate::layout::{self, rows};
 use crate::look::Look;
 use crate::model::Model;
@@ -20,7 +22,7 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     let curves = &detail.curves;
     let content = layout::detail(m.size).content;
     if curves.panels.is_empty() {
-        return empty(buf, content, curves, look);
+        return empty(buf, content, m, curves, look);
     }
     let areas = layout::curves(m.size, curves.panels.len(), curves.focus, curves.alone);
     caption(buf, areas.caption, curves, areas.panels.len(), look);
@@ -33,16 +35,18 @@ pub fn draw(buf: &mut Buffer, m: &Model, detail: &Detail, look: &Look) {
     }
 }
 
-fn empty(buf: &mut Buffer, area: Rect, curves: &Curves, look: &Look) {
+fn empty(buf: &mut Buffer, area: Rect, m: &Model, curves: &Curves, look: &Look) {
+    let key = |action| m.keymap.first_key(action);
     let middle = rows(area, area.height / 2, 1);
     let hidden = curves.series.iter().filter(|s| per_candidate(&s.name)).count();
     if curves.series.is_empty() {
         paint::line_centre(buf, middle, look, &[(Role::Dim, "No points yet: the first ones appear here.")]);
     } else if hidden > 0 && !curves.candidates() {
         let words = format!(" shows the series of single candidates ({hidden}).");
-        paint::line_centre(buf, middle, look, &[(Role::Key, "c"), (Role::Dim, &words)]);
+        paint::line_centre(buf, middle, look, &[(Role::Key, &key(Action::PerCandidate)), (Role::Dim, &words)]);
     } else {
-        let words = [(Role::Dim, "All series are hidden. "), (Role::Key, "v"), (Role::Dim, " chooses some.")];
+        let pick = key(Action::Pick);
+        let words = [(Role::Dim, "All series are hidden. "), (Role::Key, &pick), (Role::Dim, " chooses some.")];
         paint::line_centre(buf, middle, look, &words);
     }
 }
@@ -164,10 +168,40 @@ pub fn chart(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], unit: &s
         let colour = usize::from((owner - 2) / 2);
         if front { look.style(series(colour)) } else { look.style(Role::Grid) }
     });
+    if signed(traces.len(), look) {
+        signs(buf, plot, traces, look);
+    }
     // A few points alone would be lost as dots.
     for (colour, track) in traces.iter().rev().filter(|t| t.1.points().len() * 8 <= usize::from(inner.width)) {
         for cell in track.points().iter().filter_map(|p| plot.cell(*p)) {
-            buf[cell].set_symbol(look.glyphs.spot).set_style(look.style(series(*colour)));
+            let sign = if signed(traces.len(), look) { sign(*colour, look) } else { look.glyphs.spot };
+            buf[cell].set_symbol(sign).set_style(look.style(series(*colour)));
+        }
+    }
+}
+
+/// Whether lines are told apart by signs upon them, as there are no colours.
+fn signed(lines: usize, look: &Look) -> bool {
+    lines > 1 && look.theme.depth == Depth::None
+}
+
+/// The sign of a series where there are no colours.
+fn sign(colour: usize, look: &Look) -> &'static str {
+    look.glyphs.points[colour % look.glyphs.points.len()]
+}
+
+/// Signs along each line, those of different lines at different places.
+fn signs(buf: &mut Buffer, plot: &Plot, traces: &[(usize, &Track)], look: &Look) {
+    const EVERY: u16 = 16;
+    let (inner, n) = (plot.inner, traces.len().min(usize::from(EVERY)) as u16);
+    let slack = slack(plot.x.hi - plot.x.lo, inner.width);
+    for (place, (colour, track)) in traces.iter().enumerate().rev() {
+        let first = place as u16 % n * (EVERY / n) + 2;
+        for column in (first..inner.width).step_by(usize::from(EVERY)) {
+            let x = plot.x.at((f64::from(column) + 0.5) / f64::from(inner.width));
+            if let Some(cell) = track.read(x, slack).and_then(|p| plot.cell(p)) {
+                buf[cell].set_symbol(sign(*colour, look)).set_style(look.style(series(*colour)));
+            }
         }
     }
 }
@@ -277,7 +311,7 @@ fn legend(
         let Some(info) = curves.series.get(*i) else { continue };
         let name = called(panel, &info.name);
         let part = [
-            (series(*colour), format!("{} ", look.glyphs.line)),
+            (series(*colour), format!("{} ", if signed(total, look) { sign(*colour, look) } else { look.glyphs.line })),
             (Role::Dim, if name.is_empty() { String::new() } else { format!("{name} ") }),
             (Role::Text, value(curves, info, cursor, slack, look)),
             (Role::Text, "   ".into()),
@@ -313,7 +347,8 @@ fn readout(buf: &mut Buffer, plot: &Plot, curves: &Curves, panel: &Panel, x: f64
         let name = called(panel, &info.name);
         let name = if name.is_empty() { info.name.as_str() } else { name };
         let value = value(curves, info, Some(x), slack, look);
-        lines.push([(series(*colour), look.glyphs.line.to_owned()), (Role::Dim, name.to_owned()), (Role::Text, value)]);
+        let sign = if signed(panel.series.len(), look) { sign(*colour, look) } else { look.glyphs.line };
+        lines.push([(series(*colour), sign.to_owned()), (Role::Dim, name.to_owned()), (Role::Text, value)]);
     }
     let none = if silent > 0 { format!(" {silent} have no point here") } else { String::new() };
     let widest = |part: usize| lines.iter().map(|l| text::width(&l[part].1)).max().unwrap_or(0);
@@ -343,5 +378,36 @@ fn readout(buf: &mut Buffer, plot: &Plot, curves: &Curves, panel: &Panel, x: f64
     }
     if !last.is_empty() && height > 0 {
         paint::line(buf, rows(area, height - 1, 1), look, &[(Role::Faint, &last)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::{Scale, Window};
+
+    fn drawn(depth: Depth) -> String {
+        let mut buf = Buffer::empty(Rect::new(0, 0, 60, 12));
+        let track =
+            |from: f64| Track::new((0..100).map(|x| [f64::from(x), from + f64::from(x) / 100.0]).collect(), None);
+        let scale = Scale { lo: 0.0, hi: 3.0, log: false };
+        let plot = Plot::new(buf.area, Window { from: 0.0, to: 99.0 }, scale);
+        chart(
+            &mut buf,
+            &plot,
+            &[(0, &track(0.5)), (1, &track(1.5))],
+            "steps",
+            Smoothing::Off,
+            &Look::plain("dark", depth, false),
+        );
+        buf.content.iter().map(|c| c.symbol()).collect()
+    }
+
+    #[test]
+    fn without_colours_lines_are_told_apart_by_signs() {
+        let plain = drawn(Depth::None);
+        assert!(plain.matches('●').count() >= 3 && plain.matches('▲').count() >= 3, "{plain}");
+        let coloured = drawn(Depth::True);
+        assert!(!coloured.contains('●') && !coloured.contains('▲'), "{coloured}");
     }
 }

@@ -114,6 +114,7 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
         lines.push((Role::Text, String::new()));
         lines.extend(text::wrap(&preset.description, width.min(72)).into_iter().map(|l| (Role::Dim, l)));
     }
+    let settings = m.keymap.first_key(Action::Settings);
     let busy = m.launcher.busy.as_deref() == Some(preset.name.as_str());
     // What to press comes last, after a blank line where there is room for one.
     let blank = usize::from(area.height >= 5);
@@ -129,11 +130,11 @@ fn describe(buf: &mut Buffer, m: &Model, area: Rect, preset: &PresetInfo, look: 
         let words = [
             (Role::Key, look.glyphs.enter),
             (Role::Text, " starts it   "),
-            (Role::Key, "e"),
+            (Role::Key, settings.as_str()),
             (Role::Text, " settings"),
         ];
         paint::line(buf, at, look, &words);
     } else {
-        paint::line(buf, at, look, &[(Role::Key, "e"), (Role::Text, " changes its settings")]);
+        paint::line(buf, at, look, &[(Role::Key, &settings), (Role::Text, " changes its settings")]);
     }
 }
