@@ -189,13 +189,31 @@ impl Scene {
 
     /// Several drawings one below the other, as wide as the widest.
     pub fn stacked(scenes: Vec<Scene>) -> Scene {
+        Scene::in_columns(scenes, 1)
+    }
+
+    /// Several drawings, row after row, in as many columns as make the whole about as wide as high; up to three stay below one
+    /// another.
+    pub fn tiled(scenes: Vec<Scene>) -> Scene {
+        let most = |of: fn(&Scene) -> f32| scenes.iter().map(of).fold(1.0, f32::max);
+        let even = (scenes.len() as f32 * most(|s| s.height) / most(|s| s.width)).sqrt().round();
+        let columns = if scenes.len() > 3 { even.max(1.0) as usize } else { 1 };
+        Scene::in_columns(scenes, columns)
+    }
+
+    fn in_columns(scenes: Vec<Scene>, columns: usize) -> Scene {
         const GAP: f32 = 18.0;
         let width = scenes.iter().map(|s| s.width).fold(0.0, f32::max);
-        let mut all = Scene::new(width, 0.0);
-        for scene in scenes {
-            let down = if all.height > 0.0 { all.height + GAP } else { 0.0 };
-            all.height = down + scene.height;
-            all.shapes.extend(scene.shapes.into_iter().map(|shape| shape.moved(0.0, down)));
+        let mut all = Scene::new(0.0, 0.0);
+        let mut top = 0.0;
+        for (i, scene) in scenes.into_iter().enumerate() {
+            let column = i % columns;
+            if column == 0 && i > 0 {
+                top = all.height + GAP;
+            }
+            let right = column as f32 * (width + GAP);
+            (all.width, all.height) = (all.width.max(right + width), all.height.max(top + scene.height));
+            all.shapes.extend(scene.shapes.into_iter().map(|shape| shape.moved(right, top)));
         }
         all
     }
@@ -264,5 +282,27 @@ mod tests {
         assert_eq!((all.width, all.height), (10.0, 58.0));
         let Shape::Line { points, .. } = &all.shapes[1] else { panic!("{all:?}") };
         assert_eq!(points, &[[0.0, 38.0], [1.0, 39.0]]);
+    }
+
+    #[test]
+    fn many_scenes_fill_a_square_row_after_row() {
+        let scenes = |n: u16| {
+            (0..n).map(|i| {
+                let mut one = Scene::new(20.0, 20.0);
+                one.line(vec![[f32::from(i), 0.0]], Ink::Text, 1.0);
+                one
+            })
+        };
+        let all = Scene::tiled(scenes(5).collect());
+        assert_eq!((all.width, all.height), (58.0, 3.0 * 20.0 + 2.0 * 18.0), "two columns, three rows");
+        let places: Vec<[f32; 2]> = all
+            .shapes
+            .iter()
+            .map(|shape| if let Shape::Line { points, .. } = shape { points[0] } else { panic!("{shape:?}") })
+            .collect();
+        assert_eq!(places, [[0.0, 0.0], [39.0, 0.0], [2.0, 38.0], [41.0, 38.0], [4.0, 76.0]]);
+        let few = Scene::tiled(scenes(3).collect());
+        assert_eq!((few.width, few.height), (20.0, 96.0));
+        assert_eq!(Scene::tiled(Vec::new()).height, 0.0);
     }
 }

@@ -177,7 +177,7 @@ pub fn export(client: &mut Client, runs: &[RunId], args: &args::Export, out: &Pa
     let drawn: Vec<Scene> = charts.iter().map(|chart| chart.draw(WIDTH, HEIGHT)).collect();
     let n = drawn.len();
     let format = if args.format == Format::Png { Picture::Png } else { Picture::Svg };
-    write(&Scene::stacked(drawn), format, args.dark, out)?;
+    write(&Scene::tiled(drawn), format, args.dark, out)?;
     Ok(Said {
         text: format!(
             "{}: {}",

@@ -137,17 +137,20 @@ impl Changes {
         values.chain(sweeps).collect()
     }
 
-    /// Changes a setting; `None`, or the value that the preset itself has, takes the change back. Returns whether anything
-    /// is different now.
+    /// Changes a setting, which is not varied any more then; `None`, or the value that the preset itself has, takes the change
+    /// back. Returns whether anything is different now.
     pub fn set(&mut self, preset: &str, setting: &Setting, value: Option<&str>) -> bool {
+        let varied = value.is_some() && put(&mut self.sweeps, preset, &setting.field.key, None);
         let value = value.map(str::trim).filter(|value| *value != setting.value);
-        put(&mut self.values, preset, &setting.field.key, value)
+        put(&mut self.values, preset, &setting.field.key, value) || varied
     }
 
-    /// Varies a setting; `None`, or no values, leaves it alone again. Returns whether anything is different now.
+    /// Varies a setting, whose own value no run has then, right or wrong; `None`, or no values, leaves it alone again. Returns
+    /// whether anything is different now.
     pub fn vary(&mut self, preset: &str, setting: &Setting, values: Option<&str>) -> bool {
         let values = values.map(str::trim).filter(|values| !values.is_empty());
-        put(&mut self.sweeps, preset, &setting.field.key, values)
+        let changed = values.is_some() && put(&mut self.values, preset, &setting.field.key, None);
+        put(&mut self.sweeps, preset, &setting.field.key, values) || changed
     }
 
     /// Forgets what was changed of a preset.
@@ -213,10 +216,17 @@ mod tests {
         let mut changes = Changes::default();
         assert!(changes.set("a", lr, Some("0.3")) && changes.vary("a", lr, Some(" log:1e-3..0.1/3 ")));
         assert!(!changes.vary("a", lr, Some("log:1e-3..0.1/3")));
-        assert_eq!(changes.arguments("a"), ["optim.lr=0.3", "sweep.over.\"optim.lr\"=log:1e-3..0.1/3"]);
-        assert_eq!(changes.in_words("a"), ["optim.lr = 0.3", "optim.lr over log:1e-3..0.1/3"]);
+        assert_eq!(
+            changes.arguments("a"),
+            ["sweep.over.\"optim.lr\"=log:1e-3..0.1/3"],
+            "the value has no meaning any more"
+        );
+        assert_eq!(changes.in_words("a"), ["optim.lr over log:1e-3..0.1/3"]);
         assert!(changes.vary("a", lr, Some(" ")));
-        assert_eq!(changes.count("a"), 1);
+        assert_eq!(changes.count("a"), 0);
+        assert!(changes.vary("a", lr, Some("0.1, 0.2")) && changes.set("a", lr, Some(&lr.value)));
+        assert_eq!(changes.count("a"), 0, "one value again, the preset's own");
+        assert!(changes.set("a", lr, Some("0.3")));
         changes.forget("a");
         assert_eq!(changes.count("a"), 0);
     }
