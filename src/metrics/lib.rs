@@ -29,7 +29,7 @@ pub use cluster::{
 };
 pub use features::{Features, evenness, kernel_distance, precision_recall};
 pub use frechet::{Gaussian, Reference, frechet_distance};
-pub use paired::{ENOUGH_PAIRS, PairedT};
+pub use paired::{ENOUGH_PAIRS, PairedT, differences};
 pub use rank::{kendall_tau, pearson};
 pub use rng::SplitMix64;
 pub use summary::{Summary, accuracy};

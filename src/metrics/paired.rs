@@ -25,12 +25,25 @@ pub struct PairedT {
 impl PairedT {
     /// Tests `pairs` of `(a, b)`. Pairs with a value that is not finite are left out; `None` with fewer than two others.
     pub fn of(pairs: impl IntoIterator<Item = (f64, f64)>) -> Option<PairedT> {
-        let s = Summary::of(pairs.into_iter().map(|(a, b)| b - a)).filter(|s| s.count >= 2)?;
+        let s = differences(pairs).filter(|s| s.count >= 2)?;
         let error = s.std / (s.count as f64).sqrt();
         // Differences that are all the same leave no noise to compare with.
         let t = if s.mean == 0.0 { 0.0 } else { s.mean / error };
         Some(PairedT { count: s.count, difference: s.mean, std: s.std, t, p: two_sided(t, (s.count - 1) as f64) })
     }
+}
+
+/// Summary of `b - a` over `pairs` of `(a, b)`; those with a value that is not finite are left out. Where the differences are
+/// the same but for rounding, their deviation is 0.
+pub fn differences(pairs: impl IntoIterator<Item = (f64, f64)>) -> Option<Summary> {
+    let mut largest = 0.0_f64;
+    let finite = pairs.into_iter().filter(|(a, b)| a.is_finite() && b.is_finite());
+    let s = Summary::of(finite.map(|(a, b)| {
+        largest = largest.max(a.abs()).max(b.abs());
+        b - a
+    }))?;
+    let rounding = 4.0 * f64::EPSILON * largest;
+    Some(if s.std <= rounding { Summary { std: 0.0, ..s } } else { s })
 }
 
 /// Probability that a value of Student's t with so many degrees of freedom lies at least as far from 0 as `t`.
@@ -186,6 +199,9 @@ mod tests {
         assert_eq!((same.t, same.p, same.difference), (0.0, 1.0, 0.0));
         let shifted = PairedT::of([(1.0, 2.0), (2.0, 3.0)]).unwrap();
         assert_eq!((shifted.t, shifted.p), (f64::INFINITY, 0.0));
+        // 0.05 and 0.05 in decimal, not in binary.
+        let rounded = PairedT::of([(0.95, 1.0), (0.9, 0.95), (0.3, 0.35)]).unwrap();
+        assert_eq!((rounded.std, rounded.t, rounded.p), (0.0, f64::INFINITY, 0.0));
         let tiny = PairedT::of([(f64::INFINITY, 1.0), (1.0, 2.0), (1.0, 3.0)]).unwrap();
         assert_eq!(tiny.count, 2);
     }

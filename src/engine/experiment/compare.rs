@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_metrics::{ENOUGH_PAIRS, PairedT, Summary};
+use kiln_metrics::{ENOUGH_PAIRS, PairedT, Summary, differences};
 use kiln_protocol::Outcome;
 use kiln_protocol::run::{DIVERGED, Figure, Table};
 
@@ -75,7 +75,7 @@ impl Compared<'_> {
     fn against_first(&self, arm: usize, name: &str) -> Option<(Summary, Option<PairedT>)> {
         let (first, other) = (self.values(0, name), self.values(arm, name));
         let pairs: Vec<(f64, f64)> = first.iter().filter_map(|(seed, a)| Some((*a, *other.get(seed)?))).collect();
-        Some((Summary::of(pairs.iter().map(|(a, b)| b - a))?, PairedT::of(pairs)))
+        Some((differences(pairs.iter().copied())?, PairedT::of(pairs)))
     }
 
     /// One row a figure, one column an arm. What the experiment shows while it goes on.
@@ -113,7 +113,7 @@ impl Compared<'_> {
         for (arm, name) in self.arms.iter().enumerate().skip(1) {
             for figure in self.figures() {
                 let Some((difference, test)) = self.against_first(arm, &figure.name) else { continue };
-                let p = test.map_or_else(|| "-".into(), |t| chance(t.p));
+                let p = test.filter(|t| t.count >= ENOUGH_PAIRS).map_or_else(|| "-".into(), |t| chance(t.p));
                 let word = significant(test).map_or("n.s.", |t| word(&figure, t.difference));
                 let pairs = difference.count.to_string();
                 rows.push(vec![name.clone(), label(&figure), signed(difference), pairs, p, word.to_owned()]);

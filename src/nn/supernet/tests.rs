@@ -245,18 +245,20 @@ fn bits(trainer: &SearchTrainer) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_search_learns_and_its_logits_move_and_stay_finite() {
-    let (mut trainer, mut sampler) = fresh(config(OptimKind::Sgd, false), phase(10));
+    let (mut trainer, mut sampler) = fresh(config(OptimKind::Sgd, false), phase(20));
     assert_eq!((trainer.images(), trainer.steps_per_epoch()), ([180, 60], 11));
     let mut turns = 0;
     while trainer.run(None, &mut sampler, &never).unwrap() == Turn::Epoch {
         turns += 1;
     }
-    assert_eq!(turns, 10);
+    assert_eq!(turns, 20);
     let history = trainer.history();
-    assert!(history[9].train_loss < 0.8 * history[0].train_loss, "{history:?}");
+    // Paths are drawn: the loss of a single epoch depends on which, and which on the last bits of the processor's arithmetic.
+    let mean = |epochs: &[SearchEpoch]| epochs.iter().map(|e| e.train_loss).sum::<f64>() / epochs.len() as f64;
+    assert!(mean(&history[17..]) < 0.7 * mean(&history[..3]), "{history:?}");
     assert!(history.iter().all(|e| e.arch_loss.is_some_and(f64::is_finite)));
     // Eleven steps an epoch, half of the first epoch without the architecture.
-    assert_eq!((trainer.steps(), trainer.arch_steps()), (110, 104));
+    assert_eq!((trainer.steps(), trainer.arch_steps()), (220, 214));
     let logits = trainer.net().logits().unwrap();
     assert!(logits.iter().flatten().all(|a| a.is_finite()) && logits.iter().flatten().any(|a| a.abs() > 0.02));
     assert!((trainer.tau() - 0.5).abs() < 1e-9);
