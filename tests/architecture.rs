@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::{CargoOpt, DependencyKind, Metadata, MetadataCommand, Package};
 use object::read::elf::{Dyn, ElfFile64};
@@ -39,7 +40,16 @@ fn root() -> PathBuf {
 fn metadata() -> Metadata {
     let mut command = MetadataCommand::new();
     command.manifest_path(root().join("Cargo.toml")).features(CargoOpt::AllFeatures);
-    command.other_options(["--offline".into(), "--locked".into()]).exec().unwrap()
+    // Of crates for other systems, a build has fetched none.
+    let platform = format!("--filter-platform={}", host());
+    command.other_options(["--offline".into(), "--locked".into(), platform]).exec().unwrap()
+}
+
+/// What this machine is called by the compiler.
+fn host() -> String {
+    let told = Command::new("rustc").arg("-vV").output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    told.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
 }
 
 /// The crates under `src/`, by folder.
